@@ -1,0 +1,34 @@
+//! rtckit: WebRTC from the shell, and the library underneath it.
+//!
+//! # Where to start
+//!
+//! | to | see |
+//! |---|---|
+//! | do what a subcommand does | [`ops`] |
+//! | connect to a peer | [`peer`] |
+//! | exchange offers, answers and candidates | [`signaling`] |
+//! | open media: the test pattern, files | [`capture`] |
+//! | encode and decode | [`codec`] |
+//! | write WebM, WAV, Y4M | [`record`] |
+//! | run stages on threads, bounded queues | [`pipeline`] |
+//! | the words all of them use | [`media`], [`error`], [`stop`], [`progress`] |
+//!
+//! # The flow
+//!
+//! ```text
+//! call    source -Frame-> [Latest] -> encoder -Encoded-> [DropToKeyframe] -> peer -> network
+//! answer  network -> peer -> jitter buffer -> depacketise -Encoded-> record | decoder -> y4m, wav
+//! up      PLI, FIR, bitrate -> EncoderControl; Ctrl-C -> Stop. Nothing else
+//! ```
+
+pub mod capture;
+pub mod codec;
+pub mod error;
+pub mod media;
+pub mod ops;
+pub mod peer;
+pub mod pipeline;
+pub mod progress;
+pub mod record;
+pub mod signaling;
+pub mod stop;

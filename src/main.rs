@@ -1,0 +1,3 @@
+//! The `rtckit` binary.
+
+fn main() {}

@@ -1,0 +1,171 @@
+//! Codecs and formats: what a track carries.
+
+use std::fmt;
+use std::num::NonZeroU32;
+
+/// Audio or video; W3C `MediaStreamTrack.kind`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum MediaKind {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+}
+
+impl MediaKind {
+    /// `audio` or `video`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Audio => "audio",
+            Self::Video => "video",
+        }
+    }
+}
+
+impl fmt::Display for MediaKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A coding format that rtckit encodes, decodes and carries over RTP.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Codec {
+    /// VP8, RFC 6386, over RTP by RFC 7741.
+    Vp8,
+    /// Opus, RFC 6716, over RTP by RFC 7587.
+    Opus,
+}
+
+impl Codec {
+    /// The kind of media it codes.
+    pub const fn kind(self) -> MediaKind {
+        match self {
+            Self::Vp8 => MediaKind::Video,
+            Self::Opus => MediaKind::Audio,
+        }
+    }
+
+    /// The RTP media type as SDP and webrtc-stats write it, e.g. `video/VP8`.
+    pub const fn mime_type(self) -> &'static str {
+        match self {
+            Self::Vp8 => "video/VP8",
+            Self::Opus => "audio/opus",
+        }
+    }
+
+    /// The codec with this RTP media type; letter case does not matter (RFC 6838).
+    pub fn from_mime_type(mime_type: &str) -> Option<Self> {
+        [Self::Vp8, Self::Opus].into_iter().find(|codec| codec.mime_type().eq_ignore_ascii_case(mime_type))
+    }
+
+    /// The RTP clock in hertz.
+    pub const fn clock_rate(self) -> NonZeroU32 {
+        match self {
+            Self::Vp8 => NonZeroU32::new(90_000).expect("not zero"),
+            Self::Opus => NonZeroU32::new(48_000).expect("not zero"),
+        }
+    }
+}
+
+impl fmt::Display for Codec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Vp8 => "VP8",
+            Self::Opus => "Opus",
+        })
+    }
+}
+
+/// Frames per second as an exact fraction, e.g. 30000/1001.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct FrameRate {
+    /// Frames in [`denominator`](Self::denominator) seconds.
+    pub numerator: NonZeroU32,
+    /// Seconds in which [`numerator`](Self::numerator) frames pass.
+    pub denominator: NonZeroU32,
+}
+
+impl FrameRate {
+    /// `numerator / denominator` frames per second; `None` when either is zero.
+    pub const fn new(numerator: u32, denominator: u32) -> Option<Self> {
+        match (NonZeroU32::new(numerator), NonZeroU32::new(denominator)) {
+            (Some(numerator), Some(denominator)) => Some(Self { numerator, denominator }),
+            _ => None,
+        }
+    }
+
+    /// The closest fraction with a denominator of 1 or 1001, else thousandths. `None` outside 0.001 ..= 1000.
+    pub fn from_f64(fps: f64) -> Option<Self> {
+        if !(0.001..=1000.0).contains(&fps) {
+            return None;
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "range checked above")]
+        let whole = |x: f64| x.round() as u32;
+        if (fps - fps.round()).abs() < 1e-6 {
+            Self::new(whole(fps), 1)
+        } else if (fps * 1.001 - (fps * 1.001).round()).abs() < 5e-4 {
+            Self::new(whole(fps * 1.001) * 1000, 1001)
+        } else {
+            Self::new(whole(fps * 1000.0), 1000)
+        }
+    }
+
+    /// Frames per second.
+    pub fn as_f64(self) -> f64 {
+        f64::from(self.numerator.get()) / f64::from(self.denominator.get())
+    }
+
+    /// The time at which frame `n` is due, counted in ticks of `1 / numerator` seconds: exact, so it never drifts.
+    pub fn time_of(self, n: u64) -> super::MediaTime {
+        let ticks = i64::try_from(n.saturating_mul(u64::from(self.denominator.get()))).unwrap_or(i64::MAX);
+        super::MediaTime::new(ticks, self.numerator)
+    }
+}
+
+impl fmt::Display for FrameRate {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.denominator.get() == 1 { write!(f, "{}", self.numerator) } else { write!(f, "{:.3}", self.as_f64()) }
+    }
+}
+
+/// The shape of a raw video track. Pixels are always I420 (see [`I420`](super::I420)).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct VideoFormat {
+    /// Width in pixels, 1 ..= 16384; odd widths round chroma up.
+    pub width: u32,
+    /// Height in pixels, 1 ..= 16384; odd heights round chroma up.
+    pub height: u32,
+    /// Nominal rate; the times of the frames are what counts.
+    pub frame_rate: FrameRate,
+}
+
+/// The shape of a raw audio track. Samples are interleaved 32-bit floats in -1.0 ..= 1.0.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AudioFormat {
+    /// Samples per second and channel.
+    pub sample_rate: NonZeroU32,
+    /// 1 is mono, 2 is left, right.
+    pub channels: u16,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frame_rates_keep_their_usual_fractions() {
+        assert_eq!(FrameRate::from_f64(30.0), FrameRate::new(30, 1));
+        assert_eq!(FrameRate::from_f64(29.97), FrameRate::new(30_000, 1001));
+        assert_eq!(FrameRate::from_f64(12.5), FrameRate::new(12_500, 1000));
+        assert_eq!(FrameRate::from_f64(f64::NAN), None);
+        assert_eq!(FrameRate::from_f64(0.0), None);
+    }
+
+    #[test]
+    fn ten_hours_of_ntsc_frames_do_not_drift() {
+        let rate = FrameRate::new(30_000, 1001).unwrap();
+        assert_eq!(rate.time_of(30_000 * 36).seconds(), 1001.0 * 36.0);
+    }
+}

@@ -1,0 +1,19 @@
+//! The vocabulary every other module speaks: time, frames, formats, constraints and the stage traits.
+//!
+//! Pure data and arithmetic: nothing here opens a device, starts a thread or talks to a network.
+//! It sits at level 0 of the house and imports only its level-0 neighbours `error` and `stop`.
+
+mod constraint;
+mod format;
+mod frame;
+mod stage;
+mod time;
+
+pub use constraint::{Constraint, ConstraintError};
+pub use format::{AudioFormat, Codec, FrameRate, MediaKind, VideoFormat};
+pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
+pub use stage::{
+    AudioDecoder, AudioEncoder, AudioInput, EncoderControl, Loss, MediaInput, Sink, Source, VideoDecoder, VideoEncoder,
+    VideoInput,
+};
+pub use time::MediaTime;

@@ -1,0 +1,56 @@
+//! What an operation tells its caller while it runs. The library reports; the caller decides what is shown.
+
+use serde::Serialize;
+
+/// Receives the events of a run. Called from any thread; must return quickly and never block.
+pub trait Progress: Send + Sync {
+    /// Takes one event.
+    fn event(&self, event: Event);
+}
+
+/// Ignores everything.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Silent;
+
+impl Progress for Silent {
+    fn event(&self, _event: Event) {}
+}
+
+/// Something that happened during a run. In `--events` each is one JSON line, `type` first.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(tag = "type", rename_all = "lowercase", rename_all_fields = "camelCase")]
+#[non_exhaustive]
+pub enum Event {
+    /// `RTCPeerConnection.connectionState` became `state`.
+    ConnectionStateChange {
+        /// `new`, `connecting`, `connected`, `disconnected`, `failed` or `closed`.
+        state: String,
+    },
+    /// `RTCPeerConnection.iceGatheringState` became `state`.
+    IceGatheringStateChange {
+        /// `new`, `gathering` or `complete`.
+        state: String,
+    },
+    /// A remote track began.
+    Track {
+        /// `audio` or `video`.
+        kind: String,
+        /// The RTP media type, e.g. `video/VP8`.
+        mime_type: String,
+    },
+    /// A data channel is open, ours or the peer's.
+    DataChannel {
+        /// Its label.
+        label: String,
+    },
+    /// An output began: the file or stream it is written to.
+    Output {
+        /// The path, or `-`.
+        path: String,
+    },
+    /// Something the user should know and that does not end the run.
+    Warning {
+        /// One line.
+        message: String,
+    },
+}
