@@ -16,6 +16,26 @@ pub struct Constraint {
     pub max: Option<f64>,
 }
 
+/// What a user asked of a video track; mediacapture-main section 4.3.8 (`MediaTrackConstraintSet`).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct VideoConstraints {
+    /// Pixels.
+    pub width: Option<Constraint>,
+    /// Pixels.
+    pub height: Option<Constraint>,
+    /// Frames per second.
+    pub frame_rate: Option<Constraint>,
+}
+
+/// What a user asked of an audio track; mediacapture-main section 4.3.8 (`MediaTrackConstraintSet`).
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct AudioConstraints {
+    /// Samples per second and channel.
+    pub sample_rate: Option<Constraint>,
+    /// Channels.
+    pub channel_count: Option<Constraint>,
+}
+
 /// Why a text is no constraint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("'{text}' is not a constraint: use 640, ideal:640, exact:640 or min:300,max:640")]

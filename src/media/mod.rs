@@ -3,13 +3,15 @@
 //! Pure data and arithmetic: nothing here opens a device, starts a thread or talks to a network.
 //! It sits at level 0 of the house and imports only its level-0 neighbours `error` and `stop`.
 
+pub mod barcode;
+pub mod chirp;
 mod constraint;
 mod format;
 mod frame;
 mod stage;
 mod time;
 
-pub use constraint::{Constraint, ConstraintError};
+pub use constraint::{AudioConstraints, Constraint, ConstraintError, VideoConstraints};
 pub use format::{AudioFormat, Codec, FrameRate, MediaKind, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
 pub use stage::{
