@@ -8,14 +8,18 @@ pub mod chirp;
 mod constraint;
 mod format;
 mod frame;
+mod opus_toc;
 mod stage;
 mod time;
+mod vp8_header;
 
 pub use constraint::{AudioConstraints, Constraint, ConstraintError, VideoConstraints};
 pub use format::{AudioFormat, Codec, FrameRate, MediaKind, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
+pub use opus_toc::opus_packet_samples;
 pub use stage::{
     AudioDecoder, AudioEncoder, AudioInput, EncoderControl, Loss, MediaInput, Sink, Source, VideoDecoder, VideoEncoder,
     VideoInput,
 };
 pub use time::MediaTime;
+pub use vp8_header::{Vp8Header, vp8_frame_header};
