@@ -1,1 +1,25 @@
-//! (empty)
+//! Writes recordings, and reads back what was written.
+//!
+//! ```text
+//! EncodedFrame -> webm: reorder window -> clusters ┐
+//! VideoFrame   -> y4m:  constant rate              ├-> output: NAME.part -> fsync -> NAME, or a stream
+//! AudioFrame   -> wav:  16-bit PCM, gaps filled    ┘
+//! NAME         -> inspect: tracks, frames, gaps, A/V skew
+//! ```
+//!
+//! Everything here blocks on the disk and belongs on a thread of its own. Nothing is encoded or decoded.
+
+mod ebml;
+#[cfg(test)]
+mod foreign;
+mod inspect;
+mod output;
+mod wav;
+mod webm;
+mod y4m;
+
+pub use inspect::{InspectError, Inspection, TrackInspection, inspect};
+pub use output::{Existing, Finished, Output, OutputError, Target};
+pub use wav::{WavError, WavSink};
+pub use webm::{Recorded, RecordedTrack, TrackInfo, WebmError, WebmRecorder};
+pub use y4m::{Y4mError, Y4mSink};

@@ -1,0 +1,352 @@
+//! Records encoded tracks to WebM without transcoding.
+//!
+//! Frames come in per track, each with its capture time on one shared timeline; a short reorder window brings them into
+//! one order. The file is complete in every cluster (half a second) and gets duration, cues and seek head when it is
+//! finished.
+//!
+//! The bytes are written here and not by the `webm` crate (libwebm), which ends clusters only at key frames, has no
+//! CodecDelay and SeekPreRoll, and cannot add a track whose first frame comes late; nor by `mkv-element`, whose strings
+//! end in NUL, so that a strict reader does not know the codec. Format: RFC 9559 and the WebM container guidelines.
+
+mod interleave;
+mod mux;
+#[cfg(test)]
+mod tests;
+
+use super::output::{Existing, Output, OutputError, Target};
+use crate::error::{Classify, Error, ErrorKind};
+use crate::media::{Codec, EncodedFrame, MediaKind, Sink, opus_packet_samples, vp8_frame_header};
+use interleave::{Interleaver, Placed};
+use mux::Muxer;
+use serde::Serialize;
+use std::num::NonZeroU32;
+use std::path::PathBuf;
+
+const MILLIS: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
+/// How long a stream waits for the first frame of every track: its header cannot be changed later.
+const STREAM_HEADER_MS: i64 = 2000;
+
+/// A track that is announced. It need not get a frame; a track without one is not in the file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TrackInfo {
+    /// Pictures.
+    Video {
+        /// VP8.
+        codec: Codec,
+        /// Width and height in pixels, where known. The first key frame knows better.
+        size: Option<(u32, u32)>,
+    },
+    /// Sound.
+    Audio {
+        /// Opus.
+        codec: Codec,
+        /// 1 or 2.
+        channels: u16,
+        /// Of the source before it was encoded; for information only.
+        sample_rate: NonZeroU32,
+    },
+}
+
+impl TrackInfo {
+    /// How its frames are coded.
+    pub fn codec(&self) -> Codec {
+        match self {
+            Self::Video { codec, .. } | Self::Audio { codec, .. } => *codec,
+        }
+    }
+}
+
+/// Why a recording failed.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum WebmError {
+    /// The file or stream failed.
+    #[error(transparent)]
+    Output(#[from] OutputError),
+    /// A track of this kind cannot be in a WebM file of ours.
+    #[error("track {track}: WebM cannot hold this: {what}")]
+    Unsupported {
+        /// Its place in the list of tracks.
+        track: usize,
+        /// What it is.
+        what: String,
+    },
+    /// A frame for a track that was not announced, or in another codec.
+    #[error("track {track}: a frame of {codec}, which was not announced")]
+    Unannounced {
+        /// The track it was for.
+        track: usize,
+        /// Its codec.
+        codec: Codec,
+    },
+    /// No frame came that could be recorded.
+    #[error("{path}: nothing was recorded, since no frame arrived that decoding can start from")]
+    Empty {
+        /// The output; it is not there.
+        path: PathBuf,
+    },
+    /// It failed earlier and was used again.
+    #[error("{path}: the recording has failed already")]
+    Failed {
+        /// The output.
+        path: PathBuf,
+    },
+}
+
+impl Classify for WebmError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Unsupported { .. } | Self::Unannounced { .. } => ErrorKind::InvalidInput,
+            Self::Output(_) | Self::Empty { .. } | Self::Failed { .. } => ErrorKind::Output,
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::Output(error) => error.hint(),
+            _ => None,
+        }
+    }
+}
+
+/// What was recorded.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Recorded {
+    /// The file, under the name it got; `None` for a stream.
+    pub path: Option<PathBuf>,
+    /// Its length in bytes.
+    pub bytes: u64,
+    /// Its length in seconds.
+    pub duration: f64,
+    /// Its tracks, in the order they were announced in.
+    pub tracks: Vec<RecordedTrack>,
+}
+
+/// One track of a recording.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedTrack {
+    /// `audio` or `video`.
+    pub kind: &'static str,
+    /// The RTP media type, e.g. `video/VP8`.
+    pub mime_type: &'static str,
+    /// Frames written.
+    pub frames: u64,
+    /// How many of them decoding can start from.
+    pub key_frames: u64,
+    /// Their bytes, without the container.
+    pub bytes: u64,
+    /// Time of the first frame, in seconds from the start of the file.
+    pub start: Option<f64>,
+    /// End of the last frame, in seconds from the start of the file.
+    pub end: Option<f64>,
+    /// Frames left out since no key frame had come before them.
+    pub before_first_key_frame: u64,
+    /// Frames that came too late for their time and were written at a later one.
+    pub moved: u64,
+}
+
+/// Writes one WebM file or stream. Blocks on the disk or pipe behind it.
+///
+/// Dropping it without [`finish`](Self::finish) leaves a `.part` that plays, if anything was written.
+pub struct WebmRecorder {
+    mux: Muxer,
+    interleaver: Interleaver,
+    tracks: Vec<Track>,
+    started: bool,
+    failed: bool,
+}
+
+struct Track {
+    info: TrackInfo,
+    has_come: bool,
+    frames: u64,
+    key_frames: u64,
+    bytes: u64,
+    before_key: u64,
+    start_ms: Option<i64>,
+    last_ms: i64,
+    end_ms: i64,
+}
+
+impl WebmRecorder {
+    /// Opens the output, so that what cannot be written fails now. Frames name their track by its place in `tracks`.
+    ///
+    /// # Errors
+    /// When the output cannot be created, and when there is no track or one that WebM cannot hold.
+    pub fn create(target: Target, existing: Existing, tracks: &[TrackInfo]) -> Result<Self, WebmError> {
+        if tracks.is_empty() {
+            return Err(WebmError::Unsupported { track: 0, what: "no track at all".to_owned() });
+        }
+        for (track, info) in tracks.iter().enumerate() {
+            let unsupported = |what: String| Err(WebmError::Unsupported { track, what });
+            match info {
+                TrackInfo::Video { codec, .. } if codec.kind() != MediaKind::Video => {
+                    return unsupported(format!("video coded as {codec}"));
+                }
+                TrackInfo::Audio { codec, .. } if codec.kind() != MediaKind::Audio => {
+                    return unsupported(format!("audio coded as {codec}"));
+                }
+                TrackInfo::Audio { channels, .. } if !(1..=2).contains(channels) => {
+                    return unsupported(format!("{channels} channels"));
+                }
+                _ => {}
+            }
+        }
+        let mux = Muxer::new(Output::create(target, existing)?, tracks);
+        let tracks: Vec<_> = tracks.iter().cloned().map(Track::new).collect();
+        let interleaver = Interleaver::new(tracks.len());
+        Ok(Self { mux, interleaver, tracks, started: false, failed: false })
+    }
+
+    /// The output that is being written.
+    pub fn output(&self) -> &Output {
+        self.mux.output()
+    }
+
+    /// Takes one frame of track number `track`. Within a track, frames come in decoding order. Video begins with its
+    /// first key frame; what comes before it is counted and left out. Empty frames are ignored.
+    ///
+    /// # Errors
+    /// When the output fails, and when the frame does not belong to an announced track.
+    pub fn write(&mut self, track: usize, frame: &EncodedFrame) -> Result<(), WebmError> {
+        self.check_usable()?;
+        let codec = frame.codec;
+        let Some(state) = self.tracks.get_mut(track).filter(|state| state.info.codec() == codec) else {
+            return Err(WebmError::Unannounced { track, codec });
+        };
+        if frame.data.is_empty() {
+            return Ok(());
+        }
+        let mut frame = frame.clone();
+        if codec == Codec::Vp8 {
+            let header = vp8_frame_header(&frame.data);
+            frame.key = header.is_some_and(|header| header.key);
+            if !state.has_come {
+                let Some((width, height)) = header.and_then(|header| header.width.zip(header.height)) else {
+                    state.before_key += 1;
+                    return Ok(());
+                };
+                self.mux.set_size(track, width, height);
+            }
+        }
+        state.has_come = true;
+        let ms = frame.time.rescale(MILLIS).ticks();
+        self.interleaver.push(track, ms, frame);
+        self.started |= self.mux.output().is_seekable()
+            || (0..self.tracks.len()).all(|track| self.interleaver.has_held(track))
+            || self.interleaver.span_ms() >= STREAM_HEADER_MS
+            || self.interleaver.is_over_full();
+        while self.started
+            && let Some(placed) = self.interleaver.pop()
+        {
+            self.put(&placed)?;
+        }
+        Ok(())
+    }
+
+    /// Hands all frames taken so far to the operating system, e.g. because no more will come for a while. Frames that come
+    /// later with an earlier time are moved.
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub fn flush(&mut self) -> Result<(), WebmError> {
+        self.check_usable()?;
+        while let Some(placed) = self.interleaver.pop_any() {
+            self.started = true;
+            self.put(&placed)?;
+        }
+        self.mux.end_cluster().map_err(|error| self.fail(error))
+    }
+
+    /// Writes what is held, completes the file and gives it its name.
+    ///
+    /// # Errors
+    /// When the output fails, which leaves a `.part` that plays, and when no frame was recorded.
+    pub fn finish(mut self) -> Result<Recorded, WebmError> {
+        self.flush()?;
+        if self.tracks.iter().all(|track| track.frames == 0) {
+            return Err(WebmError::Empty { path: self.mux.output().name().to_owned() });
+        }
+        let duration = self.mux.end_ms() as f64 / 1000.0;
+        let moved = |track| self.interleaver.moved(track);
+        let tracks = self.tracks.iter().enumerate().map(|(n, track)| track.report(moved(n))).collect();
+        let finished = self.mux.finish()?;
+        Ok(Recorded { path: finished.path, bytes: finished.bytes, duration, tracks })
+    }
+
+    fn check_usable(&self) -> Result<(), WebmError> {
+        if self.failed { Err(WebmError::Failed { path: self.mux.output().name().to_owned() }) } else { Ok(()) }
+    }
+
+    fn fail(&mut self, error: OutputError) -> WebmError {
+        self.failed = true;
+        error.into()
+    }
+
+    fn put(&mut self, placed: &Placed) -> Result<(), WebmError> {
+        let track = &mut self.tracks[placed.track];
+        let duration_ms = match placed.frame.codec {
+            Codec::Opus => opus_packet_samples(&placed.frame.data).map_or(0, |samples| (samples / 48) as i64),
+            // A picture stays for as long as the one before it did.
+            Codec::Vp8 if track.frames > 0 => placed.ms - track.last_ms,
+            Codec::Vp8 => 0,
+        };
+        track.last_ms = placed.ms;
+        match self.mux.put(placed, duration_ms.min(1000)) {
+            Ok(ms) => {
+                track.frames += 1;
+                track.key_frames += u64::from(placed.frame.key);
+                track.bytes += placed.frame.data.len() as u64;
+                track.start_ms.get_or_insert(ms);
+                track.end_ms = ms + duration_ms.min(1000);
+                Ok(())
+            }
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+}
+
+impl Track {
+    fn new(info: TrackInfo) -> Self {
+        Self {
+            info,
+            has_come: false,
+            frames: 0,
+            key_frames: 0,
+            bytes: 0,
+            before_key: 0,
+            start_ms: None,
+            last_ms: 0,
+            end_ms: 0,
+        }
+    }
+
+    fn report(&self, moved: u64) -> RecordedTrack {
+        let codec = self.info.codec();
+        RecordedTrack {
+            kind: codec.kind().as_str(),
+            mime_type: codec.mime_type(),
+            frames: self.frames,
+            key_frames: self.key_frames,
+            bytes: self.bytes,
+            start: self.start_ms.map(|ms| ms as f64 / 1000.0),
+            end: self.start_ms.map(|_| self.end_ms as f64 / 1000.0),
+            before_first_key_frame: self.before_key,
+            moved,
+        }
+    }
+}
+
+impl Sink<(usize, EncodedFrame)> for WebmRecorder {
+    fn write(&mut self, item: &(usize, EncodedFrame)) -> Result<(), Error> {
+        let (track, frame) = item;
+        Ok(WebmRecorder::write(self, *track, frame)?)
+    }
+
+    fn finish(self: Box<Self>) -> Result<(), Error> {
+        WebmRecorder::finish(*self)?;
+        Ok(())
+    }
+}
