@@ -1,1 +1,60 @@
-//! (empty)
+//! Exchanging descriptions and candidates with the other side, by any road.
+//!
+//! What it is: the messages (JSEP, RFC 9429; the JSON of W3C webrtc-pc's `RTCSessionDescriptionInit` and
+//! `RTCIceCandidateInit`; trickle ICE, RFC 8838), the trait [`Signaling`] that carries them, and the roads that exist:
+//! standard input and output ([`Stdio`]) and memory ([`memory::pair`]). What it is not: it never judges whether an
+//! answer suits an offer, that is `peer`; it never opens a terminal, that is the binary.
+//!
+//! ```text
+//! bytes in  -> Reader (JSON | raw SDP | base64 | compact) -> sdp::inspect -> Message -> peer
+//! peer      -> Message -> SdpFormat::encode -> bytes out
+//! ```
+
+mod error;
+mod format;
+pub mod memory;
+mod message;
+mod reader;
+pub mod sdp;
+mod stdio;
+mod tail;
+#[cfg(test)]
+mod tests;
+mod text;
+
+pub use error::SignalingError;
+pub use format::{FormatError, SdpFormat};
+pub use message::{Candidate, Description, DescriptionKind, Message};
+pub use reader::{MAX_MESSAGE_BYTES, QUIET, Reader};
+pub use stdio::{Rest, RestReader, Stdio};
+pub use tail::Tail;
+
+use crate::error::Error;
+
+/// A road to the other side. One owner drives it; `receive` may be raced against anything.
+#[async_trait::async_trait]
+pub trait Signaling: Send {
+    /// Sends one message. A road without trickle drops candidates and `bye`: what it sends is complete already.
+    /// Not cancel-safe: a dropped future may have sent half of a message.
+    ///
+    /// # Errors
+    /// When the other side cannot be reached any more.
+    async fn send(&mut self, message: &Message) -> Result<(), Error>;
+
+    /// The next message; `None` when none will ever come again: the other side's input ended, or a road without trickle
+    /// has delivered its one description. That is no hang-up: a hang-up is [`Message::Bye`]. Cancel-safe.
+    ///
+    /// # Errors
+    /// When what came is no message ([`ErrorKind::InvalidInput`](crate::error::ErrorKind::InvalidInput)), or the road failed.
+    async fn receive(&mut self) -> Result<Option<Message>, Error>;
+
+    /// Whether candidates travel one by one after the description. Without trickle a description is sent only once its
+    /// candidates are all in it.
+    fn trickles(&self) -> bool;
+
+    /// Flushes what was sent and ends our side of the road.
+    ///
+    /// # Errors
+    /// When what was sent could not be delivered.
+    async fn close(&mut self) -> Result<(), Error>;
+}
