@@ -1,1 +1,37 @@
-//! (empty)
+//! The connection to the other side: the only code that names the `webrtc` and `rtc` crates.
+//!
+//! In: encoded frames from [`pipeline::queue`](crate::pipeline::queue), messages for data channels, descriptions and
+//! candidates from a [`Signaling`](crate::signaling::Signaling). Out: the same, received. It does not capture, encode,
+//! decode or write files, and it never prints.
+//!
+//! ```text
+//! queue -EncodedFrame-> LocalTrack -RTP-> Session -> sockets (SessionRuntime) -> network
+//! network -> sockets -> Session -RTP-> RemoteTrack [jitter buffer, depacketise] -EncodedFrame-> queue
+//! RTCP in: RtcpTap -> EncoderControl (PLI, FIR), round-trip time, loss, sender clocks
+//! ```
+//!
+//! Follows W3C webrtc-pc, RFC 8829 (JSEP), RFC 8445 (ICE), RFC 8834 (RTP), RFC 8831 (data channels).
+
+mod clock;
+mod config;
+mod data_channel;
+mod error;
+mod jitter;
+mod local_track;
+mod negotiate;
+mod remote_track;
+mod rtcp;
+mod runtime;
+mod session;
+mod stats;
+mod timing;
+
+pub use config::{Config, IceServer, IceTransportPolicy, Interfaces, MediaPlan, Secret};
+pub use data_channel::{DataChannel, DataChannelInit, DataMessage};
+pub use error::PeerError;
+pub use local_track::{LocalTrack, SentReport};
+pub use negotiate::{NegotiateOptions, Role};
+pub use remote_track::{KeyFrameRequester, ReceivedReport, RemoteTrack};
+pub use session::{ConnectionState, Session};
+pub use stats::{CandidateReport, ConnectionReport, Quality, SelectedPair};
+pub use timing::{Mark, Timing, Waterfall};

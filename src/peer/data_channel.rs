@@ -1,0 +1,159 @@
+//! Data channels (RFC 8831, RFC 8832, W3C `RTCDataChannel`).
+
+use super::error::PeerError;
+use super::timing::{Mark, Timing};
+use bytes::{Bytes, BytesMut};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use webrtc::data_channel::{DataChannel as Inner, DataChannelEvent, RTCDataChannelInit};
+
+/// W3C `RTCDataChannelInit`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DataChannelInit {
+    /// Its name.
+    pub label: String,
+    /// Whether messages come in the order they were sent.
+    pub ordered: bool,
+    /// Milliseconds after which a message is given up; excludes `max_retransmits`.
+    pub max_packet_life_time: Option<u16>,
+    /// Retransmissions after which a message is given up; excludes `max_packet_life_time`.
+    pub max_retransmits: Option<u16>,
+    /// The sub-protocol that the application speaks.
+    pub protocol: String,
+}
+
+impl DataChannelInit {
+    /// An ordered, reliable channel.
+    pub fn reliable(label: impl Into<String>) -> Self {
+        Self {
+            label: label.into(),
+            ordered: true,
+            max_packet_life_time: None,
+            max_retransmits: None,
+            protocol: String::new(),
+        }
+    }
+
+    pub(super) fn to_library(&self) -> RTCDataChannelInit {
+        RTCDataChannelInit {
+            ordered: self.ordered,
+            max_packet_life_time: self.max_packet_life_time,
+            max_retransmits: self.max_retransmits,
+            protocol: self.protocol.clone(),
+            negotiated: None,
+        }
+    }
+}
+
+/// One message. Either may be empty.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DataMessage {
+    /// UTF-8 text.
+    Text(String),
+    /// Bytes.
+    Binary(Bytes),
+}
+
+impl DataMessage {
+    /// Its size in bytes.
+    pub fn len(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Binary(bytes) => bytes.len(),
+        }
+    }
+
+    /// Whether it is empty.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}
+
+/// A data channel, ours or the peer's. Clones share it; one of them should receive.
+#[derive(Clone)]
+pub struct DataChannel {
+    inner: Arc<dyn Inner>,
+    label: Arc<str>,
+    timing: Arc<Timing>,
+    max_message_size: Arc<AtomicUsize>,
+}
+
+impl DataChannel {
+    pub(super) fn new(inner: Arc<dyn Inner>, label: &str, timing: Arc<Timing>, max_message_size: Arc<AtomicUsize>) -> Self {
+        Self { inner, label: label.into(), timing, max_message_size }
+    }
+
+    /// Its label.
+    pub fn label(&self) -> &str {
+        &self.label
+    }
+
+    /// The largest message, in bytes, that both sides take (RFC 8841). Known once the channel is open.
+    pub fn max_message_size(&self) -> usize {
+        self.max_message_size.load(Ordering::Relaxed)
+    }
+
+    /// Sends one message; waits while the send buffer is full. The channel must be [`opened`](Self::opened).
+    ///
+    /// # Errors
+    /// When the channel is closed or the message is larger than [`max_message_size`](Self::max_message_size).
+    pub async fn send(&self, message: &DataMessage) -> Result<(), PeerError> {
+        let fail = |why: String| PeerError::DataChannel { label: self.label.to_string(), why };
+        let most = self.max_message_size();
+        if message.len() > most {
+            return Err(fail(format!(
+                "a message of {} bytes is larger than the {most} that both sides take",
+                message.len()
+            )));
+        }
+        match message {
+            DataMessage::Text(text) => self.inner.send_text(text).await,
+            DataMessage::Binary(bytes) => self.inner.send(BytesMut::from(&bytes[..])).await,
+        }
+        .map_err(|error| fail(error.to_string()))
+    }
+
+    /// The next message; `None` once the channel is closed. Cancel-safe.
+    pub async fn receive(&self) -> Option<DataMessage> {
+        loop {
+            match self.inner.poll().await? {
+                DataChannelEvent::OnMessage(message) if message.is_string => {
+                    return Some(DataMessage::Text(String::from_utf8_lossy(&message.data).into_owned()));
+                }
+                DataChannelEvent::OnMessage(message) => return Some(DataMessage::Binary(message.data.freeze())),
+                DataChannelEvent::OnOpen => self.timing.mark(Mark::DataChannelOpen),
+                DataChannelEvent::OnClose => return None,
+                _ => {}
+            }
+        }
+    }
+
+    /// Waits until the channel is open; false when it closed instead. Messages that come meanwhile wait.
+    pub async fn opened(&self) -> bool {
+        while let Some(event) = self.inner.poll().await {
+            match event {
+                DataChannelEvent::OnOpen => {
+                    self.timing.mark(Mark::DataChannelOpen);
+                    return true;
+                }
+                DataChannelEvent::OnClose => return false,
+                _ => {}
+            }
+        }
+        false
+    }
+
+    /// Waits until the peer has acknowledged everything sent; at most until the channel closes.
+    pub async fn flushed(&self) {
+        while matches!(self.inner.outstanding_bytes().await, Ok(1..)) {
+            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+        }
+    }
+
+    /// Closes it; what was sent before still arrives.
+    pub async fn close(&self) {
+        if let Err(error) = self.inner.close().await {
+            tracing::debug!("closing data channel {}: {error}", self.label);
+        }
+    }
+}

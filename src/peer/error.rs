@@ -1,0 +1,177 @@
+//! What can go wrong with a connection.
+
+use crate::error::{Classify, Error, ErrorKind};
+use std::time::Duration;
+
+/// Why a connection could not be made or kept.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PeerError {
+    /// The description or candidate cannot be used.
+    #[error("{what}: {why}")]
+    Description {
+        /// Which: `offer`, `answer`, `candidate`.
+        what: &'static str,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The other side sent something else than what was due.
+    #[error("expected {expected}, got {got}")]
+    Unexpected {
+        /// What was due.
+        expected: &'static str,
+        /// What came.
+        got: &'static str,
+    },
+    /// The signaling ended before it had given what was due.
+    #[error("signaling ended before {expected} came")]
+    SignalingEnded {
+        /// What was due.
+        expected: &'static str,
+    },
+    /// Nobody answered in time.
+    #[error("no {expected} within {} s", .after.as_secs_f64())]
+    Timeout {
+        /// What was due.
+        expected: &'static str,
+        /// How long we waited.
+        after: Duration,
+    },
+    /// ICE found no pair of addresses that works.
+    #[error("ICE found no path to the peer in {:.1} s: {detail}", .after.as_secs_f64())]
+    IceFailed {
+        /// How long checks ran.
+        after: Duration,
+        /// The candidates on both sides, in words.
+        detail: String,
+    },
+    /// ICE has a pair but DTLS did not come up.
+    #[error("the DTLS handshake did not complete: {detail}")]
+    DtlsFailed {
+        /// What is known.
+        detail: String,
+    },
+    /// The peer hung up before the session was up.
+    #[error("the peer hung up")]
+    HungUp,
+    /// Nothing has come from the peer any more.
+    #[error("the peer vanished: nothing received for {:.1} s", .silence.as_secs_f64())]
+    Lost {
+        /// How long.
+        silence: Duration,
+    },
+    /// No local address to use.
+    #[error("no network interface to use: {detail}")]
+    NoInterface {
+        /// What was looked for.
+        detail: String,
+    },
+    /// A data channel refused a message.
+    #[error("data channel '{label}': {why}")]
+    DataChannel {
+        /// Its label.
+        label: String,
+        /// Why.
+        why: String,
+    },
+    /// The STUN or TURN server list is wrong.
+    #[error("ICE server '{url}': {why}")]
+    IceServer {
+        /// As given, without credentials.
+        url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// The library underneath failed in a way we did not foresee.
+    #[error("{doing}: {source}")]
+    Library {
+        /// What we were doing.
+        doing: &'static str,
+        /// What it said.
+        source: webrtc::error::Error,
+    },
+    /// The signaling itself failed.
+    #[error("{0}")]
+    Signaling(Error),
+    /// The user ended it.
+    #[error("stopped before the connection was up")]
+    Stopped,
+}
+
+impl PeerError {
+    /// Wraps what the library underneath said while it was `doing`.
+    pub(super) fn library(doing: &'static str) -> impl FnOnce(webrtc::error::Error) -> Self {
+        move |source| Self::Library { doing, source }
+    }
+
+    /// The erased form: a signaling error keeps its own class.
+    pub fn erase(self) -> Error {
+        match self {
+            Self::Signaling(error) => error.at("signaling"),
+            other => {
+                let stage = other.stage();
+                Error::from(other).at(stage)
+            }
+        }
+    }
+
+    fn stage(&self) -> &'static str {
+        match self {
+            Self::Description { .. } | Self::Unexpected { .. } => "negotiate",
+            Self::SignalingEnded { .. } | Self::Timeout { .. } | Self::Signaling(_) => "signaling",
+            Self::IceFailed { .. } | Self::NoInterface { .. } | Self::IceServer { .. } => "ice",
+            Self::DtlsFailed { .. } => "dtls",
+            Self::DataChannel { .. } => "data-channel",
+            Self::HungUp | Self::Lost { .. } | Self::Library { .. } | Self::Stopped => "session",
+        }
+    }
+}
+
+impl Classify for PeerError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::Description { .. }
+            | Self::Unexpected { .. }
+            | Self::SignalingEnded { .. }
+            | Self::IceServer { .. }
+            | Self::DataChannel { .. } => ErrorKind::InvalidInput,
+            Self::Timeout { .. } => ErrorKind::Timeout,
+            Self::IceFailed { .. } | Self::NoInterface { .. } => ErrorKind::Ice,
+            Self::DtlsFailed { .. } => ErrorKind::Dtls,
+            Self::HungUp | Self::Lost { .. } => ErrorKind::SessionLost,
+            Self::Signaling(error) => error.kind(),
+            Self::Library { .. } => ErrorKind::Internal,
+            Self::Stopped => ErrorKind::Interrupted,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Description { .. } => "sdp-syntax-error",
+            Self::Unexpected { .. } => "InvalidStateError",
+            Self::SignalingEnded { .. } => "DataError",
+            Self::IceServer { .. } => "SyntaxError",
+            Self::DataChannel { .. } => "data-channel-failure",
+            Self::Timeout { .. } => "TimeoutError",
+            Self::IceFailed { .. } | Self::NoInterface { .. } => "ice-failure",
+            Self::DtlsFailed { .. } => "dtls-failure",
+            Self::HungUp | Self::Lost { .. } => "NetworkError",
+            Self::Signaling(error) => error.name(),
+            Self::Library { .. } => "OperationError",
+            Self::Stopped => "AbortError",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::IceFailed { .. } => Some(
+                "both sides need a route to each other; across NATs give --ice-server stun:… or turn:… on both".into(),
+            ),
+            Self::SignalingEnded { expected: "the answer" } => {
+                Some("the peer's answer is read from standard input; keep it open until the answer is pasted".into())
+            }
+            Self::Timeout { .. } => Some("--timeout bounds the time to connect".into()),
+            _ => None,
+        }
+    }
+}

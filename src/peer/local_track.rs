@@ -1,0 +1,186 @@
+//! A track that we send: encoded frames in, RTP out (RFC 7741 for VP8, RFC 7587 for Opus).
+
+use super::error::PeerError;
+use super::rtcp::RtcpState;
+use crate::media::{Codec, EncodedFrame, EncoderControl, MediaKind};
+use crate::pipeline::queue::Receiver;
+use bytes::Bytes;
+use rtc::rtp;
+use rtc::rtp::codec::vp8::Vp8Payloader;
+use rtc::rtp::packetizer::Payloader;
+use serde::Serialize;
+use std::sync::Arc;
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::rtp_transceiver::RtpSender;
+
+/// What was sent on one track, in the words of webrtc-stats `outbound-rtp` and `remote-inbound-rtp`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SentReport {
+    /// `audio` or `video`.
+    pub kind: String,
+    /// The RTP media type.
+    pub mime_type: String,
+    /// The RTP stream.
+    pub ssrc: u32,
+    /// Packets handed to the network, retransmissions not counted.
+    pub packets_sent: u64,
+    /// Payload bytes of those packets.
+    pub bytes_sent: u64,
+    /// Frames sent.
+    pub frames_sent: u64,
+    /// Key frames among them; video only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_frames_sent: Option<u64>,
+    /// Key frames that the peer asked for; video only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pli_count: Option<u64>,
+    /// Seconds there and back, by the last report that allowed one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub round_trip_time: Option<f64>,
+    /// Packets that the peer missed, by its count.
+    pub packets_lost: i64,
+    /// Part of the packets that the peer missed since the report before, 0 ..= 1.
+    pub fraction_lost: f64,
+    /// Interarrival jitter at the peer, in seconds.
+    pub jitter: f64,
+}
+
+/// A track that we send. Made by a [`Session`](super::Session).
+pub struct LocalTrack {
+    track: Arc<TrackLocalStaticRTP>,
+    sender: Arc<dyn RtpSender>,
+    ssrc: u32,
+    codec: Codec,
+    control: Arc<EncoderControl>,
+    rtcp: Arc<RtcpState>,
+}
+
+impl LocalTrack {
+    /// Bytes of RTP payload that fit every path: 1280 (IPv6) less IP, UDP, SRTP and header extensions.
+    const PAYLOAD: usize = 1170;
+
+    pub(super) fn new(
+        track: Arc<TrackLocalStaticRTP>,
+        sender: Arc<dyn RtpSender>,
+        ssrc: u32,
+        codec: Codec,
+        rtcp: Arc<RtcpState>,
+    ) -> Self {
+        let control = Arc::new(EncoderControl::new());
+        rtcp.steer(ssrc, Arc::clone(&control));
+        Self { track, sender, ssrc, codec, control, rtcp }
+    }
+
+    /// The codec it was made for.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Where the peer's wishes arrive: key frames.
+    pub fn control(&self) -> Arc<EncoderControl> {
+        Arc::clone(&self.control)
+    }
+
+    /// Sends frames until their queue ends or the connection does. Call it once the connection is up.
+    ///
+    /// # Errors
+    /// When the peer did not accept the codec.
+    pub async fn run(self, frames: Receiver<EncodedFrame>) -> Result<SentReport, PeerError> {
+        let payload_type = self.negotiated_payload_type().await?;
+        let clock_rate = self.codec.clock_rate();
+        let mut packetiser = Packetiser::new(self.codec);
+        let mut sequence = u16::try_from(random_u32() >> 17).expect("shifted to 15 bits");
+        let first_timestamp = random_u32();
+        let mut report = SentReport {
+            kind: self.codec.kind().to_string(),
+            mime_type: self.codec.mime_type().to_owned(),
+            ssrc: self.ssrc,
+            key_frames_sent: (self.codec.kind() == MediaKind::Video).then_some(0),
+            ..SentReport::default()
+        };
+        'frames: while let Some(frame) = frames.recv_async().await {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "RTP time wraps at 32 bits")]
+            let timestamp = first_timestamp.wrapping_add(frame.time.rescale(clock_rate).ticks() as u32);
+            let payloads = packetiser.payloads(&frame.data);
+            let last = payloads.len().saturating_sub(1);
+            for (index, payload) in payloads.into_iter().enumerate() {
+                report.packets_sent += 1;
+                report.bytes_sent += payload.len() as u64;
+                let header = rtp::Header {
+                    version: 2,
+                    marker: index == last && self.codec.kind() == MediaKind::Video,
+                    payload_type,
+                    sequence_number: sequence,
+                    timestamp,
+                    ssrc: self.ssrc,
+                    ..Default::default()
+                };
+                sequence = sequence.wrapping_add(1);
+                if self.track.write_rtp(rtp::Packet { header, payload }).await.is_err() {
+                    break 'frames;
+                }
+            }
+            report.frames_sent += 1;
+            if let Some(count) = report.key_frames_sent.as_mut().filter(|_| frame.key) {
+                *count += 1;
+            }
+        }
+        Ok(self.with_reception(report))
+    }
+
+    async fn negotiated_payload_type(&self) -> Result<u8, PeerError> {
+        let parameters =
+            self.sender.get_parameters().await.map_err(PeerError::library("reading the negotiated codecs"))?;
+        let wanted = self.codec.mime_type();
+        parameters
+            .rtp_parameters
+            .codecs
+            .iter()
+            .find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case(wanted))
+            .map(|codec| codec.payload_type)
+            .ok_or_else(|| PeerError::Description { what: "answer", why: format!("the peer does not take {wanted}") })
+    }
+
+    fn with_reception(&self, mut report: SentReport) -> SentReport {
+        if let Some(reception) = self.rtcp.reception(self.ssrc) {
+            report.round_trip_time = reception.round_trip_time.map(|time| time.as_secs_f64());
+            report.packets_lost = reception.packets_lost;
+            report.fraction_lost = reception.fraction_lost;
+            report.jitter = f64::from(reception.jitter) / f64::from(self.codec.clock_rate().get());
+        }
+        if self.codec.kind() == MediaKind::Video {
+            report.pli_count = Some(self.rtcp.key_frame_requests(self.ssrc));
+        }
+        report
+    }
+}
+
+enum Packetiser {
+    Vp8(Vp8Payloader),
+    OnePerFrame,
+}
+
+impl Packetiser {
+    fn new(codec: Codec) -> Self {
+        match codec {
+            Codec::Vp8 => Self::Vp8(Vp8Payloader { enable_picture_id: true, ..Default::default() }),
+            Codec::Opus => Self::OnePerFrame,
+        }
+    }
+
+    fn payloads(&mut self, frame: &Bytes) -> Vec<Bytes> {
+        match self {
+            Self::Vp8(payloader) => payloader.payload(LocalTrack::PAYLOAD, frame).unwrap_or_default(),
+            Self::OnePerFrame if frame.is_empty() => Vec::new(),
+            Self::OnePerFrame => vec![frame.clone()],
+        }
+    }
+}
+
+/// A number that an outsider cannot guess, as RFC 3550 wants for SSRC, first sequence number and first timestamp.
+pub(super) fn random_u32() -> u32 {
+    use std::hash::{BuildHasher, RandomState};
+    u32::try_from(RandomState::new().hash_one(0u8) >> 32).expect("shifted to 32 bits")
+}

@@ -1,0 +1,297 @@
+//! A track that we receive: RTP in, encoded frames out, on a timeline that all tracks of the session share.
+
+use super::jitter::{Arrival, Departure, JitterBuffer};
+use super::rtcp::RtcpState;
+use super::timing::{Mark, Timing};
+use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime};
+use crate::pipeline::queue::{Sender, Sent};
+use bytes::Bytes;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtp;
+use rtc::rtp::codec::vp8::Vp8Packet;
+use rtc::rtp::packetizer::Depacketizer;
+use serde::Serialize;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+use tokio::sync::Notify;
+use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
+
+/// What was received on one track, in the words of webrtc-stats `inbound-rtp`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceivedReport {
+    /// `audio` or `video`.
+    pub kind: String,
+    /// The RTP media type.
+    pub mime_type: String,
+    /// The RTP stream.
+    pub ssrc: u32,
+    /// Packets received, padding and retransmissions included.
+    pub packets_received: u64,
+    /// Payload bytes of those packets.
+    pub bytes_received: u64,
+    /// Packets that never came.
+    pub packets_lost: u64,
+    /// Whole frames received.
+    pub frames_received: u64,
+    /// Key frames among them; video only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub key_frames_received: Option<u64>,
+    /// Key frames that we asked for; video only.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pli_count: Option<u64>,
+    /// Interarrival jitter in seconds (RFC 3550 section 6.4.1).
+    pub jitter: f64,
+}
+
+/// Asks the sender of a track for a key frame. Clones ask the same one.
+#[derive(Clone, Debug, Default)]
+pub struct KeyFrameRequester {
+    notify: Arc<Notify>,
+}
+
+impl KeyFrameRequester {
+    /// Asks. Requests in quick succession are merged.
+    pub fn request(&self) {
+        self.notify.notify_one();
+    }
+}
+
+/// What all tracks of one session share.
+#[derive(Debug)]
+pub(super) struct Shared {
+    pub rtcp: Arc<RtcpState>,
+    pub timing: Arc<Timing>,
+    /// When the first packet of any track came: the zero of the session's timeline.
+    pub origin: OnceLock<Instant>,
+    /// The track that others are aligned to: its first packet's arrival and its clock.
+    pub reference: OnceLock<Reference>,
+}
+
+/// Where the timeline and the RTP clock of the reference track met.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Reference {
+    ssrc: u32,
+    timestamp: i64,
+    clock_rate: f64,
+    seconds: f64,
+}
+
+/// A track that we receive. Comes out of [`Session::next_track`](super::Session::next_track).
+pub struct RemoteTrack {
+    track: Arc<dyn TrackRemote>,
+    ssrc: u32,
+    codec: Codec,
+    shared: Arc<Shared>,
+    key_frames: KeyFrameRequester,
+}
+
+impl RemoteTrack {
+    /// How long a missing packet is waited for: several retransmission rounds.
+    const PATIENCE: Duration = Duration::from_millis(300);
+    /// At most so often is a key frame asked for.
+    const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
+
+    pub(super) fn new(track: Arc<dyn TrackRemote>, ssrc: u32, codec: Codec, shared: Arc<Shared>) -> Self {
+        Self { track, ssrc, codec, shared, key_frames: KeyFrameRequester::default() }
+    }
+
+    /// How its frames are coded.
+    pub fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    /// Audio or video.
+    pub fn kind(&self) -> MediaKind {
+        self.codec.kind()
+    }
+
+    /// The way back to its sender.
+    pub fn key_frames(&self) -> KeyFrameRequester {
+        self.key_frames.clone()
+    }
+
+    /// Gives whole frames to `frames` until the connection ends or the receiver is gone.
+    pub async fn run(self, frames: Sender<EncodedFrame>) -> ReceivedReport {
+        let video = self.kind() == MediaKind::Video;
+        let mut report = ReceivedReport {
+            kind: self.kind().to_string(),
+            mime_type: self.codec.mime_type().to_owned(),
+            ssrc: self.ssrc,
+            key_frames_received: video.then_some(0),
+            pli_count: video.then_some(0),
+            ..ReceivedReport::default()
+        };
+        let mut buffer =
+            if video { JitterBuffer::video(Self::PATIENCE) } else { JitterBuffer::audio(Self::PATIENCE) };
+        let mut timeline = None;
+        let mut jitter = Jitter::default();
+        let mut asked: Option<Instant> = None;
+        loop {
+            let deadline = buffer.deadline();
+            let mut wants_key = false;
+            tokio::select! {
+                event = self.track.poll() => match event {
+                    Some(TrackRemoteEvent::OnRtpPacket(packet)) => {
+                        let now = Instant::now();
+                        report.packets_received += 1;
+                        report.bytes_received += packet.payload.len() as u64;
+                        jitter.note(packet.header.timestamp, self.codec, now);
+                        if let Some(arrival) = depacketise(self.codec, packet) {
+                            timeline.get_or_insert_with(|| Timeline::begin(&self.shared, self.ssrc, self.codec, now));
+                            buffer.insert(arrival, now);
+                        }
+                    }
+                    Some(TrackRemoteEvent::OnEnded | TrackRemoteEvent::OnError) | None => break,
+                    Some(_) => {}
+                },
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {}
+                () = self.key_frames.notify.notified(), if video => wants_key = true,
+            }
+            while let Some(departure) = buffer.pop(Instant::now()) {
+                match (departure, &mut timeline) {
+                    (Departure::Frame { timestamp, key, data }, Some(timeline)) => {
+                        if report.frames_received == 0 {
+                            self.shared.timing.mark(Mark::FirstFrameReceived);
+                        }
+                        report.frames_received += 1;
+                        if let Some(count) = report.key_frames_received.as_mut().filter(|_| key) {
+                            *count += 1;
+                        }
+                        let time = timeline.time_of(timestamp);
+                        match frames.send(EncodedFrame { codec: self.codec, time, key, data }) {
+                            Ok(Sent::Queued) => {}
+                            Ok(Sent::NeedsKey) => wants_key = true,
+                            Err(_) => return finished(report, &buffer, &jitter, self.codec),
+                        }
+                    }
+                    _ => wants_key |= video,
+                }
+            }
+            wants_key |= video && buffer.awaits_key() && report.packets_received > 0;
+            if wants_key && asked.is_none_or(|at| at.elapsed() >= Self::KEY_FRAME_INTERVAL) {
+                asked = Some(Instant::now());
+                *report.pli_count.get_or_insert(0) += 1;
+                let request = PictureLossIndication { sender_ssrc: 0, media_ssrc: self.ssrc };
+                if let Err(error) = self.track.write_rtcp(vec![Box::new(request)]).await {
+                    tracing::debug!("cannot ask for a key frame: {error}");
+                }
+            }
+        }
+        finished(report, &buffer, &jitter, self.codec)
+    }
+}
+
+fn finished(mut report: ReceivedReport, buffer: &JitterBuffer, jitter: &Jitter, codec: Codec) -> ReceivedReport {
+    report.packets_lost = buffer.lost_packets();
+    report.jitter = jitter.ticks / f64::from(codec.clock_rate().get());
+    report
+}
+
+fn depacketise(codec: Codec, packet: rtp::Packet) -> Option<Arrival> {
+    let rtp::Packet { header, payload } = packet;
+    let arrival = |first, key, payload: Bytes| Arrival {
+        sequence: header.sequence_number,
+        timestamp: header.timestamp,
+        first,
+        last: header.marker || codec.kind() == MediaKind::Audio,
+        key,
+        payload,
+    };
+    if payload.is_empty() {
+        return Some(arrival(false, false, payload));
+    }
+    match codec {
+        Codec::Vp8 => {
+            let mut descriptor = Vp8Packet::default();
+            let payload = descriptor.depacketize(&payload).ok()?;
+            let first = descriptor.s == 1 && descriptor.pid == 0;
+            // RFC 6386 section 9.1: the lowest bit of a frame is clear in key frames.
+            let key = first && payload.first().is_some_and(|byte| byte & 1 == 0);
+            Some(arrival(first, key, payload))
+        }
+        Codec::Opus => Some(arrival(true, true, payload)),
+    }
+}
+
+/// Interarrival jitter, RFC 3550 appendix A.8.
+#[derive(Debug, Default)]
+struct Jitter {
+    last: Option<(u32, Instant)>,
+    ticks: f64,
+}
+
+impl Jitter {
+    fn note(&mut self, timestamp: u32, codec: Codec, now: Instant) {
+        if let Some((last_timestamp, last_arrival)) = self.last {
+            let sent = f64::from(timestamp.wrapping_sub(last_timestamp).cast_signed());
+            let arrived = now.duration_since(last_arrival).as_secs_f64() * f64::from(codec.clock_rate().get());
+            self.ticks += ((arrived - sent).abs() - self.ticks) / 16.0;
+        }
+        self.last = Some((timestamp, now));
+    }
+}
+
+/// Maps a track's RTP timestamps to the session's timeline: this is the one place where remote time gets its origin.
+///
+/// At first by the arrival of the first packet. Once sender reports of this track and of the reference track are in,
+/// their common clock corrects it, a little with each frame so that time never jumps.
+struct Timeline {
+    shared: Arc<Shared>,
+    ssrc: u32,
+    clock_rate: f64,
+    began_seconds: f64,
+    first: Option<i64>,
+    correction: f64,
+    is_reference: bool,
+}
+
+impl Timeline {
+    /// The most that one frame moves against its neighbour.
+    const SLEW: f64 = 0.002;
+    /// Beyond this the two clocks do not belong together.
+    const MOST_SKEW: f64 = 2.0;
+
+    fn begin(shared: &Arc<Shared>, ssrc: u32, codec: Codec, now: Instant) -> Self {
+        let origin = *shared.origin.get_or_init(|| now);
+        Self {
+            shared: Arc::clone(shared),
+            ssrc,
+            clock_rate: f64::from(codec.clock_rate().get()),
+            began_seconds: now.saturating_duration_since(origin).as_secs_f64(),
+            first: None,
+            correction: 0.0,
+            is_reference: false,
+        }
+    }
+
+    fn time_of(&mut self, timestamp: i64) -> MediaTime {
+        let first = *self.first.get_or_insert(timestamp);
+        let reference = *self.shared.reference.get_or_init(|| {
+            self.is_reference = true;
+            Reference { ssrc: self.ssrc, timestamp: first, clock_rate: self.clock_rate, seconds: self.began_seconds }
+        });
+        if !self.is_reference
+            && let Some(wanted) = self.wanted_correction(first, &reference)
+        {
+            self.correction += (wanted - self.correction).clamp(-Self::SLEW, Self::SLEW);
+        }
+        let seconds = self.began_seconds + self.correction + (timestamp - first) as f64 / self.clock_rate;
+        #[expect(clippy::cast_possible_truncation, reason = "microseconds of a session fit 63 bits")]
+        MediaTime::from_micros((seconds * 1e6).round().max(0.0) as i64)
+    }
+
+    /// How far the arrival of this track's first packet was off, by both senders' clocks.
+    fn wanted_correction(&self, first: i64, reference: &Reference) -> Option<f64> {
+        let ours = ntp_of(&self.shared.rtcp, self.ssrc, first, self.clock_rate)?;
+        let theirs = ntp_of(&self.shared.rtcp, reference.ssrc, reference.timestamp, reference.clock_rate)?;
+        let wanted = (ours - theirs) - (self.began_seconds - reference.seconds);
+        (wanted.abs() <= Self::MOST_SKEW).then_some(wanted)
+    }
+}
+
+fn ntp_of(rtcp: &RtcpState, ssrc: u32, timestamp: i64, clock_rate: f64) -> Option<f64> {
+    let clock = rtcp.sender_clock(ssrc)?;
+    let at_report = super::jitter::unwrap_timestamp(timestamp, clock.rtp_time);
+    Some(clock.ntp_seconds + (timestamp - at_report) as f64 / clock_rate)
+}

@@ -1,0 +1,268 @@
+//! What RTCP tells us (RFC 3550 section 6, RFC 4585, RFC 5104).
+//!
+//! The library keeps inbound RTCP for its own interceptors and leaves round-trip time and remote loss at zero, so this
+//! tap sits closest to the wire, reads every report both ways, and changes nothing.
+
+use crate::media::EncoderControl;
+use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
+use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
+use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use rtc::sansio::Protocol;
+use rtc::shared::error::Error;
+use std::collections::{HashMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How the peer receives one of our streams.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(super) struct ReceptionState {
+    /// Round-trip time of the last report that allowed one.
+    pub round_trip_time: Option<Duration>,
+    /// All round-trip times, summed, and how many there were.
+    pub total_round_trip_time: Duration,
+    pub round_trip_time_measurements: u64,
+    /// Lost of all packets so far, by the peer's count.
+    pub packets_lost: i64,
+    /// Lost of the packets since the report before, 0 ..= 1.
+    pub fraction_lost: f64,
+    /// Interarrival jitter in units of the RTP clock.
+    pub jitter: u32,
+}
+
+/// The mapping of a remote stream's RTP clock to its sender's wall clock, from a sender report.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct SenderClock {
+    /// Seconds of the sender's NTP clock.
+    pub ntp_seconds: f64,
+    /// The RTP timestamp of that moment.
+    pub rtp_time: u32,
+}
+
+/// What was read so far; shared between the tap and the tracks.
+#[derive(Debug, Default)]
+pub(super) struct RtcpState {
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    encoders: HashMap<u32, Arc<EncoderControl>>,
+    receptions: HashMap<u32, ReceptionState>,
+    clocks: HashMap<u32, SenderClock>,
+    reports_sent: HashMap<u32, VecDeque<(u32, Instant)>>,
+    key_frame_requests: HashMap<u32, u64>,
+    transport_feedback: u64,
+}
+
+impl RtcpState {
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Key-frame requests for `ssrc` go to `control` from now on.
+    pub(super) fn steer(&self, ssrc: u32, control: Arc<EncoderControl>) {
+        self.lock().encoders.insert(ssrc, control);
+    }
+
+    /// How the peer receives our stream.
+    pub(super) fn reception(&self, ssrc: u32) -> Option<ReceptionState> {
+        self.lock().receptions.get(&ssrc).copied()
+    }
+
+    /// The sender's clock of a stream that we receive.
+    pub(super) fn sender_clock(&self, ssrc: u32) -> Option<SenderClock> {
+        self.lock().clocks.get(&ssrc).copied()
+    }
+
+    /// PLI and FIR received for our stream.
+    pub(super) fn key_frame_requests(&self, ssrc: u32) -> u64 {
+        self.lock().key_frame_requests.get(&ssrc).copied().unwrap_or(0)
+    }
+
+    /// Transport-wide congestion-control reports received.
+    pub(super) fn transport_feedback(&self) -> u64 {
+        self.lock().transport_feedback
+    }
+
+    fn received(&self, packets: &[Box<dyn rtc::rtcp::Packet>], now: Instant) {
+        let mut inner = self.lock();
+        for packet in packets {
+            let packet = packet.as_any();
+            if let Some(report) = packet.downcast_ref::<SenderReport>() {
+                inner.clocks.insert(
+                    report.ssrc,
+                    SenderClock {
+                        ntp_seconds: report.ntp_time as f64 / 4_294_967_296.0,
+                        rtp_time: report.rtp_time,
+                    },
+                );
+                report.reports.iter().for_each(|block| inner.reception_report(block, now));
+            } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+                report.reports.iter().for_each(|block| inner.reception_report(block, now));
+            } else if let Some(request) = packet.downcast_ref::<PictureLossIndication>() {
+                inner.key_frame_wanted(request.media_ssrc);
+            } else if let Some(request) = packet.downcast_ref::<FullIntraRequest>() {
+                request.fir.iter().for_each(|entry| inner.key_frame_wanted(entry.ssrc));
+            } else if packet.is::<TransportLayerCc>() {
+                inner.transport_feedback += 1;
+            }
+        }
+    }
+
+    fn sent(&self, packets: &[Box<dyn rtc::rtcp::Packet>], now: Instant) {
+        for packet in packets {
+            if let Some(report) = packet.as_any().downcast_ref::<SenderReport>() {
+                let mut inner = self.lock();
+                let sent = inner.reports_sent.entry(report.ssrc).or_default();
+                sent.push_back((middle_bits(report.ntp_time), now));
+                if sent.len() > Inner::REPORTS_REMEMBERED {
+                    sent.pop_front();
+                }
+            }
+        }
+    }
+}
+
+/// The middle 32 bits of an NTP time, as receiver reports echo it.
+fn middle_bits(ntp_time: u64) -> u32 {
+    u32::try_from((ntp_time >> 16) & 0xFFFF_FFFF).expect("masked to 32 bits")
+}
+
+impl Inner {
+    const REPORTS_REMEMBERED: usize = 32;
+
+    fn key_frame_wanted(&mut self, ssrc: u32) {
+        *self.key_frame_requests.entry(ssrc).or_default() += 1;
+        if let Some(control) = self.encoders.get(&ssrc) {
+            control.request_key_frame();
+        }
+    }
+
+    fn reception_report(&mut self, block: &ReceptionReport, now: Instant) {
+        if !self.encoders.contains_key(&block.ssrc) {
+            return;
+        }
+        let round_trip_time = (block.last_sender_report != 0)
+            .then(|| self.reports_sent.get(&block.ssrc))
+            .flatten()
+            .and_then(|sent| sent.iter().find(|(echo, _)| *echo == block.last_sender_report))
+            .map(|(_, at)| {
+                let held = Duration::from_secs_f64(f64::from(block.delay) / 65_536.0);
+                now.saturating_duration_since(*at).saturating_sub(held)
+            });
+        let state = self.receptions.entry(block.ssrc).or_default();
+        if let Some(time) = round_trip_time {
+            state.round_trip_time = Some(time);
+            state.total_round_trip_time += time;
+            state.round_trip_time_measurements += 1;
+        }
+        // 24 bits, signed: duplicates can make it negative (RFC 3550 section 6.4.1).
+        let lost = i64::from(block.total_lost & 0x00FF_FFFF);
+        state.packets_lost = if lost >= 0x0080_0000 { lost - 0x0100_0000 } else { lost };
+        state.fraction_lost = f64::from(block.fraction_lost) / 256.0;
+        state.jitter = block.jitter;
+    }
+}
+
+/// The interceptor that feeds an [`RtcpState`].
+pub(super) struct RtcpTap {
+    state: Arc<RtcpState>,
+    inbound: VecDeque<TaggedPacket>,
+    outbound: VecDeque<TaggedPacket>,
+}
+
+impl RtcpTap {
+    /// Its distance from the wire: closer than everything else.
+    pub(super) const SLOT: usize = 500;
+
+    pub(super) fn new(state: Arc<RtcpState>) -> Self {
+        Self { state, inbound: VecDeque::new(), outbound: VecDeque::new() }
+    }
+}
+
+impl Protocol<TaggedPacket, TaggedPacket, ()> for RtcpTap {
+    type Rout = TaggedPacket;
+    type Wout = TaggedPacket;
+    type Eout = ();
+    type Error = Error;
+    type Time = Instant;
+
+    fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(packets) = &packet.message.packet {
+            self.state.received(packets, Instant::now());
+        }
+        self.inbound.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_read(&mut self) -> Option<TaggedPacket> {
+        self.inbound.pop_front()
+    }
+
+    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(packets) = &packet.message.packet {
+            self.state.sent(packets, Instant::now());
+        }
+        self.outbound.push_back(packet);
+        Ok(())
+    }
+
+    fn poll_write(&mut self) -> Option<TaggedPacket> {
+        self.outbound.pop_front()
+    }
+}
+
+impl Interceptor for RtcpTap {
+    fn bind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn boxed(packet: impl rtc::rtcp::Packet + Send + Sync + 'static) -> Vec<Box<dyn rtc::rtcp::Packet>> {
+        vec![Box::new(packet)]
+    }
+
+    #[test]
+    fn a_picture_loss_indication_reaches_the_encoder_of_that_stream_alone() {
+        let state = RtcpState::default();
+        let (ours, other) = (Arc::new(EncoderControl::new()), Arc::new(EncoderControl::new()));
+        state.steer(1, Arc::clone(&ours));
+        state.steer(2, Arc::clone(&other));
+        let request = PictureLossIndication { sender_ssrc: 9, media_ssrc: 1 };
+        state.received(&boxed(request), Instant::now());
+        assert!(ours.take_key_frame_request() && !other.take_key_frame_request());
+        assert_eq!((state.key_frame_requests(1), state.key_frame_requests(2)), (1, 0));
+    }
+
+    #[test]
+    fn round_trip_time_is_what_is_left_after_the_peer_held_the_report() {
+        let state = RtcpState::default();
+        state.steer(7, Arc::new(EncoderControl::new()));
+        let sent = Instant::now();
+        let ntp_time = 0x0123_4567_89AB_CDEF;
+        state.sent(&boxed(SenderReport { ssrc: 7, ntp_time, ..Default::default() }), sent);
+        let block = ReceptionReport {
+            ssrc: 7,
+            last_sender_report: 0x4567_89AB,
+            delay: 65_536 / 2,
+            fraction_lost: 64,
+            total_lost: 0x00FF_FFFE,
+            ..Default::default()
+        };
+        let report = ReceiverReport { reports: vec![block], ..Default::default() };
+        state.received(&boxed(report), sent + Duration::from_millis(580));
+        let reception = state.reception(7).unwrap();
+        assert_eq!(reception.round_trip_time, Some(Duration::from_millis(80)));
+        assert_eq!(reception.packets_lost, -2);
+        assert!((reception.fraction_lost - 0.25).abs() < 1e-9);
+    }
+}

@@ -1,0 +1,180 @@
+//! The runtime we hand to the `webrtc` crate: tokio, with our clock and our sockets.
+//!
+//! Sockets get buffers large enough for a whole burst of the send window, because each datagram that the kernel drops
+//! costs a retransmission time-out of a second. Every datagram that comes in is noticed, so that a peer that vanished
+//! is told from one that is silent on purpose: a live peer answers a STUN consent check (RFC 7675) every few seconds.
+
+use super::clock::ProtocolClock;
+use std::future::Future;
+use std::io::{self, IoSliceMut};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
+use webrtc::runtime::{
+    AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
+    Transmit,
+};
+
+type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
+
+/// Bytes we ask the kernel for, each way. It grants what `net.core.rmem_max` and `wmem_max` allow.
+const SOCKET_BUFFER: usize = 4 << 20;
+
+#[derive(Debug)]
+pub(super) struct SessionRuntime {
+    tokio: TokioRuntime,
+    clock: Arc<ProtocolClock>,
+    arrivals: Arc<Arrivals>,
+}
+
+/// When the last datagram came in.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    began: Instant,
+    last_micros: AtomicU64,
+}
+
+impl Arrivals {
+    fn note(&self) {
+        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_micros.store(micros.max(1), Ordering::Relaxed);
+    }
+
+    /// Time since the last datagram; `None` before the first.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let micros = self.last_micros.load(Ordering::Relaxed);
+        (micros != 0).then(|| self.began.elapsed().saturating_sub(Duration::from_micros(micros)))
+    }
+}
+
+impl SessionRuntime {
+    pub(super) fn new() -> Self {
+        Self {
+            tokio: TokioRuntime,
+            clock: Arc::new(ProtocolClock::new()),
+            arrivals: Arc::new(Arrivals { began: Instant::now(), last_micros: AtomicU64::new(0) }),
+        }
+    }
+
+    pub(super) fn clock(&self) -> &Arc<ProtocolClock> {
+        &self.clock
+    }
+
+    pub(super) fn arrivals(&self) -> &Arrivals {
+        &self.arrivals
+    }
+}
+
+/// The receive window, in bytes, that a socket of this machine can hold without dropping: at most 4 MiB.
+pub(super) fn sctp_receive_window() -> u32 {
+    const LEAST: u32 = 128 << 10;
+    const MOST: u32 = 4 << 20;
+    let granted = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok().and_then(|socket| {
+        enlarge(&socket);
+        socket2::SockRef::from(&socket).recv_buffer_size().ok()
+    });
+    let held = granted.unwrap_or(0) / 10 * 6;
+    u32::try_from(held).unwrap_or(MOST).clamp(LEAST, MOST)
+}
+
+fn enlarge(socket: &std::net::UdpSocket) {
+    let socket = socket2::SockRef::from(socket);
+    for (what, result) in [
+        ("receive", socket.set_recv_buffer_size(SOCKET_BUFFER)),
+        ("send", socket.set_send_buffer_size(SOCKET_BUFFER)),
+    ] {
+        if let Err(error) = result {
+            tracing::debug!("cannot enlarge the {what} buffer of a socket: {error}");
+        }
+    }
+}
+
+impl Runtime for SessionRuntime {
+    fn spawn(&self, future: BoxFuture<'static, ()>) -> Box<dyn JoinHandle> {
+        self.tokio.spawn(future)
+    }
+
+    fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
+        enlarge(&socket);
+        Ok(Arc::new(NoticingSocket {
+            socket: self.tokio.wrap_udp_socket(socket)?,
+            arrivals: Arc::clone(&self.arrivals),
+        }))
+    }
+
+    fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
+        self.tokio.wrap_tcp_listener(listener)
+    }
+
+    fn connect_tcp<'a>(&'a self, remote_addr: SocketAddr) -> BoxFuture<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
+        self.tokio.connect_tcp(remote_addr)
+    }
+
+    fn resolve_host<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
+        self.tokio.resolve_host(host)
+    }
+
+    fn now(&self) -> Instant {
+        self.clock.now()
+    }
+
+    fn sleep(&self, duration: Duration) -> BoxFuture<'static, ()> {
+        self.tokio.sleep(self.clock.real_duration(duration))
+    }
+
+    fn interval(&self, period: Duration) -> Box<dyn AsyncInterval> {
+        self.tokio.interval(self.clock.real_duration(period).max(Duration::from_micros(1)))
+    }
+
+    fn block_on(&self, future: Pin<Box<dyn Future<Output = ()> + '_>>) {
+        self.tokio.block_on(future);
+    }
+
+    fn yield_now(&self) -> BoxFuture<'static, ()> {
+        self.tokio.yield_now()
+    }
+
+    fn name(&self) -> &'static str {
+        "rtckit"
+    }
+}
+
+#[derive(Debug)]
+struct NoticingSocket {
+    socket: Arc<dyn AsyncUdpSocket>,
+    arrivals: Arc<Arrivals>,
+}
+
+impl AsyncUdpSocket for NoticingSocket {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        self.socket.poll_send(cx, transmit)
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        bufs: &mut [IoSliceMut<'_>],
+        meta: &mut [RecvMeta],
+    ) -> Poll<io::Result<usize>> {
+        let polled = self.socket.poll_recv(cx, bufs, meta);
+        if matches!(polled, Poll::Ready(Ok(_))) {
+            self.arrivals.note();
+        }
+        polled
+    }
+
+    fn max_gso_segments(&self) -> usize {
+        self.socket.max_gso_segments()
+    }
+
+    fn max_gro_segments(&self) -> usize {
+        self.socket.max_gro_segments()
+    }
+}

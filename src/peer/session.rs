@@ -1,0 +1,484 @@
+//! One peer connection: W3C `RTCPeerConnection`, with our runtime below it and plain channels above it.
+
+use super::config::{Config, IceTransportPolicy, MediaPlan};
+use super::data_channel::{DataChannel, DataChannelInit};
+use super::error::PeerError;
+use super::local_track::{LocalTrack, random_u32};
+use super::remote_track::{RemoteTrack, Shared};
+use super::rtcp::{RtcpState, RtcpTap};
+use super::runtime::{SessionRuntime, sctp_receive_window};
+use super::timing::{Mark, Timing};
+use crate::media::{Codec, MediaKind};
+use crate::signaling::Candidate;
+use rtc::ice::mdns::MulticastDnsMode;
+use rtc::media_stream::MediaStreamTrack;
+use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpRtxParameters, RtpCodecKind,
+};
+use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+use webrtc::media_stream::track_local::TrackLocal;
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::media_stream::track_remote::TrackRemote;
+use webrtc::peer_connection::{
+    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
+    RTCIceConnectionState, RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
+    RTCPeerConnectionState, Registry, SettingEngine, SettingEngineBuilder, configure_twcc_sender_only,
+    register_default_interceptors,
+};
+
+/// W3C `RTCPeerConnectionState`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ConnectionState {
+    /// Nothing has begun.
+    #[default]
+    New,
+    /// ICE or DTLS is under way.
+    Connecting,
+    /// Everything is up.
+    Connected,
+    /// Nothing comes from the peer at the moment.
+    Disconnected,
+    /// It cannot come up, or not again.
+    Failed,
+    /// It is over.
+    Closed,
+}
+
+impl ConnectionState {
+    /// The word of W3C webrtc-pc.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Connecting => "connecting",
+            Self::Connected => "connected",
+            Self::Disconnected => "disconnected",
+            Self::Failed => "failed",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl From<RTCPeerConnectionState> for ConnectionState {
+    fn from(state: RTCPeerConnectionState) -> Self {
+        match state {
+            RTCPeerConnectionState::Connecting => Self::Connecting,
+            RTCPeerConnectionState::Connected => Self::Connected,
+            RTCPeerConnectionState::Disconnected => Self::Disconnected,
+            RTCPeerConnectionState::Failed => Self::Failed,
+            RTCPeerConnectionState::Closed => Self::Closed,
+            _ => Self::New,
+        }
+    }
+}
+
+/// What a session's background driver reports about setting the connection up.
+#[derive(Debug)]
+pub(super) enum Gathered {
+    Candidate(Candidate),
+    Complete,
+}
+
+/// One peer connection.
+pub struct Session {
+    pub(super) pc: Arc<dyn PeerConnection>,
+    pub(super) runtime: Arc<SessionRuntime>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) state: watch::Receiver<ConnectionState>,
+    pub(super) ice_connected: watch::Receiver<bool>,
+    pub(super) gathered: mpsc::Receiver<Gathered>,
+    tracks: mpsc::Receiver<RemoteTrack>,
+    channels: mpsc::Receiver<DataChannel>,
+    pub(super) max_message_size: Arc<AtomicUsize>,
+}
+
+/// The largest message we take, in bytes: the most that the library allows.
+pub(super) const MAX_MESSAGE_SIZE: u32 = 256 << 10;
+/// Bytes that a data channel may hold before `send` waits.
+const SEND_BUFFER: usize = 1 << 20;
+/// Events that may wait for us; beyond it the driver drops them, which only a stuck owner can cause.
+const EVENTS: usize = 1024;
+
+impl Session {
+    /// Opens the sockets of a new session. Nothing is sent yet.
+    ///
+    /// # Errors
+    /// When no interface can be used or the sockets cannot be opened.
+    pub async fn new(config: &Config, timing: Arc<Timing>) -> Result<Self, PeerError> {
+        match Self::build(config, &timing, MulticastDnsMode::QueryOnly).await {
+            Ok(session) => Ok(session),
+            Err(PeerError::Library { source, .. }) => {
+                // Containers and bare namespaces have no multicast route: ENODEV.
+                tracing::debug!("without mDNS, because: {source}");
+                Self::build(config, &timing, MulticastDnsMode::Disabled).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn build(config: &Config, timing: &Arc<Timing>, mdns: MulticastDnsMode) -> Result<Self, PeerError> {
+        let runtime = Arc::new(SessionRuntime::new());
+        let rtcp = Arc::new(RtcpState::default());
+        let mut media = media_engine().map_err(PeerError::library("registering codecs"))?;
+        let registry = register_default_interceptors(Registry::new(), &mut media)
+            .and_then(|registry| configure_twcc_sender_only(registry, &mut media))
+            .map_err(PeerError::library("registering interceptors"))?
+            .with(RtcpTap::SLOT.into(), RtcpTap::new(Arc::clone(&rtcp)));
+        let shared = Arc::new(Shared {
+            rtcp,
+            timing: Arc::clone(timing),
+            origin: OnceLock::new(),
+            reference: OnceLock::new(),
+        });
+        let max_message_size = Arc::new(AtomicUsize::new(MAX_MESSAGE_SIZE as usize));
+        let (state_sender, state) = watch::channel(ConnectionState::New);
+        let (ice_sender, ice_connected) = watch::channel(false);
+        let (gathered_sender, gathered) = mpsc::channel(EVENTS);
+        let (track_sender, tracks) = mpsc::channel(EVENTS);
+        let (channel_sender, channels) = mpsc::channel(EVENTS);
+        let handler = Arc::new(Handler {
+            shared: Arc::clone(&shared),
+            max_message_size: Arc::clone(&max_message_size),
+            state: state_sender,
+            ice_connected: ice_sender,
+            gathered: gathered_sender,
+            tracks: track_sender,
+            channels: channel_sender,
+        });
+        let policy = match config.ice_transport_policy {
+            IceTransportPolicy::All => RTCIceTransportPolicy::All,
+            IceTransportPolicy::Relay => RTCIceTransportPolicy::Relay,
+        };
+        let servers = config
+            .ice_servers
+            .iter()
+            .map(|server| RTCIceServer {
+                urls: server.urls.clone(),
+                username: server.username.clone().unwrap_or_default(),
+                credential: server.credential.as_ref().map_or_else(String::new, |secret| secret.reveal().to_owned()),
+            })
+            .collect();
+        let configuration =
+            RTCConfigurationBuilder::default().with_ice_servers(servers).with_ice_transport_policy(policy).build();
+        let pc = PeerConnectionBuilder::new()
+            .with_configuration(configuration)
+            .with_media_engine(media)
+            .with_setting_engine(settings(mdns))
+            .with_interceptor_registry(registry)
+            .with_runtime(Arc::clone(&runtime) as _)
+            .with_handler(handler)
+            .with_udp_addrs(config.interfaces.addresses()?)
+            .with_data_channel_send_buffer_limit(SEND_BUFFER)
+            .build()
+            .await
+            .map_err(PeerError::library("opening sockets"))?;
+        Ok(Self {
+            pc: Arc::new(pc),
+            runtime,
+            shared,
+            state,
+            ice_connected,
+            gathered,
+            tracks,
+            channels,
+            max_message_size,
+        })
+    }
+
+    /// Adds what `plan` sends and prepares for what it receives. Before the first offer; when answering, after the offer
+    /// was applied, the offer's media sections are used.
+    ///
+    /// Returns the tracks to send, video and audio.
+    ///
+    /// # Errors
+    /// When the library refuses a track.
+    pub async fn add_media(&self, plan: &MediaPlan) -> Result<(Option<LocalTrack>, Option<LocalTrack>), PeerError> {
+        let mut video = None;
+        let mut audio = None;
+        for (codec, receive, slot, kind) in [
+            (plan.send_audio, plan.receive_audio, &mut audio, MediaKind::Audio),
+            (plan.send_video, plan.receive_video, &mut video, MediaKind::Video),
+        ] {
+            match codec {
+                Some(codec) => *slot = Some(self.add_local_track(codec, receive).await?),
+                None if receive => self.add_receiver(kind).await?,
+                None => {}
+            }
+        }
+        Ok((video, audio))
+    }
+
+    async fn add_local_track(&self, codec: Codec, receive: bool) -> Result<LocalTrack, PeerError> {
+        let ssrc = random_u32();
+        let rtx = (codec.kind() == MediaKind::Video).then(|| RTCRtpRtxParameters { ssrc: random_u32() });
+        let encoding = RTCRtpEncodingParameters {
+            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() },
+            codec: library_codec(codec),
+            active: true,
+            ..Default::default()
+        };
+        let name = codec.kind().as_str();
+        let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
+            "rtckit".to_owned(),
+            format!("rtckit-{name}"),
+            name.to_owned(),
+            library_kind(codec.kind()),
+            vec![encoding],
+        )));
+        let doing = PeerError::library("adding a track");
+        let sender = match self.pc.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await {
+            Ok(sender) => sender,
+            Err(error) => return Err(doing(error)),
+        };
+        if !receive {
+            for transceiver in self.pc.get_transceivers().await {
+                let ours = matches!(transceiver.sender().await, Ok(Some(other)) if other.id() == sender.id());
+                if ours {
+                    transceiver
+                        .set_direction(RTCRtpTransceiverDirection::Sendonly)
+                        .await
+                        .map_err(PeerError::library("limiting a track to sending"))?;
+                }
+            }
+        }
+        Ok(LocalTrack::new(track, sender, ssrc, codec, Arc::clone(&self.shared.rtcp)))
+    }
+
+    async fn add_receiver(&self, kind: MediaKind) -> Result<(), PeerError> {
+        let init = RTCRtpTransceiverInit {
+            direction: RTCRtpTransceiverDirection::Recvonly,
+            streams: Vec::new(),
+            send_encodings: Vec::new(),
+        };
+        self.pc
+            .add_transceiver_from_kind(library_kind(kind), Some(init))
+            .await
+            .map(drop)
+            .map_err(PeerError::library("preparing to receive"))
+    }
+
+    /// Opens a data channel of ours. It is usable once it is [`opened`](DataChannel::opened).
+    ///
+    /// # Errors
+    /// When the label or protocol is too long.
+    pub async fn create_data_channel(&self, init: &DataChannelInit) -> Result<DataChannel, PeerError> {
+        let inner =
+            self.pc.create_data_channel(&init.label, Some(init.to_library())).await.map_err(|error| {
+                PeerError::DataChannel { label: init.label.clone(), why: error.to_string() }
+            })?;
+        Ok(DataChannel::new(
+            inner,
+            &init.label,
+            Arc::clone(&self.shared.timing),
+            Arc::clone(&self.max_message_size),
+        ))
+    }
+
+    /// The next track that the peer sends; `None` when the session is over. Cancel-safe.
+    pub async fn next_track(&mut self) -> Option<RemoteTrack> {
+        self.tracks.recv().await
+    }
+
+    /// The next data channel that the peer opened; `None` when the session is over. Cancel-safe.
+    pub async fn next_data_channel(&mut self) -> Option<DataChannel> {
+        self.channels.recv().await
+    }
+
+    /// Takes the two streams of arrivals out of the session, to be served by tasks of their own.
+    pub fn take_arrivals(&mut self) -> (mpsc::Receiver<RemoteTrack>, mpsc::Receiver<DataChannel>) {
+        let (_, no_tracks) = mpsc::channel(1);
+        let (_, no_channels) = mpsc::channel(1);
+        (std::mem::replace(&mut self.tracks, no_tracks), std::mem::replace(&mut self.channels, no_channels))
+    }
+
+    /// The state now and every change of it.
+    pub fn states(&self) -> watch::Receiver<ConnectionState> {
+        self.state.clone()
+    }
+
+    /// Time since anything came from the network; `None` when nothing has come yet. A live peer answers consent checks
+    /// every few seconds (RFC 7675).
+    pub fn silence(&self) -> Option<Duration> {
+        self.runtime.arrivals().silence()
+    }
+
+    /// Waits until nothing has come for `patience`. Cancel-safe.
+    pub async fn lost(&self, patience: Duration) -> PeerError {
+        loop {
+            let silence = self.silence().unwrap_or_default();
+            if silence >= patience {
+                return PeerError::Lost { silence };
+            }
+            tokio::time::sleep((patience - silence).max(Duration::from_millis(10))).await;
+        }
+    }
+
+    /// Transport-wide congestion-control reports received from the peer.
+    pub fn transport_feedback(&self) -> u64 {
+        self.shared.rtcp.transport_feedback()
+    }
+
+    /// Hangs up: the peer is told at once (SCTP ABORT, DTLS `close_notify`), sockets close, tracks and channels end.
+    pub async fn close(&self) {
+        if let Err(error) = self.pc.close().await {
+            tracing::debug!("closing the connection: {error}");
+        }
+    }
+}
+
+fn settings(mdns: MulticastDnsMode) -> SettingEngine {
+    // Silence is judged by us (`Session::lost`), because the agent counts the time in which it waits for a person to
+    // carry an answer across as well.
+    const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
+    SettingEngineBuilder::new()
+        .with_multicast_dns_mode(mdns)
+        .with_ice_timeouts(Some(Duration::from_secs(5)), Some(NEVER), Some(Duration::from_secs(1)))
+        .with_ice_connection_attempts(None, Some(u16::MAX))
+        .with_host_acceptance_min_wait(Some(Duration::ZERO))
+        .with_srflx_acceptance_min_wait(Some(Duration::from_millis(100)))
+        .with_prflx_acceptance_min_wait(Some(Duration::from_millis(100)))
+        .with_relay_acceptance_min_wait(Some(Duration::from_millis(500)))
+        .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE_SIZE))
+        .with_sctp_max_receive_buffer_size(sctp_receive_window())
+        .build()
+}
+
+fn library_kind(kind: MediaKind) -> RtpCodecKind {
+    match kind {
+        MediaKind::Audio => RtpCodecKind::Audio,
+        MediaKind::Video => RtpCodecKind::Video,
+    }
+}
+
+fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
+    RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() }
+}
+
+fn library_codec(codec: Codec) -> RTCRtpCodec {
+    let (channels, sdp_fmtp_line, rtcp_feedback) = match codec {
+        Codec::Vp8 => (0, "", vec![feedback("goog-remb", ""), feedback("ccm", "fir")]),
+        Codec::Opus => (2, "minptime=10;useinbandfec=1", Vec::new()),
+    };
+    RTCRtpCodec {
+        mime_type: codec.mime_type().to_owned(),
+        clock_rate: codec.clock_rate().get(),
+        channels,
+        sdp_fmtp_line: sdp_fmtp_line.to_owned(),
+        rtcp_feedback,
+    }
+}
+
+fn media_engine() -> webrtc::error::Result<MediaEngine> {
+    let mut engine = MediaEngine::default();
+    let rtx = RTCRtpCodec {
+        mime_type: "video/rtx".to_owned(),
+        clock_rate: 90_000,
+        channels: 0,
+        sdp_fmtp_line: "apt=96".to_owned(),
+        rtcp_feedback: Vec::new(),
+    };
+    for (rtp_codec, payload_type, kind) in [
+        (library_codec(Codec::Opus), 111, RtpCodecKind::Audio),
+        (library_codec(Codec::Vp8), 96, RtpCodecKind::Video),
+        (rtx, 97, RtpCodecKind::Video),
+    ] {
+        engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type, ..Default::default() }, kind)?;
+    }
+    Ok(engine)
+}
+
+/// Carries the library's callbacks, which run on its driver and must not wait, into channels.
+struct Handler {
+    shared: Arc<Shared>,
+    max_message_size: Arc<AtomicUsize>,
+    state: watch::Sender<ConnectionState>,
+    ice_connected: watch::Sender<bool>,
+    gathered: mpsc::Sender<Gathered>,
+    tracks: mpsc::Sender<RemoteTrack>,
+    channels: mpsc::Sender<DataChannel>,
+}
+
+fn pass_on<T>(what: &str, sender: &mpsc::Sender<T>, item: T) {
+    if sender.try_send(item).is_err() {
+        tracing::warn!("dropped a {what}: nobody takes them");
+    }
+}
+
+#[async_trait::async_trait]
+impl PeerConnectionEventHandler for Handler {
+    async fn on_ice_candidate(&self, event: RTCPeerConnectionIceEvent) {
+        match event.candidate.to_json() {
+            Ok(init) if !init.candidate.is_empty() => {
+                let candidate = Candidate {
+                    candidate: init.candidate,
+                    sdp_mid: init.sdp_mid,
+                    sdp_m_line_index: init.sdp_mline_index,
+                    username_fragment: init.username_fragment,
+                };
+                pass_on("candidate", &self.gathered, Gathered::Candidate(candidate));
+            }
+            Ok(_) => {}
+            Err(error) => tracing::warn!("a local candidate cannot be written: {error}"),
+        }
+    }
+
+    async fn on_ice_gathering_state_change(&self, state: RTCIceGatheringState) {
+        if state == RTCIceGatheringState::Complete {
+            self.shared.timing.mark(Mark::GatheringComplete);
+            pass_on("gathering state", &self.gathered, Gathered::Complete);
+        }
+    }
+
+    async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
+        if matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) {
+            self.shared.timing.mark(Mark::Nominated);
+            self.ice_connected.send_replace(true);
+        }
+    }
+
+    async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {
+        let state = ConnectionState::from(state);
+        if state == ConnectionState::Connected {
+            self.shared.timing.mark(Mark::DtlsConnected);
+        }
+        self.state.send_replace(state);
+    }
+
+    async fn on_data_channel(&self, channel: Arc<dyn webrtc::data_channel::DataChannel>) {
+        let label = channel.label().await.unwrap_or_default();
+        let channel =
+            DataChannel::new(channel, &label, Arc::clone(&self.shared.timing), Arc::clone(&self.max_message_size));
+        pass_on("data channel", &self.channels, channel);
+    }
+
+    async fn on_track(&self, track: Arc<dyn TrackRemote>) {
+        let Some(ssrc) = track.ssrcs().await.first().copied() else {
+            tracing::warn!("a remote track without a stream");
+            return;
+        };
+        let mime_type = track.codec(ssrc).await.map(|codec| codec.mime_type).unwrap_or_default();
+        let Some(codec) = Codec::from_mime_type(&mime_type) else {
+            tracing::warn!("a remote track of unknown codec '{mime_type}'");
+            return;
+        };
+        pass_on("track", &self.tracks, RemoteTrack::new(track, ssrc, codec, Arc::clone(&self.shared)));
+    }
+}
+
+impl Session {
+    /// Notes the limit that a remote description sets (RFC 8841 section 6.1).
+    pub(super) fn limit_messages(&self, remote_sdp: &str) {
+        const UNSAID: usize = 64 << 10;
+        let said = remote_sdp
+            .lines()
+            .find_map(|line| line.strip_prefix("a=max-message-size:"))
+            .map_or(UNSAID, |value| value.trim().parse().unwrap_or(UNSAID));
+        let most = MAX_MESSAGE_SIZE as usize;
+        self.max_message_size.store(if said == 0 { most } else { said.min(most) }, Ordering::Relaxed);
+    }
+}
