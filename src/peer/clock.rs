@@ -1,41 +1,71 @@
 //! The clock that the protocol core is told.
 //!
 //! The core sees time only through its runtime. Its timers are made for the worst path: connectivity checks every
-//! 200 ms, writes that wait for the next timer, a retransmission time-out of 1 s. While a connection is being set up
-//! this clock may run faster than real time; it falls back to real time before media flows, because RTCP reports and
-//! transport-wide feedback are measured with it.
+//! 200 ms, writes that wait for the next timer, a retransmission time-out of 1 s. For the first moments of a connection
+//! this clock runs faster than real time, most while a path on the same network would answer; it falls back to real
+//! time before media flows, because RTCP reports and transport-wide feedback are measured with it.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-/// A clock whose speed can change but which never goes back.
+/// A clock that can hurry for a while and never goes back.
 #[derive(Debug)]
 pub(super) struct ProtocolClock {
     state: Mutex<State>,
 }
 
+/// Runs through `hurry` from `real` on, then in step with real time.
 #[derive(Clone, Copy, Debug)]
 struct State {
     real: Instant,
     shown: Instant,
-    speed: u32,
+    hurry: [(Duration, u32); 2],
 }
 
 impl State {
     fn at(&self, real: Instant) -> Instant {
-        self.shown + real.saturating_duration_since(self.real) * self.speed
+        let mut left = real.saturating_duration_since(self.real);
+        let mut shown = self.shown;
+        for (length, speed) in self.hurry {
+            let part = left.min(length);
+            shown += part * speed;
+            left -= part;
+        }
+        shown + left
+    }
+
+    fn speed_at(&self, real: Instant) -> u32 {
+        let mut elapsed = real.saturating_duration_since(self.real);
+        for (length, speed) in self.hurry {
+            if elapsed < length {
+                return speed;
+            }
+            elapsed -= length;
+        }
+        1
     }
 }
 
 impl ProtocolClock {
+    /// How a connection's set-up hurries: a check every 10 ms for as long as a near peer needs, then every 50 ms.
+    const SETUP: [(Duration, u32); 2] = [(Duration::from_millis(300), 20), (Duration::from_millis(1200), 4)];
+    /// What follows the set-up: data channels open in a round trip, but SCTP's first timers must not be waited for.
+    const SETTLE: [(Duration, u32); 2] = [(Duration::from_millis(60), 10), (Duration::ZERO, 1)];
+
     /// A clock in step with real time.
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { state: Mutex::new(State { real: now, shown: now, speed: 1 }) }
+        Self { state: Mutex::new(State { real: now, shown: now, hurry: [(Duration::ZERO, 1); 2] }) }
     }
 
     fn state(&self) -> State {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn follow(&self, hurry: [(Duration, u32); 2]) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let real = Instant::now();
+        *state = State { real, shown: state.at(real), hurry };
     }
 
     /// The time it shows.
@@ -43,17 +73,20 @@ impl ProtocolClock {
         self.state().at(Instant::now())
     }
 
-    /// Runs `speed` times as fast as real time from now on. Sleeps that are under way keep the length they had:
-    /// slowing down only makes them early, which the core tolerates.
-    pub(super) fn set_speed(&self, speed: u32) {
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let real = Instant::now();
-        *state = State { real, shown: state.at(real), speed: speed.max(1) };
+    /// Both descriptions are known: hurry.
+    pub(super) fn begin_setup(&self) {
+        self.follow(Self::SETUP);
     }
 
-    /// How long `shown` of its time lasts in real time.
+    /// The connection is up: back to real time soon.
+    pub(super) fn settle(&self) {
+        self.follow(Self::SETTLE);
+    }
+
+    /// How long `shown` of its time lasts in real time, at the speed it has now. When it slows down meanwhile a sleep of
+    /// that length ends early, which the core tolerates.
     pub(super) fn real_duration(&self, shown: Duration) -> Duration {
-        shown / self.state().speed
+        shown / self.state().speed_at(Instant::now())
     }
 }
 
@@ -62,11 +95,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_never_goes_back_when_the_speed_changes() {
+    fn it_never_goes_back_whatever_is_asked_of_it() {
         let clock = ProtocolClock::new();
         let mut last = clock.now();
-        for speed in [1, 50, 1, 20, 3, 1] {
-            clock.set_speed(speed);
+        for step in 0..6 {
+            if step % 2 == 0 {
+                clock.begin_setup()
+            } else {
+                clock.settle()
+            }
             for _ in 0..100 {
                 let now = clock.now();
                 assert!(now >= last);
@@ -76,12 +113,13 @@ mod tests {
     }
 
     #[test]
-    fn it_runs_as_many_times_faster_as_asked() {
-        let clock = ProtocolClock::new();
-        clock.set_speed(100);
-        assert_eq!(clock.real_duration(Duration::from_millis(200)), Duration::from_millis(2));
-        let (real, shown) = (Instant::now(), clock.now());
-        while real.elapsed() < Duration::from_millis(5) {}
-        assert!(clock.now() - shown >= Duration::from_millis(500));
+    fn hurry_adds_up_and_then_ends() {
+        let real = Instant::now();
+        let ms = Duration::from_millis;
+        let state = State { real, shown: real, hurry: [(ms(100), 20), (ms(100), 5)] };
+        assert_eq!(state.at(real + ms(50)) - real, ms(1000));
+        assert_eq!(state.at(real + ms(150)) - real, ms(2250));
+        assert_eq!(state.at(real + ms(1200)) - real, ms(2500 + 1000));
+        assert_eq!([50, 150, 250].map(|at| state.speed_at(real + ms(at))), [20, 5, 1]);
     }
 }

@@ -79,7 +79,12 @@ pub struct DataChannel {
 }
 
 impl DataChannel {
-    pub(super) fn new(inner: Arc<dyn Inner>, label: &str, timing: Arc<Timing>, max_message_size: Arc<AtomicUsize>) -> Self {
+    pub(super) fn new(
+        inner: Arc<dyn Inner>,
+        label: &str,
+        timing: Arc<Timing>,
+        max_message_size: Arc<AtomicUsize>,
+    ) -> Self {
         Self { inner, label: label.into(), timing, max_message_size }
     }
 

@@ -144,8 +144,10 @@ impl JitterBuffer {
                 break;
             }
         }
-        let mut parts: Vec<Bytes> =
-            (next..end).filter_map(|sequence| self.packets.remove(&sequence)).map(|(packet, _)| packet.payload).collect();
+        let mut parts: Vec<Bytes> = (next..end)
+            .filter_map(|sequence| self.packets.remove(&sequence))
+            .map(|(packet, _)| packet.payload)
+            .collect();
         let data = if parts.len() == 1 { parts.remove(0) } else { join(&parts) };
         self.next = Some(end);
         self.emitted = true;

@@ -165,7 +165,11 @@ enum Packetiser {
 impl Packetiser {
     fn new(codec: Codec) -> Self {
         match codec {
-            Codec::Vp8 => Self::Vp8(Vp8Payloader { enable_picture_id: true, ..Default::default() }),
+            Codec::Vp8 => {
+                let mut payloader = Vp8Payloader::default();
+                payloader.enable_picture_id = true;
+                Self::Vp8(payloader)
+            }
             Codec::Opus => Self::OnePerFrame,
         }
     }

@@ -24,6 +24,8 @@ mod rtcp;
 mod runtime;
 mod session;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod timing;
 
 pub use config::{Config, IceServer, IceTransportPolicy, Interfaces, MediaPlan, Secret};

@@ -122,8 +122,7 @@ impl RemoteTrack {
             pli_count: video.then_some(0),
             ..ReceivedReport::default()
         };
-        let mut buffer =
-            if video { JitterBuffer::video(Self::PATIENCE) } else { JitterBuffer::audio(Self::PATIENCE) };
+        let mut buffer = if video { JitterBuffer::video(Self::PATIENCE) } else { JitterBuffer::audio(Self::PATIENCE) };
         let mut timeline = None;
         let mut jitter = Jitter::default();
         let mut asked: Option<Instant> = None;

@@ -95,10 +95,7 @@ impl RtcpState {
             if let Some(report) = packet.downcast_ref::<SenderReport>() {
                 inner.clocks.insert(
                     report.ssrc,
-                    SenderClock {
-                        ntp_seconds: report.ntp_time as f64 / 4_294_967_296.0,
-                        rtp_time: report.rtp_time,
-                    },
+                    SenderClock { ntp_seconds: report.ntp_time as f64 / 4_294_967_296.0, rtp_time: report.rtp_time },
                 );
                 report.reports.iter().for_each(|block| inner.reception_report(block, now));
             } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {

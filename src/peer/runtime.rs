@@ -82,10 +82,9 @@ pub(super) fn sctp_receive_window() -> u32 {
 
 fn enlarge(socket: &std::net::UdpSocket) {
     let socket = socket2::SockRef::from(socket);
-    for (what, result) in [
-        ("receive", socket.set_recv_buffer_size(SOCKET_BUFFER)),
-        ("send", socket.set_send_buffer_size(SOCKET_BUFFER)),
-    ] {
+    for (what, result) in
+        [("receive", socket.set_recv_buffer_size(SOCKET_BUFFER)), ("send", socket.set_send_buffer_size(SOCKET_BUFFER))]
+    {
         if let Err(error) = result {
             tracing::debug!("cannot enlarge the {what} buffer of a socket: {error}");
         }

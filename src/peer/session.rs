@@ -129,12 +129,8 @@ impl Session {
             .and_then(|registry| configure_twcc_sender_only(registry, &mut media))
             .map_err(PeerError::library("registering interceptors"))?
             .with(RtcpTap::SLOT.into(), RtcpTap::new(Arc::clone(&rtcp)));
-        let shared = Arc::new(Shared {
-            rtcp,
-            timing: Arc::clone(timing),
-            origin: OnceLock::new(),
-            reference: OnceLock::new(),
-        });
+        let shared =
+            Arc::new(Shared { rtcp, timing: Arc::clone(timing), origin: OnceLock::new(), reference: OnceLock::new() });
         let max_message_size = Arc::new(AtomicUsize::new(MAX_MESSAGE_SIZE as usize));
         let (state_sender, state) = watch::channel(ConnectionState::New);
         let (ice_sender, ice_connected) = watch::channel(false);
@@ -267,16 +263,12 @@ impl Session {
     /// # Errors
     /// When the label or protocol is too long.
     pub async fn create_data_channel(&self, init: &DataChannelInit) -> Result<DataChannel, PeerError> {
-        let inner =
-            self.pc.create_data_channel(&init.label, Some(init.to_library())).await.map_err(|error| {
-                PeerError::DataChannel { label: init.label.clone(), why: error.to_string() }
-            })?;
-        Ok(DataChannel::new(
-            inner,
-            &init.label,
-            Arc::clone(&self.shared.timing),
-            Arc::clone(&self.max_message_size),
-        ))
+        let inner = self
+            .pc
+            .create_data_channel(&init.label, Some(init.to_library()))
+            .await
+            .map_err(|error| PeerError::DataChannel { label: init.label.clone(), why: error.to_string() })?;
+        Ok(DataChannel::new(inner, &init.label, Arc::clone(&self.shared.timing), Arc::clone(&self.max_message_size)))
     }
 
     /// The next track that the peer sends; `None` when the session is over. Cancel-safe.

@@ -1,0 +1,416 @@
+//! Offer and answer (RFC 8829): drives a [`Session`] and a [`Signaling`] until the connection is up.
+
+use super::error::PeerError;
+use super::session::{ConnectionState, Gathered, Session};
+use super::timing::Mark;
+use crate::signaling::{Candidate, Description, DescriptionKind, Message, Signaling};
+use crate::stop::Stop;
+use std::time::Duration;
+use tokio::time::Instant;
+use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
+
+/// Which side of the exchange a peer is on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Makes the offer.
+    Call,
+    /// Reads an offer and answers it.
+    Answer,
+}
+
+/// How a connection is set up.
+#[derive(Clone, Debug)]
+pub struct NegotiateOptions {
+    /// How long each side may take: to send its description, and then to be reached.
+    pub timeout: Duration,
+    /// Whether a person carries the descriptions across; then the time that takes does not count.
+    pub by_hand: bool,
+}
+
+impl Default for NegotiateOptions {
+    fn default() -> Self {
+        Self { timeout: Duration::from_secs(30), by_hand: false }
+    }
+}
+
+/// How long gathering may hold back a description that carries all candidates: a dead STUN server must not.
+const GATHERING: Duration = Duration::from_secs(5);
+
+/// Our own attribute in an answer: the session id of the offer it belongs to. Browsers ignore it.
+const IN_REPLY_TO: &str = "a=x-rtckit-in-reply-to:";
+
+/// Where an exchange stands.
+struct Exchange {
+    role: Role,
+    trickle: bool,
+    options: NegotiateOptions,
+    /// Our offer's SDP, to judge the answer by.
+    offer: String,
+    remote_known: bool,
+    signaling_ended: bool,
+    early_candidates: Vec<Candidate>,
+    remote_candidates: usize,
+    waiting_since: Instant,
+}
+
+impl Session {
+    /// Exchanges descriptions and candidates over `signaling` until the connection is up. Media and data channels of
+    /// ours must have been added before.
+    ///
+    /// # Errors
+    /// When the other side's messages cannot be used, nobody answers in time, or ICE or DTLS fails.
+    pub async fn connect(
+        &mut self,
+        role: Role,
+        signaling: &mut dyn Signaling,
+        options: &NegotiateOptions,
+        stop: &Stop,
+    ) -> Result<(), PeerError> {
+        let mut exchange = Exchange {
+            role,
+            trickle: signaling.trickles(),
+            options: options.clone(),
+            offer: String::new(),
+            remote_known: false,
+            signaling_ended: false,
+            early_candidates: Vec::new(),
+            remote_candidates: 0,
+            waiting_since: Instant::now(),
+        };
+        if role == Role::Call {
+            let offer = self.pc.create_offer(None).await.map_err(PeerError::library("making the offer"))?;
+            self.shared.timing.mark(Mark::OfferCreated);
+            let sdp = self.publish(offer, DescriptionKind::Offer, signaling, exchange.trickle, None).await?;
+            exchange.offer = sdp;
+            exchange.waiting_since = Instant::now();
+        }
+        loop {
+            let deadline = exchange.deadline(self);
+            tokio::select! {
+                biased;
+                () = stop.stopped() => return Err(PeerError::Stopped),
+                changed = self.state.changed() => {
+                    let state = *self.state.borrow_and_update();
+                    match state {
+                        ConnectionState::Connected => {
+                            self.runtime.clock().settle();
+                            return Ok(());
+                        }
+                        ConnectionState::Failed | ConnectionState::Closed => return Err(self.failure(&exchange)),
+                        _ if changed.is_err() => return Err(self.failure(&exchange)),
+                        _ => {}
+                    }
+                }
+                gathered = self.gathered.recv(), if exchange.trickle => {
+                    let message = match gathered {
+                        Some(Gathered::Candidate(candidate)) => Message::Candidate(candidate),
+                        Some(Gathered::Complete) => Message::EndOfCandidates,
+                        None => return Err(self.failure(&exchange)),
+                    };
+                    signaling.send(&message).await.map_err(PeerError::Signaling)?;
+                }
+                message = signaling.receive(), if !exchange.signaling_ended => {
+                    match message.map_err(PeerError::Signaling)? {
+                        Some(message) => self.take(message, &mut exchange, signaling).await?,
+                        None if exchange.remote_known => exchange.signaling_ended = true,
+                        None => return Err(PeerError::SignalingEnded { expected: exchange.expected() }),
+                    }
+                }
+                () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
+                    return Err(self.failure(&exchange));
+                }
+                () = tokio::time::sleep(Duration::from_millis(500)), if deadline.is_none() => {}
+            }
+        }
+    }
+
+    /// What signaling may still bring once the connection is up: late candidates, or the end.
+    ///
+    /// # Errors
+    /// [`PeerError::HungUp`] when the peer says goodbye.
+    pub async fn take_late(&self, message: Message) -> Result<(), PeerError> {
+        match message {
+            Message::Bye => Err(PeerError::HungUp),
+            Message::Candidate(candidate) => {
+                self.add_candidate(candidate).await;
+                Ok(())
+            }
+            Message::EndOfCandidates => Ok(()),
+            Message::Description(description) => {
+                tracing::warn!("ignored another {} on a connection that is up", description.kind);
+                Ok(())
+            }
+        }
+    }
+
+    async fn take(
+        &mut self,
+        message: Message,
+        exchange: &mut Exchange,
+        signaling: &mut dyn Signaling,
+    ) -> Result<(), PeerError> {
+        match message {
+            Message::Bye => return Err(PeerError::HungUp),
+            Message::EndOfCandidates => {}
+            Message::Candidate(candidate) if exchange.remote_known => {
+                exchange.remote_candidates += 1;
+                self.add_candidate(candidate).await;
+            }
+            Message::Candidate(candidate) => {
+                if exchange.early_candidates.len() < 256 {
+                    exchange.early_candidates.push(candidate);
+                }
+            }
+            Message::Description(description) => self.take_description(description, exchange, signaling).await?,
+        }
+        Ok(())
+    }
+
+    async fn take_description(
+        &mut self,
+        description: Description,
+        exchange: &mut Exchange,
+        signaling: &mut dyn Signaling,
+    ) -> Result<(), PeerError> {
+        if exchange.remote_known {
+            tracing::warn!("ignored another {}", description.kind);
+            return Ok(());
+        }
+        let (what, expected) = match exchange.role {
+            Role::Call => ("answer", DescriptionKind::Answer),
+            Role::Answer => ("offer", DescriptionKind::Offer),
+        };
+        if description.kind != expected {
+            return Err(PeerError::Unexpected { expected: exchange.expected(), got: description.kind.as_str() });
+        }
+        let refused = |error: webrtc::error::Error| PeerError::Description { what, why: error.to_string() };
+        exchange.remote_candidates = description.sdp.lines().filter(|line| line.starts_with("a=candidate:")).count();
+        self.limit_messages(&description.sdp);
+        match exchange.role {
+            Role::Call => {
+                check_answer(&exchange.offer, &description.sdp).map_err(|why| PeerError::Description { what, why })?;
+                let answer = RTCSessionDescription::answer(description.sdp).map_err(refused)?;
+                self.runtime.clock().begin_setup();
+                self.pc.set_remote_description(answer).await.map_err(refused)?;
+            }
+            Role::Answer => {
+                self.shared.timing.mark(Mark::OfferCreated);
+                let origin = origin_of(&description.sdp).map(str::to_owned);
+                let offer = RTCSessionDescription::offer(description.sdp).map_err(refused)?;
+                self.pc.set_remote_description(offer).await.map_err(refused)?;
+                let answer = self.pc.create_answer(None).await.map_err(refused)?;
+                check_common_ground(&answer.sdp).map_err(|why| PeerError::Description { what, why })?;
+                self.publish(answer, DescriptionKind::Answer, signaling, exchange.trickle, origin.as_deref()).await?;
+                self.runtime.clock().begin_setup();
+            }
+        }
+        self.shared.timing.mark(Mark::ChecksStarted);
+        exchange.remote_known = true;
+        exchange.waiting_since = Instant::now();
+        for candidate in std::mem::take(&mut exchange.early_candidates) {
+            exchange.remote_candidates += 1;
+            self.add_candidate(candidate).await;
+        }
+        Ok(())
+    }
+
+    /// Applies a description of ours and sends it, with its candidates unless they trickle. Returns the SDP that was sent.
+    async fn publish(
+        &mut self,
+        description: RTCSessionDescription,
+        kind: DescriptionKind,
+        signaling: &mut dyn Signaling,
+        trickle: bool,
+        in_reply_to: Option<&str>,
+    ) -> Result<String, PeerError> {
+        self.pc
+            .set_local_description(description.clone())
+            .await
+            .map_err(PeerError::library("applying our own description"))?;
+        let mut sdp = description.sdp;
+        if !trickle {
+            self.gather().await;
+            if let Some(complete) = self.pc.local_description().await {
+                sdp = complete.sdp;
+            }
+        }
+        if let Some(origin) = in_reply_to {
+            sdp = with_session_attribute(&sdp, &format!("{IN_REPLY_TO}{origin}"));
+        }
+        let message = Message::Description(Description { kind, sdp: sdp.clone() });
+        signaling.send(&message).await.map_err(PeerError::Signaling)?;
+        Ok(sdp)
+    }
+
+    async fn gather(&mut self) {
+        let deadline = Instant::now() + GATHERING;
+        loop {
+            match tokio::time::timeout_at(deadline, self.gathered.recv()).await {
+                Ok(Some(Gathered::Candidate(_))) => {}
+                Ok(Some(Gathered::Complete) | None) => return,
+                Err(_) => {
+                    tracing::warn!(
+                        "some ICE servers did not answer in {} s; going on without them",
+                        GATHERING.as_secs()
+                    );
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn add_candidate(&self, candidate: Candidate) {
+        let init = RTCIceCandidateInit {
+            candidate: candidate.candidate,
+            sdp_mid: candidate.sdp_mid,
+            sdp_mline_index: candidate.sdp_m_line_index,
+            username_fragment: candidate.username_fragment,
+            url: None,
+        };
+        if let Err(error) = self.pc.add_ice_candidate(init).await {
+            tracing::warn!("ignored a candidate of the peer: {error}");
+        }
+    }
+
+    fn failure(&self, exchange: &Exchange) -> PeerError {
+        let after = exchange.waiting_since.elapsed();
+        if !exchange.remote_known {
+            return PeerError::Timeout { expected: exchange.expected(), after };
+        }
+        if *self.ice_connected.borrow() {
+            return match *self.state.borrow() {
+                ConnectionState::Closed => PeerError::HungUp,
+                _ => PeerError::DtlsFailed {
+                    detail: format!("ICE found a path, nothing usable came over it in {:.1} s", after.as_secs_f64()),
+                },
+            };
+        }
+        let heard = if self.silence().is_some() { "something was heard" } else { "nothing was heard" };
+        let detail = match exchange.remote_candidates {
+            0 => "the peer gave no candidates".to_owned(),
+            1 => format!("the peer gave 1 candidate, {heard} from it"),
+            n => format!("the peer gave {n} candidates, {heard} from them"),
+        };
+        PeerError::IceFailed { after, detail }
+    }
+}
+
+impl Exchange {
+    fn expected(&self) -> &'static str {
+        match self.role {
+            Role::Call => "the answer",
+            Role::Answer => "an offer",
+        }
+    }
+
+    /// When patience ends; never while a person is at work.
+    fn deadline(&self, session: &Session) -> Option<Instant> {
+        let person_at_work = self.options.by_hand
+            && match self.role {
+                Role::Call => !self.remote_known,
+                Role::Answer => !self.remote_known || session.silence().is_none(),
+            };
+        (!person_at_work).then(|| self.waiting_since + self.options.timeout)
+    }
+}
+
+/// The session id of `o=` (RFC 8866 section 5.2).
+fn origin_of(sdp: &str) -> Option<&str> {
+    sdp.lines().find_map(|line| line.strip_prefix("o="))?.split_whitespace().nth(1)
+}
+
+/// Adds `attribute` to the session part of `sdp`.
+fn with_session_attribute(sdp: &str, attribute: &str) -> String {
+    let at = sdp.find("\r\nm=").map_or(sdp.len(), |at| at + 2);
+    format!("{}{attribute}\r\n{}", &sdp[..at], &sdp[at..])
+}
+
+/// Kind and mid of each media section.
+fn sections(sdp: &str) -> Vec<(&str, Option<&str>)> {
+    let mut sections: Vec<(&str, Option<&str>)> = Vec::new();
+    for line in sdp.lines() {
+        if let Some(media) = line.strip_prefix("m=") {
+            sections.push((media.split(' ').next().unwrap_or_default(), None));
+        } else if let (Some(mid), Some(section)) = (line.strip_prefix("a=mid:"), sections.last_mut()) {
+            section.1 = Some(mid.trim());
+        }
+    }
+    sections
+}
+
+/// Whether `answer` can belong to `offer` (RFC 3264 section 6: one section for each, in order, of the same kind).
+fn check_answer(offer: &str, answer: &str) -> Result<(), String> {
+    if let Some(id) = answer.lines().find_map(|line| line.strip_prefix(IN_REPLY_TO))
+        && origin_of(offer) != Some(id.trim())
+    {
+        return Err("it answers another offer".to_owned());
+    }
+    let (offered, answered) = (sections(offer), sections(answer));
+    if offered.len() != answered.len() {
+        return Err(format!(
+            "it answers another offer: {} media sections for {} offered",
+            answered.len(),
+            offered.len()
+        ));
+    }
+    for (index, ((kind, mid), (answered_kind, answered_mid))) in offered.iter().zip(&answered).enumerate() {
+        if kind != answered_kind {
+            return Err(format!("it answers another offer: section {index} is {answered_kind}, {kind} was offered"));
+        }
+        if answered_mid.is_some() && mid != answered_mid {
+            return Err(format!("it answers another offer: section {index} has another mid"));
+        }
+    }
+    check_common_ground(answer)
+}
+
+/// Whether an answer accepts anything at all.
+fn check_common_ground(answer: &str) -> Result<(), String> {
+    let mut media = answer.lines().filter_map(|line| line.strip_prefix("m=")).peekable();
+    if media.peek().is_none() {
+        return Err("there is nothing in it".to_owned());
+    }
+    if media.all(|line| line.split(' ').nth(1) == Some("0")) {
+        return Err("no codec in common: every media section is refused".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=- 42 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\nm=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\n";
+
+    fn answer(kinds: &[(&str, u16, &str)]) -> String {
+        let mut sdp = "v=0\r\no=- 7 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n".to_owned();
+        for (kind, port, mid) in kinds {
+            sdp += &format!("m={kind} {port} UDP/TLS/RTP/SAVPF 111\r\na=mid:{mid}\r\n");
+        }
+        sdp
+    }
+
+    #[test]
+    fn an_answer_must_mirror_the_offer() {
+        assert_eq!(check_answer(OFFER, &answer(&[("audio", 9, "0"), ("video", 9, "1")])), Ok(()));
+        assert_eq!(check_answer(OFFER, &answer(&[("audio", 9, "0"), ("video", 0, "1")])), Ok(()));
+        for other in [
+            answer(&[("audio", 9, "0")]),
+            answer(&[("video", 9, "0"), ("audio", 9, "1")]),
+            answer(&[("audio", 9, "a"), ("video", 9, "b")]),
+            answer(&[("audio", 0, "0"), ("video", 0, "1")]),
+        ] {
+            assert!(check_answer(OFFER, &other).is_err(), "{other}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_says_which_offer_it_belongs_to_is_held_to_it() {
+        let plain = answer(&[("audio", 9, "0"), ("video", 9, "1")]);
+        let named = |id: &str| with_session_attribute(&plain, &format!("{IN_REPLY_TO}{id}"));
+        assert_eq!(check_answer(OFFER, &named("42")), Ok(()));
+        assert_eq!(check_answer(OFFER, &named("43")), Err("it answers another offer".to_owned()));
+        assert_eq!(sections(&named("42")), sections(&plain));
+    }
+}

@@ -1,0 +1,148 @@
+//! Two sessions in one process, over the loopback interface and the real stack.
+
+use super::*;
+use crate::media::{Codec, EncodedFrame, MediaTime};
+use crate::pipeline::queue::{Overflow, bounded};
+use crate::signaling::memory;
+use crate::stop::{Stop, StopReason};
+use bytes::Bytes;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+fn config() -> Config {
+    Config { interfaces: Interfaces::Loopback, ..Config::default() }
+}
+
+async fn session() -> (Session, Arc<Timing>) {
+    let timing = Arc::new(Timing::new(Instant::now()));
+    (Session::new(&config(), Arc::clone(&timing)).await.unwrap(), timing)
+}
+
+async fn connect(caller: &mut Session, answerer: &mut Session) {
+    let (mut near, mut far) = memory::pair();
+    let options = NegotiateOptions::default();
+    let stop = Stop::new();
+    let (called, answered) = tokio::join!(
+        caller.connect(Role::Call, &mut near, &options, &stop),
+        answerer.connect(Role::Answer, &mut far, &options, &stop)
+    );
+    called.unwrap();
+    answered.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_every_size_come_back_as_they_were_sent() {
+    let ((mut caller, timing), (mut answerer, _)) = (session().await, session().await);
+    let channel = caller.create_data_channel(&DataChannelInit::reliable("echo")).await.unwrap();
+    connect(&mut caller, &mut answerer).await;
+    let echo = tokio::spawn(async move {
+        let channel = answerer.next_data_channel().await.unwrap();
+        assert_eq!(channel.label(), "echo");
+        while let Some(message) = channel.receive().await {
+            channel.send(&message).await.unwrap();
+        }
+        answerer
+    });
+    assert!(channel.opened().await);
+    println!("{:?}", timing.waterfall());
+    for len in [0, 1, 1200, 16 << 10, (64 << 10) + 1, 256 << 10] {
+        let bytes: Bytes = (0..len).map(|n: usize| u8::try_from(n % 251).unwrap()).collect();
+        let text = "ü".repeat(len / 2);
+        for message in [DataMessage::Binary(bytes), DataMessage::Text(text)] {
+            channel.send(&message).await.unwrap();
+            let back = channel.receive().await.unwrap();
+            assert!(back == message, "{len} bytes came back as {}", back.len());
+        }
+    }
+    let too_large = DataMessage::Binary(vec![0; (256 << 10) + 1].into());
+    assert!(matches!(channel.send(&too_large).await, Err(PeerError::DataChannel { .. })));
+    let closing = Instant::now();
+    caller.close().await;
+    let answerer = tokio::time::timeout(Duration::from_secs(2), echo).await.expect("the peer learns of it").unwrap();
+    assert!(closing.elapsed() < Duration::from_secs(1), "{:?}", closing.elapsed());
+    answerer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn frames_arrive_whole_in_order_and_on_one_timeline() {
+    let ((mut caller, _), (mut answerer, _)) = (session().await, session().await);
+    let plan = MediaPlan { send_video: Some(Codec::Vp8), send_audio: Some(Codec::Opus), ..MediaPlan::default() };
+    let (video, audio) = caller.add_media(&plan).await.unwrap();
+    connect(&mut caller, &mut answerer).await;
+    let mut sending = Vec::new();
+    let began = Instant::now();
+    for (track, interval_ms, size) in [(video.unwrap(), 33, 5000), (audio.unwrap(), 20, 80)] {
+        let (sender, receiver) = bounded(8, Overflow::Block);
+        let codec = track.codec();
+        sending.push(tokio::spawn(track.run(receiver)));
+        tokio::spawn(async move {
+            for n in 0..1500 / interval_ms {
+                let time = MediaTime::from_micros(n * interval_ms * 1000);
+                tokio::time::sleep_until((began + time.duration()).into()).await;
+                // The first byte makes it a VP8 key frame; the second numbers it.
+                let mut data = vec![0x10; size];
+                data[1] = u8::try_from(n).unwrap();
+                sender.send_async(EncodedFrame { codec, time, key: true, data: data.into() }).await.unwrap();
+            }
+        });
+    }
+    let mut receiving = Vec::new();
+    for _ in 0..2 {
+        let track = answerer.next_track().await.unwrap();
+        let (sender, receiver) = bounded(64, Overflow::DropToKeyframe);
+        let codec = track.codec();
+        tokio::spawn(track.run(sender));
+        receiving.push(tokio::spawn(async move {
+            let mut frames = Vec::new();
+            while let Some(frame) = receiver.recv_async().await {
+                frames.push(frame);
+            }
+            (codec, frames)
+        }));
+    }
+    for task in sending {
+        let report = task.await.unwrap().unwrap();
+        assert!(report.frames_sent >= 45, "{report:?}");
+    }
+    tokio::time::timeout(Duration::from_secs(5), async { while answerer.report().await.bytes_received < 200_000 {} })
+        .await
+        .expect("everything arrives");
+    let report = caller.report().await;
+    assert_eq!(report.selected_pair.as_ref().unwrap().local.candidate_type, "host");
+    caller.close().await;
+    answerer.close().await;
+    let mut starts = Vec::new();
+    for task in receiving {
+        let (codec, frames) = task.await.unwrap();
+        assert!(frames.len() >= 45, "{codec}: {}", frames.len());
+        for pair in frames.windows(2) {
+            assert_eq!(pair[1].data[1], pair[0].data[1] + 1, "{codec}");
+            let step = pair[1].time.minus(pair[0].time).micros();
+            assert!((step - if codec == Codec::Vp8 { 33_000 } else { 20_000 }).abs() < 2_500, "{codec}: {step}");
+        }
+        starts.push(frames[0].time.micros());
+    }
+    assert!((starts[0] - starts[1]).abs() < 40_000, "{starts:?}");
+}
+
+#[tokio::test]
+async fn nobody_answers() {
+    let (mut caller, _) = session().await;
+    caller.create_data_channel(&DataChannelInit::reliable("x")).await.unwrap();
+    let (mut near, _far) = memory::pair();
+    let options = NegotiateOptions { timeout: Duration::from_millis(50), by_hand: false };
+    let error = caller.connect(Role::Call, &mut near, &options, &Stop::new()).await.unwrap_err();
+    assert!(matches!(error, PeerError::Timeout { expected: "the answer", .. }), "{error}");
+    caller.close().await;
+}
+
+#[tokio::test]
+async fn a_stop_ends_the_wait_at_once() {
+    let (mut answerer, _) = session().await;
+    let (mut near, _far) = memory::pair();
+    let stop = Stop::new();
+    stop.stop(StopReason::Interrupt);
+    let error = answerer.connect(Role::Answer, &mut near, &NegotiateOptions::default(), &stop).await.unwrap_err();
+    assert!(matches!(error, PeerError::Stopped), "{error}");
+    answerer.close().await;
+}
