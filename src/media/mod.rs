@@ -9,6 +9,7 @@ mod constraint;
 mod format;
 mod frame;
 mod opus_toc;
+mod sample_clock;
 mod stage;
 mod time;
 mod vp8_header;
@@ -17,6 +18,7 @@ pub use constraint::{AudioConstraints, Constraint, ConstraintError, VideoConstra
 pub use format::{AudioFormat, Codec, FrameRate, MediaKind, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
 pub use opus_toc::opus_packet_samples;
+pub use sample_clock::SampleClock;
 pub use stage::{
     AudioDecoder, AudioEncoder, AudioInput, EncoderControl, Loss, MediaInput, Sink, Source, VideoDecoder, VideoEncoder,
     VideoInput,
