@@ -9,6 +9,7 @@
 //! | exchange offers, answers and candidates | [`signaling`] |
 //! | open media: the test pattern, files | [`capture`] |
 //! | encode and decode | [`codec`] |
+//! | resample, mix channels | [`filter`] |
 //! | write WebM, WAV, Y4M | [`record`] |
 //! | run stages on threads, bounded queues | [`pipeline`] |
 //! | the words all of them use | [`media`], [`error`], [`stop`], [`progress`] |
@@ -24,6 +25,7 @@
 pub mod capture;
 pub mod codec;
 pub mod error;
+pub mod filter;
 pub mod media;
 pub mod ops;
 pub mod peer;
