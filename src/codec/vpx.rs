@@ -1,0 +1,276 @@
+//! A safe face for libvpx: contexts that free themselves, pictures that are borrowed for as long as they are read.
+//!
+//! VP8 alone for now; what VP9 would share is here, what is VP8's own is in [`vp8`](super::vp8).
+#![allow(unsafe_code)] // libvpx is C. Every block says why it may.
+
+use crate::media::{FramePool, I420};
+use std::ffi::{CStr, c_int, c_uint, c_ulong};
+use std::mem::MaybeUninit;
+use std::ptr;
+use vpx_sys as sys;
+
+/// What libvpx said.
+#[derive(Debug)]
+pub(super) struct VpxError(String);
+
+impl std::fmt::Display for VpxError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The settings that libvpx takes by `vpx_codec_control` and that are plain integers.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Control {
+    CpuUsed,
+    NoiseSensitivity,
+    StaticThreshold,
+    TokenPartitions,
+    MaxIntraBitratePct,
+}
+
+impl Control {
+    const fn id(self) -> c_int {
+        use sys::vp8e_enc_control_id as id;
+        (match self {
+            Self::CpuUsed => id::VP8E_SET_CPUUSED,
+            Self::NoiseSensitivity => id::VP8E_SET_NOISE_SENSITIVITY,
+            Self::StaticThreshold => id::VP8E_SET_STATIC_THRESHOLD,
+            Self::TokenPartitions => id::VP8E_SET_TOKEN_PARTITIONS,
+            Self::MaxIntraBitratePct => id::VP8E_SET_MAX_INTRA_BITRATE_PCT,
+        }) as c_int
+    }
+}
+
+/// A `vpx_codec_ctx_t` that was initialised, at an address that does not change.
+struct Context(Box<sys::vpx_codec_ctx_t>);
+
+// SAFETY: a context has no tie to the thread that made it; libvpx only asks that calls do not overlap, and every call
+// here goes through `&mut`.
+unsafe impl Send for Context {}
+
+impl Context {
+    /// A context that `init` has initialised.
+    fn open(init: impl FnOnce(*mut sys::vpx_codec_ctx_t) -> sys::vpx_codec_err_t) -> Result<Self, VpxError> {
+        let mut ctx = Box::<sys::vpx_codec_ctx_t>::default();
+        let code = init(&raw mut *ctx);
+        // From here on `drop` destroys it. libvpx allows that after a failed init, too: it answers with an error.
+        let mut context = Self(ctx);
+        context.check(code)?;
+        Ok(context)
+    }
+
+    fn check(&mut self, code: sys::vpx_codec_err_t) -> Result<(), VpxError> {
+        if code == sys::vpx_codec_err_t::VPX_CODEC_OK {
+            return Ok(());
+        }
+        // SAFETY: both give null or a static or context-owned C string, which is copied before the context changes.
+        let [what, detail] = unsafe {
+            [sys::vpx_codec_err_to_string(code), sys::vpx_codec_error_detail(&raw mut *self.0)]
+                .map(|text| if text.is_null() { None } else { Some(CStr::from_ptr(text).to_string_lossy()) })
+        };
+        let what = what.as_deref().unwrap_or("unknown error");
+        Err(VpxError(detail.map_or_else(|| what.to_owned(), |detail| format!("{what}: {detail}"))))
+    }
+}
+
+impl Drop for Context {
+    fn drop(&mut self) {
+        // SAFETY: the context was handed to an init function and is destroyed only here.
+        unsafe { sys::vpx_codec_destroy(&raw mut *self.0) };
+    }
+}
+
+/// One encoded frame, borrowed from the encoder until its next call.
+pub(super) struct Packet<'a> {
+    pub(super) data: &'a [u8],
+    pub(super) key: bool,
+}
+
+/// An encoder of one picture size.
+pub(super) struct Encoder {
+    context: Context,
+    config: sys::vpx_codec_enc_cfg_t,
+}
+
+// SAFETY: the context is `Send`; the configuration's only pointers are the statistics of two-pass encoding, which are
+// libvpx's default of null here.
+unsafe impl Send for Encoder {}
+
+impl Encoder {
+    /// An encoder with libvpx's defaults as changed by `configure`.
+    pub(super) fn open(configure: impl FnOnce(&mut sys::vpx_codec_enc_cfg_t)) -> Result<Self, VpxError> {
+        // SAFETY: the interface is a static of libvpx.
+        let interface = unsafe { sys::vpx_codec_vp8_cx() };
+        let mut config = MaybeUninit::<sys::vpx_codec_enc_cfg_t>::zeroed();
+        // SAFETY: `config` is writable for the size libvpx expects. Zeroes are no valid `g_bit_depth`, so it only counts as
+        // initialised once libvpx has filled it.
+        let mut config = unsafe {
+            if sys::vpx_codec_enc_config_default(interface, config.as_mut_ptr(), 0)
+                != sys::vpx_codec_err_t::VPX_CODEC_OK
+            {
+                return Err(VpxError("this libvpx has no VP8 encoder".to_owned()));
+            }
+            config.assume_init()
+        };
+        configure(&mut config);
+        // SAFETY: the context is zeroed and writable; libvpx copies the configuration before it returns.
+        let context = Context::open(|ctx| unsafe {
+            sys::vpx_codec_enc_init_ver(ctx, interface, &raw const config, 0, sys::VPX_ENCODER_ABI_VERSION as c_int)
+        })?;
+        Ok(Self { context, config })
+    }
+
+    pub(super) fn control(&mut self, control: Control, value: c_int) -> Result<(), VpxError> {
+        // SAFETY: every `Control` takes one int-sized argument, which is what is passed.
+        let code = unsafe { sys::vpx_codec_control_(&raw mut *self.context.0, control.id(), value) };
+        self.context.check(code)
+    }
+
+    /// Changes the running configuration; what libvpx refuses is not kept.
+    pub(super) fn reconfigure(&mut self, change: impl FnOnce(&mut sys::vpx_codec_enc_cfg_t)) -> Result<(), VpxError> {
+        let mut config = self.config;
+        change(&mut config);
+        // SAFETY: the context is initialised; libvpx copies the configuration.
+        let code = unsafe { sys::vpx_codec_enc_config_set(&raw mut *self.context.0, &raw const config) };
+        self.context.check(code)?;
+        self.config = config;
+        Ok(())
+    }
+
+    /// Encodes a picture of the configured size; `pts` must grow from call to call. `out` gets what is ready.
+    pub(super) fn encode(
+        &mut self,
+        picture: &I420,
+        pts: i64,
+        duration: u32,
+        key: bool,
+        mut out: impl FnMut(Packet<'_>),
+    ) -> Result<(), VpxError> {
+        let mut image = sys::vpx_image_t::default();
+        let data = picture.data().as_ptr().cast_mut();
+        // SAFETY: `image` is writable; wrapping only computes fields, and `data` outlives `image`.
+        let wrapped = unsafe {
+            sys::vpx_img_wrap(
+                &raw mut image,
+                sys::vpx_img_fmt::VPX_IMG_FMT_I420,
+                picture.width(),
+                picture.height(),
+                1,
+                data,
+            )
+        };
+        if wrapped.is_null() {
+            return Err(VpxError("cannot describe the picture".to_owned()));
+        }
+        // libvpx rounds the stride of odd widths up; ours are not padded, so the layout is told outright.
+        for (slot, plane) in image.planes.iter_mut().zip(picture.planes()) {
+            *slot = plane.as_ptr().cast_mut();
+        }
+        let strides = [picture.width(), picture.chroma_width(), picture.chroma_width()];
+        for (slot, stride) in image.stride.iter_mut().zip(strides) {
+            *slot = c_int::try_from(stride).map_err(|_| VpxError("the picture is too wide".to_owned()))?;
+        }
+        let flags = if key { sys::VPX_EFLAG_FORCE_KF.into() } else { 0 };
+        // SAFETY: the planes cover `stride * rows` bytes each by the layout of `I420`, libvpx reads `d_w` by `d_h` pixels of
+        // them (it checks both against its configuration), never writes to the source, and has copied it on return.
+        let code = unsafe {
+            sys::vpx_codec_encode(
+                &raw mut *self.context.0,
+                &raw const image,
+                pts,
+                c_ulong::from(duration),
+                flags,
+                c_ulong::from(sys::VPX_DL_REALTIME),
+            )
+        };
+        self.context.check(code)?;
+        let mut iterator = ptr::null();
+        loop {
+            // SAFETY: the iterator starts as null and is only libvpx's; a packet stays valid until the next call on the
+            // context, and `out` cannot reach the context.
+            let Some(packet) =
+                (unsafe { sys::vpx_codec_get_cx_data(&raw mut *self.context.0, &raw mut iterator).as_ref() })
+            else {
+                return Ok(());
+            };
+            if packet.kind == sys::vpx_codec_cx_pkt_kind::VPX_CODEC_CX_FRAME_PKT {
+                // SAFETY: the kind says that `frame` is the union's field, and its buffer holds `sz` bytes.
+                let (frame, data) = unsafe {
+                    let frame = packet.data.frame;
+                    let len = usize::try_from(frame.sz).expect("a buffer in memory fits usize");
+                    (frame, std::slice::from_raw_parts(frame.buf.cast::<u8>(), len))
+                };
+                out(Packet { data, key: frame.flags & sys::VPX_FRAME_IS_KEY != 0 });
+            }
+        }
+    }
+}
+
+/// A decoder.
+pub(super) struct Decoder {
+    context: Context,
+}
+
+impl Decoder {
+    pub(super) fn open(threads: c_uint) -> Result<Self, VpxError> {
+        let config = sys::vpx_codec_dec_cfg_t { threads, w: 0, h: 0 };
+        // SAFETY: the interface is a static of libvpx; the context is zeroed and writable; the configuration is read before
+        // init returns, and libvpx keeps a copy.
+        let context = Context::open(|ctx| unsafe {
+            let interface = sys::vpx_codec_vp8_dx();
+            sys::vpx_codec_dec_init_ver(ctx, interface, &raw const config, 0, sys::VPX_DECODER_ABI_VERSION as c_int)
+        })?;
+        Ok(Self { context })
+    }
+
+    /// Decodes one frame; `out` gets the pictures to show. `data` must not be empty: to libvpx that would be a flush.
+    pub(super) fn decode(&mut self, data: &[u8], pool: &FramePool, mut out: impl FnMut(I420)) -> Result<(), VpxError> {
+        let len = c_uint::try_from(data.len())
+            .ok()
+            .filter(|&len| len > 0)
+            .ok_or_else(|| VpxError("a frame of impossible length".to_owned()))?;
+        // SAFETY: `data` is readable for `len` bytes and libvpx keeps no reference to it after `get_frame` below.
+        let code = unsafe { sys::vpx_codec_decode(&raw mut *self.context.0, data.as_ptr(), len, ptr::null_mut(), 0) };
+        self.context.check(code)?;
+        let mut iterator = ptr::null();
+        loop {
+            // SAFETY: the iterator starts as null and is only libvpx's; the image stays valid until the next call on the
+            // context, and `out` cannot reach the context.
+            let Some(image) =
+                (unsafe { sys::vpx_codec_get_frame(&raw mut *self.context.0, &raw mut iterator).as_ref() })
+            else {
+                return Ok(());
+            };
+            out(copy(image, pool)?);
+        }
+    }
+
+    /// Whether the last frame was damaged although it could be decoded.
+    pub(super) fn corrupted(&mut self) -> bool {
+        let mut corrupted: c_int = 0;
+        let id = sys::vp8_dec_control_id::VP8D_GET_FRAME_CORRUPTED as c_int;
+        // SAFETY: this control writes one int through the pointer it is passed.
+        let code = unsafe { sys::vpx_codec_control_(&raw mut *self.context.0, id, &raw mut corrupted) };
+        code == sys::vpx_codec_err_t::VPX_CODEC_OK && corrupted != 0
+    }
+}
+
+/// The picture in `image`, without libvpx's borders.
+fn copy(image: &sys::vpx_image_t, pool: &FramePool) -> Result<I420, VpxError> {
+    if image.fmt != sys::vpx_img_fmt::VPX_IMG_FMT_I420 {
+        return Err(VpxError(format!("pictures of format {:?} are not I420", image.fmt)));
+    }
+    let mut picture = pool.take(image.d_w, image.d_h);
+    let widths = [picture.width(), picture.chroma_width(), picture.chroma_width()].map(|width| width as usize);
+    for (index, (to, width)) in picture.planes_mut().into_iter().zip(widths).enumerate() {
+        let (from, stride) = (image.planes[index], image.stride[index]);
+        for (row, to) in (0isize..).zip(to.chunks_exact_mut(width)) {
+            // SAFETY: a decoded I420 image has `d_h` (chroma: half, rounded up) rows of `stride` bytes in each plane, of
+            // which `d_w` (chroma: half, rounded up) are pixels. Strides may be negative, so the offset is signed.
+            let from = unsafe { std::slice::from_raw_parts(from.offset(row * stride as isize), width) };
+            to.copy_from_slice(from);
+        }
+    }
+    Ok(picture)
+}
