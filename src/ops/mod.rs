@@ -1,1 +1,6 @@
-//! (empty)
+//! One operation per subcommand: `Options` in, work, `Report` out. Picks the concrete backends and wires them.
+//!
+//! The binary parses a command line into options and renders the report; everything between is here and below.
+//! Nothing here prints: what happens meanwhile goes to a [`Progress`](crate::progress::Progress).
+
+pub mod call;

@@ -87,7 +87,7 @@ impl LocalTrack {
     ///
     /// # Errors
     /// When the peer did not accept the codec.
-    pub async fn run(self, frames: Receiver<EncodedFrame>) -> Result<SentReport, PeerError> {
+    pub async fn run(self, frames: Arc<Receiver<EncodedFrame>>) -> Result<SentReport, PeerError> {
         let payload_type = self.negotiated_payload_type().await?;
         let clock_rate = self.codec.clock_rate();
         let mut packetiser = Packetiser::new(self.codec);

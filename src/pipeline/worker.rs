@@ -23,6 +23,11 @@ impl<T: Send + 'static> Worker<T> {
         Ok(Self { name, handle })
     }
 
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
     /// Whether the thread has ended.
     pub fn is_finished(&self) -> bool {
         self.handle.is_finished()

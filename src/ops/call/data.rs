@@ -1,0 +1,240 @@
+//! Chat and pipe: the data channel on one side, two byte streams on the other.
+//!
+//! A chat sends each line as one text message. A pipe sends bytes as binary messages, and an empty text message for the
+//! end of its input, so that each direction can end on its own as with a shell's pipe; a peer that knows no such mark
+//! ends both by closing the channel.
+
+use super::options::DataUse;
+use super::report::{DataReport, Ended};
+use crate::error::{Error, ErrorKind};
+use crate::peer::{DataChannel, DataMessage};
+use crate::progress::{Event, Progress};
+use crate::signaling::Rest;
+use bytes::Bytes;
+use std::io::ErrorKind as IoErrorKind;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
+
+/// Bytes per message of a pipe: enough datagrams for one system call to send many.
+const CHUNK: usize = 64 << 10;
+/// The longest line of a chat.
+const LINE: u64 = 256 << 10;
+
+/// The streams behind a chat or a pipe.
+pub(super) struct DataIo {
+    reader: Box<dyn AsyncRead + Send + Unpin>,
+    writer: Box<dyn AsyncWrite + Send + Unpin>,
+}
+
+impl From<Rest> for DataIo {
+    fn from(rest: Rest) -> Self {
+        let leftover = std::io::Cursor::new(rest.leftover);
+        Self { reader: Box::new(leftover.chain(rest.reader)), writer: rest.writer }
+    }
+}
+
+impl DataIo {
+    /// What goes into one side comes out at the other: the caller reads `input`, the answerer writes `output`.
+    pub(super) fn across(
+        input: Box<dyn AsyncRead + Send + Unpin>,
+        output: Box<dyn AsyncWrite + Send + Unpin>,
+    ) -> (Self, Self) {
+        (
+            Self { reader: input, writer: Box::new(tokio::io::sink()) },
+            Self { reader: Box::new(tokio::io::empty()), writer: output },
+        )
+    }
+}
+
+/// The data side of one call, on a task of its own.
+pub(super) struct Data {
+    task: JoinHandle<Result<Ended, Error>>,
+    report: Arc<Mutex<Option<DataReport>>>,
+}
+
+impl Data {
+    /// Serves `channel`, or without one the first that comes out of `channels`.
+    pub(super) fn start(
+        what: DataUse,
+        channel: Option<DataChannel>,
+        channels: mpsc::Receiver<DataChannel>,
+        io: Option<DataIo>,
+        progress: Arc<dyn Progress>,
+    ) -> Self {
+        let report = Arc::new(Mutex::new(None));
+        let (reader, writer) = match io.filter(|_| what != DataUse::Count) {
+            Some(io) => (Some(BufReader::with_capacity(CHUNK, io.reader)), Some(io.writer)),
+            None => (None, None),
+        };
+        let serving = Serving { what, reader, writer, line: Vec::new(), report: Arc::clone(&report) };
+        Self { task: tokio::spawn(serving.run(channel, channels, progress)), report }
+    }
+
+    /// Completes when the data side is done: both ends of the pipe, the end of the chat's input, a closed channel.
+    /// Cancel-safe.
+    pub(super) async fn over(&mut self) -> Result<Ended, Error> {
+        match (&mut self.task).await {
+            Ok(result) => result,
+            Err(error) => Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())),
+        }
+    }
+
+    /// Ends it and tells what went over the channel. Call it once the session is closed.
+    pub(super) async fn finish(mut self) -> Option<DataReport> {
+        if !self.task.is_finished() && tokio::time::timeout(Duration::from_millis(500), &mut self.task).await.is_err() {
+            self.task.abort();
+        }
+        self.report.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+}
+
+struct Serving {
+    what: DataUse,
+    reader: Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
+    writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    /// Lives outside of the reading future, so that a line that is half read is not lost with it.
+    line: Vec<u8>,
+    report: Arc<Mutex<Option<DataReport>>>,
+}
+
+impl Serving {
+    fn count(&self, change: impl FnOnce(&mut DataReport)) {
+        change(self.report.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(DataReport::default));
+    }
+
+    async fn run(
+        mut self,
+        channel: Option<DataChannel>,
+        mut channels: mpsc::Receiver<DataChannel>,
+        progress: Arc<dyn Progress>,
+    ) -> Result<Ended, Error> {
+        let channel = match channel {
+            Some(channel) => channel,
+            None => match channels.recv().await {
+                Some(channel) => channel,
+                None => return Ok(Ended::PeerHungUp),
+            },
+        };
+        if !channel.opened().await {
+            return Ok(Ended::PeerHungUp);
+        }
+        self.count(|report| channel.label().clone_into(&mut report.label));
+        progress.event(Event::DataChannel { label: channel.label().to_owned() });
+        let (mut input_ended, mut peer_ended) = (false, false);
+        loop {
+            if input_ended && peer_ended {
+                channel.flushed().await;
+                return Ok(Ended::InputEnded);
+            }
+            tokio::select! {
+                message = channel.receive() => {
+                    let Some(message) = message else { return Ok(Ended::PeerHungUp) };
+                    self.count(|report| {
+                        report.messages_received += 1;
+                        report.bytes_received += message.len() as u64;
+                    });
+                    if self.what == DataUse::Pipe && message == DataMessage::Text(String::new()) {
+                        peer_ended = true;
+                        if let Some(mut writer) = self.writer.take() {
+                            written(writer.shutdown().await)?;
+                        }
+                    } else if let Some(writer) = &mut self.writer {
+                        written(deliver(writer, self.what, message).await)?;
+                    }
+                }
+                outgoing = next_message(self.what, &mut self.reader, &mut self.line, channel.max_message_size()) => {
+                    let outgoing = outgoing?;
+                    let ends = outgoing.is_none();
+                    let message = match outgoing {
+                        Some(message) => message,
+                        None if self.what == DataUse::Pipe => DataMessage::Text(String::new()),
+                        None => {
+                            channel.flushed().await;
+                            return Ok(Ended::InputEnded);
+                        }
+                    };
+                    channel.send(&message).await.map_err(crate::peer::PeerError::erase)?;
+                    self.count(|report| {
+                        report.messages_sent += 1;
+                        report.bytes_sent += message.len() as u64;
+                    });
+                    if ends {
+                        input_ended = true;
+                        self.reader = None;
+                    }
+                }
+                Some(other) = channels.recv() => {
+                    let message = format!("data channel '{}' of the peer is not served", other.label());
+                    progress.event(Event::Warning { message });
+                }
+            }
+        }
+    }
+}
+
+/// The next message of the input; `None` at its end. Pending without an input. Cancel-safe.
+async fn next_message(
+    what: DataUse,
+    reader: &mut Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
+    line: &mut Vec<u8>,
+    most: usize,
+) -> Result<Option<DataMessage>, Error> {
+    let Some(reader) = reader else { return std::future::pending().await };
+    let read_failed = |error: std::io::Error| {
+        Error::new(ErrorKind::InvalidInput, "NotReadableError", format!("cannot read standard input: {error}"))
+    };
+    if what == DataUse::Pipe {
+        let bytes = reader.fill_buf().await.map_err(read_failed)?;
+        let bytes = Bytes::copy_from_slice(&bytes[..bytes.len().min(most)]);
+        reader.consume(bytes.len());
+        return Ok((!bytes.is_empty()).then_some(DataMessage::Binary(bytes)));
+    }
+    loop {
+        let bytes = reader.fill_buf().await.map_err(read_failed)?;
+        let end = bytes.iter().position(|byte| *byte == b'\n');
+        let taken = end.map_or(bytes.len(), |end| end + 1);
+        if taken == 0 && line.is_empty() {
+            return Ok(None);
+        }
+        line.extend_from_slice(&bytes[..taken]);
+        reader.consume(taken);
+        if line.len() as u64 > LINE.min(most as u64) {
+            return Err(Error::new(ErrorKind::InvalidInput, "DataError", "a chat line is longer than a message can be"));
+        }
+        if end.is_some() || taken == 0 {
+            while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
+                line.pop();
+            }
+            let text = String::from_utf8_lossy(&std::mem::take(line)).into_owned();
+            return Ok(Some(DataMessage::Text(text)));
+        }
+    }
+}
+
+async fn deliver(
+    writer: &mut Box<dyn AsyncWrite + Send + Unpin>,
+    what: DataUse,
+    message: DataMessage,
+) -> std::io::Result<()> {
+    match message {
+        DataMessage::Text(text) => writer.write_all(text.as_bytes()).await?,
+        DataMessage::Binary(bytes) => writer.write_all(&bytes).await?,
+    }
+    if what == DataUse::Chat {
+        writer.write_all(b"\n").await?;
+    }
+    writer.flush().await
+}
+
+fn written(result: std::io::Result<()>) -> Result<(), Error> {
+    result.map_err(|error| {
+        let (kind, name) = match error.kind() {
+            IoErrorKind::BrokenPipe => (ErrorKind::Output, "broken-pipe"),
+            _ => (ErrorKind::Output, "output"),
+        };
+        Error::new(kind, name, format!("cannot write standard output: {error}"))
+    })
+}

@@ -1,0 +1,313 @@
+//! `call` and `answer`: one connection to one peer, with media and data both ways.
+//!
+//! ```text
+//! send.rs     source -> encoder -> LocalTrack          (after the connection is up)
+//! receive.rs  RemoteTrack -> recorder | decoder -> y4m, wav, measure
+//! data.rs     stdin <-> data channel <-> stdout
+//! ```
+
+mod data;
+mod measure;
+mod options;
+mod receive;
+mod report;
+mod send;
+
+pub use measure::{Latency, Measured};
+pub use options::{DataUse, Destination, Io, Options, ReceiveOptions, SendOptions, Signal};
+pub use report::{Ended, Outcome, Report};
+
+use crate::error::{Error, ErrorKind};
+use crate::peer::{ConnectionState, DataChannel, MediaPlan, Quality, RemoteTrack, Role, Session, Timing};
+use crate::progress::{Event, Progress};
+use crate::signaling::{Message, SdpFormat, Signaling, Stdio, memory};
+use crate::stop::{Stop, StopReason};
+use data::{Data, DataIo};
+use receive::Receiving;
+use send::Sending;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Silence after which a peer counts as gone: consent checks come every second.
+const LOST_AFTER: Duration = Duration::from_millis(8500);
+/// How long the end of a run may take: the peer is told, queues drain, files are completed.
+const FLUSH: Duration = Duration::from_secs(5);
+
+/// Makes or answers a call and serves it until it ends.
+///
+/// Ends when `stop` is asked for, after `options.duration`, when the peer hangs up, or when everything we had to send is
+/// sent and nothing is to be received. `process_start` is the zero of all timing.
+pub async fn run(options: Options, io: Io, process_start: Instant, progress: Arc<dyn Progress>, stop: Stop) -> Outcome {
+    if let Err(error) = options.check() {
+        return Outcome::failed(error);
+    }
+    let peer = Peer { progress, stop, process_start };
+    match options.signal {
+        Signal::Stdio { format, trickle } => peer.over_stdio(options, io, format, trickle).await,
+        Signal::Loopback => Box::pin(peer.loopback(options, io)).await,
+    }
+}
+
+struct Peer {
+    progress: Arc<dyn Progress>,
+    stop: Stop,
+    process_start: Instant,
+}
+
+/// What a signaling road leaves behind for data when the connection is up.
+enum Road {
+    Stdio(Box<Stdio>),
+    Memory(memory::Memory, Option<DataIo>),
+}
+
+impl Road {
+    fn signaling(&mut self) -> &mut dyn Signaling {
+        match self {
+            Self::Stdio(stdio) => &mut **stdio,
+            Self::Memory(memory, _) => memory,
+        }
+    }
+
+    /// The streams for chat and pipe, and the signaling that still speaks where the two are apart.
+    fn split(self) -> (Option<Box<dyn Signaling>>, Option<DataIo>) {
+        match self {
+            Self::Stdio(stdio) if stdio.trickles() => (Some(stdio), None),
+            Self::Stdio(stdio) => (None, Some(DataIo::from(stdio.into_rest()))),
+            Self::Memory(memory, io) => (Some(Box::new(memory)), io),
+        }
+    }
+}
+
+impl Peer {
+    async fn over_stdio(self, options: Options, io: Io, format: SdpFormat, trickle: bool) -> Outcome {
+        let stdio = Stdio::new(io.input, io.output, format, trickle);
+        let media_input = io.media_input;
+        self.serve(options, Road::Stdio(Box::new(stdio)), media_input, io.media_output).await
+    }
+
+    /// Both ends in one process: this side sends as asked, the other receives as asked.
+    async fn loopback(self, options: Options, io: Io) -> Outcome {
+        let (near, far) = memory::pair();
+        let (calling, answering) = options.split_for_loopback();
+        let caller = Self { progress: Arc::clone(&self.progress), stop: self.stop.clone(), ..self };
+        let answerer =
+            Self { progress: Arc::new(crate::progress::Silent), stop: Stop::new(), process_start: self.process_start };
+        let (call_io, answer_io) = DataIo::across(io.input, io.output);
+        let answer_stop = answerer.stop.clone();
+        let answer = tokio::spawn(answerer.serve(answering, Road::Memory(far, Some(answer_io)), None, io.media_output));
+        let mut called = caller.serve(calling, Road::Memory(near, Some(call_io)), io.media_input, None).await;
+        if !called.report.was_connected() {
+            answer_stop.stop(StopReason::Done);
+        }
+        match answer.await {
+            Ok(answered) => {
+                called.error = match (called.error.take(), answered.error) {
+                    (Some(error), Some(other)) if error.kind() == ErrorKind::Timeout => Some(other),
+                    (Some(error), _) => Some(error),
+                    (None, other) => other,
+                };
+                called.report.peer = Some(Box::new(answered.report));
+            }
+            Err(error) => {
+                let message = format!("the answering side: {error}");
+                called.error.get_or_insert(Error::new(ErrorKind::Internal, "OperationError", message));
+            }
+        }
+        called
+    }
+
+    async fn serve(
+        self,
+        options: Options,
+        road: Road,
+        media_input: Option<Box<dyn std::io::Read + Send>>,
+        media_output: Option<Box<dyn std::io::Write + Send>>,
+    ) -> Outcome {
+        let timing = Arc::new(Timing::new(self.process_start));
+        let mut report = Report::new(options.role);
+        let result = self.serve_reporting(options, road, media_input, media_output, &timing, &mut report).await;
+        report.timing = timing.waterfall();
+        Outcome { report, error: result.err() }
+    }
+
+    async fn serve_reporting(
+        self,
+        options: Options,
+        mut road: Road,
+        media_input: Option<Box<dyn std::io::Read + Send>>,
+        media_output: Option<Box<dyn std::io::Write + Send>>,
+        timing: &Arc<Timing>,
+        report: &mut Report,
+    ) -> Result<(), Error> {
+        // Everything that can be wrong with inputs and outputs is found before the peer is bothered.
+        let inputs = send::open(&options.send, media_input)?;
+        let plan = MediaPlan {
+            send_video: inputs.video_codec(),
+            send_audio: inputs.audio_codec(),
+            receive_video: options.receive.wants_video(inputs.video_codec().is_some()),
+            receive_audio: options.receive.wants_audio(inputs.audio_codec().is_some()),
+        };
+        let mut receiving = Receiving::prepare(&options.receive, &plan, media_output, Arc::clone(timing))?;
+        let mut session = Session::new(&options.connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
+        let connected = self.connect(&options, &plan, &mut session, &mut road).await;
+        let (video_track, audio_track, channel) = match connected {
+            Ok(connected) => connected,
+            Err(error) => {
+                session.close().await;
+                let stopped = self.stop.reason();
+                receiving.discard().await;
+                return match stopped {
+                    Some(reason) => {
+                        report.ended = Some(Ended::from(reason));
+                        Ok(())
+                    }
+                    None => Err(error),
+                };
+            }
+        };
+        let began = Instant::now();
+        let sending_stop = Stop::new();
+        let sending = Sending::start(inputs, &options.send, video_track, audio_track, &sending_stop)?;
+        let (signaling, data_io) = road.split();
+        let end = self
+            .until_end(&options, &mut session, &mut receiving, sending, signaling, channel, data_io)
+            .await;
+        report.seconds = began.elapsed().as_secs_f64();
+        report.connection = Some(session.report().await);
+        sending_stop.stop(StopReason::Done);
+        let (sent, sending) = end.sending.finish(session.close()).await;
+        let (received, receiving) = receiving.finish().await;
+        report.sent = sent;
+        report.data = end.data.finish().await;
+        report.ended = end.ended;
+        report.take_received(received);
+        report.quality = report.judge();
+        end.error.map_or(Ok(()), Err).and(sending).and(receiving)
+    }
+
+    async fn connect(
+        &self,
+        options: &Options,
+        plan: &MediaPlan,
+        session: &mut Session,
+        road: &mut Road,
+    ) -> Result<(Option<crate::peer::LocalTrack>, Option<crate::peer::LocalTrack>, Option<DataChannel>), Error> {
+        let erase = crate::peer::PeerError::erase;
+        let (video, audio) = session.add_media(plan).await.map_err(erase)?;
+        let channel = match &options.data {
+            Some(init) if options.opens_channel() => Some(session.create_data_channel(init).await.map_err(erase)?),
+            _ => None,
+        };
+        let signaling = road.signaling();
+        session.connect(options.role, signaling, &options.negotiate, &self.stop).await.map_err(erase)?;
+        self.tell(ConnectionState::Connected);
+        Ok((video, audio, channel))
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "each is an end of the connection that is served here")]
+    async fn until_end(
+        &self,
+        options: &Options,
+        session: &mut Session,
+        receiving: &mut Receiving,
+        mut sending: Sending,
+        mut signaling: Option<Box<dyn Signaling>>,
+        channel: Option<DataChannel>,
+        data_io: Option<DataIo>,
+    ) -> End {
+        let (mut tracks, channels) = session.take_arrivals();
+        let mut states = session.states();
+        let mut data =
+            Data::start(options.data_use, channel, channels, data_io, Arc::clone(&self.progress));
+        let over = tokio::time::sleep(options.duration.unwrap_or(Duration::from_secs(u64::MAX >> 32)));
+        tokio::pin!(over);
+        let sends_only = sending.is_active() && !options.receive.has_sinks() && options.data.is_none();
+        let mut ended = None;
+        let mut error = None;
+        let mut data_over = false;
+        while ended.is_none() && error.is_none() {
+            tokio::select! {
+                () = self.stop.stopped() => ended = self.stop.reason().map(Ended::from),
+                () = &mut over => ended = Some(Ended::Duration),
+                changed = states.changed() => {
+                    let state = *states.borrow_and_update();
+                    match state {
+                        _ if changed.is_err() => ended = Some(Ended::PeerHungUp),
+                        ConnectionState::Closed => ended = Some(Ended::PeerHungUp),
+                        ConnectionState::Failed => error = Some(session.lost(Duration::ZERO).await.erase()),
+                        _ => self.tell(state),
+                    }
+                }
+                lost = session.lost(LOST_AFTER) => error = Some(lost.erase()),
+                Some(track) = tracks.recv() => self.take_track(track, receiving),
+                finished = data.over(), if !data_over => {
+                    data_over = true;
+                    match finished {
+                        Ok(reason) if options.data.is_some() => ended = Some(reason),
+                        Ok(_) => {}
+                        Err(failure) => error = Some(failure),
+                    }
+                }
+                finished = sending.over() => match finished {
+                    Ok(()) if sends_only => ended = Some(Ended::InputEnded),
+                    Ok(()) => {}
+                    Err(failure) => error = Some(failure),
+                },
+                failure = receiving.failed() => error = Some(failure),
+                message = receive_if_any(&mut signaling) => match message {
+                    Ok(Some(message)) => {
+                        if session.take_late(message).await.is_err() {
+                            ended = Some(Ended::PeerHungUp);
+                        }
+                    }
+                    Ok(None) => signaling = None,
+                    Err(broken) => {
+                        self.progress.event(Event::Warning { message: format!("signaling ended: {broken}") });
+                        signaling = None;
+                    }
+                },
+            }
+        }
+        if let Some(signaling) = signaling.as_mut().filter(|_| ended != Some(Ended::PeerHungUp)) {
+            let goodbye = signaling.send(&Message::Bye);
+            let _ = tokio::time::timeout(Duration::from_millis(200), goodbye).await;
+        }
+        End { ended, error, data, sending }
+    }
+
+    fn tell(&self, state: ConnectionState) {
+        self.progress.event(Event::ConnectionStateChange { state: state.as_str().to_owned() });
+    }
+
+    fn take_track(&self, track: RemoteTrack, receiving: &mut Receiving) {
+        let codec = track.codec();
+        self.progress
+            .event(Event::Track { kind: codec.kind().to_string(), mime_type: codec.mime_type().to_owned() });
+        if let Err(error) = receiving.take_track(track) {
+            self.progress.event(Event::Warning { message: error.to_string() });
+        }
+    }
+}
+
+struct End {
+    ended: Option<Ended>,
+    error: Option<Error>,
+    data: Data,
+    sending: Sending,
+}
+
+async fn receive_if_any(signaling: &mut Option<Box<dyn Signaling>>) -> Result<Option<Message>, Error> {
+    match signaling {
+        Some(signaling) => signaling.receive().await,
+        None => std::future::pending().await,
+    }
+}
+
+impl Report {
+    fn judge(&self) -> Option<Quality> {
+        let by_rtcp = self.sent.iter().filter_map(|track| track.round_trip_time).reduce(f64::max);
+        let by_stun = self.connection.as_ref()?.selected_pair.as_ref().and_then(|pair| pair.current_round_trip_time);
+        let lost = self.sent.iter().map(|track| track.fraction_lost).fold(0.0, f64::max);
+        by_rtcp.or(by_stun).map(|seconds| Quality::judge(seconds, lost))
+    }
+}

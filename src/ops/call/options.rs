@@ -1,0 +1,245 @@
+//! What a call is asked to do.
+
+use crate::capture::SourceSpec;
+use crate::error::{Error, ErrorKind};
+use crate::media::{AudioConstraints, VideoConstraints};
+use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
+use crate::record::Existing;
+use crate::signaling::SdpFormat;
+use std::path::PathBuf;
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// The streams of the process, given by the binary; the library opens none itself.
+pub struct Io {
+    /// Where signaling, chat and pipe read.
+    pub input: Box<dyn AsyncRead + Send + Unpin>,
+    /// Where signaling, chat and pipe write.
+    pub output: Box<dyn AsyncWrite + Send + Unpin>,
+    /// Where a source called `-` reads.
+    pub media_input: Option<Box<dyn std::io::Read + Send>>,
+    /// Where a destination called `-` writes.
+    pub media_output: Option<Box<dyn std::io::Write + Send>>,
+}
+
+/// How the two sides find each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Signal {
+    /// Standard input and output.
+    Stdio {
+        /// How our description is written.
+        format: SdpFormat,
+        /// Whether candidates follow it one by one.
+        trickle: bool,
+    },
+    /// Both sides are in this process.
+    Loopback,
+}
+
+impl Default for Signal {
+    fn default() -> Self {
+        Self::Stdio { format: SdpFormat::default(), trickle: false }
+    }
+}
+
+/// Where an output goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Destination {
+    /// A file.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+}
+
+impl From<&str> for Destination {
+    fn from(text: &str) -> Self {
+        if text == "-" { Self::Stdout } else { Self::File(text.into()) }
+    }
+}
+
+/// What is sent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SendOptions {
+    /// The video source.
+    pub video: SourceSpec,
+    /// The audio source.
+    pub audio: SourceSpec,
+    /// What the video should be like.
+    pub video_constraints: VideoConstraints,
+    /// What the audio should be like.
+    pub audio_constraints: AudioConstraints,
+    /// Whether files begin again when they end.
+    pub repeat: bool,
+}
+
+impl Default for SendOptions {
+    fn default() -> Self {
+        Self {
+            video: SourceSpec::None,
+            audio: SourceSpec::None,
+            video_constraints: VideoConstraints::default(),
+            audio_constraints: AudioConstraints::default(),
+            repeat: false,
+        }
+    }
+}
+
+/// What becomes of what is received.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ReceiveOptions {
+    /// Both tracks as they come, in WebM.
+    pub record: Option<Destination>,
+    /// The video, decoded, as Y4M.
+    pub video_output: Option<Destination>,
+    /// The audio, decoded, as WAV.
+    pub audio_output: Option<Destination>,
+    /// What to do with outputs that exist.
+    pub existing: Existing,
+    /// Whether the peer may send video; by default if we send some or have a use for it.
+    pub offer_to_receive_video: Option<bool>,
+    /// Whether the peer may send audio; by default if we send some or have a use for it.
+    pub offer_to_receive_audio: Option<bool>,
+    /// Whether `test` media is decoded and measured.
+    pub measure: bool,
+}
+
+impl ReceiveOptions {
+    pub(super) fn has_sinks(&self) -> bool {
+        self.measure || self.record.is_some() || self.video_output.is_some() || self.audio_output.is_some()
+    }
+
+    pub(super) fn wants_video(&self, sends: bool) -> bool {
+        let use_for_it = self.measure || self.record.is_some() || self.video_output.is_some();
+        self.offer_to_receive_video.unwrap_or(sends || use_for_it)
+    }
+
+    pub(super) fn wants_audio(&self, sends: bool) -> bool {
+        let use_for_it = self.measure || self.record.is_some() || self.audio_output.is_some();
+        self.offer_to_receive_audio.unwrap_or(sends || use_for_it)
+    }
+
+    fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        [&self.record, &self.video_output, &self.audio_output].into_iter().flatten()
+    }
+}
+
+/// What the data channel carries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum DataUse {
+    /// Whatever comes is counted and reported.
+    #[default]
+    Count,
+    /// Lines of text, both ways.
+    Chat,
+    /// Bytes, both ways.
+    Pipe,
+}
+
+/// What a call is asked to do.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Who makes the offer.
+    pub role: Role,
+    /// How the sides find each other.
+    pub signal: Signal,
+    /// Servers, policy, interfaces.
+    pub connection: Config,
+    /// Time-outs of the set-up.
+    pub negotiate: NegotiateOptions,
+    /// What is sent.
+    pub send: SendOptions,
+    /// What becomes of what is received.
+    pub receive: ReceiveOptions,
+    /// The data channel, if there is one.
+    pub data: Option<DataChannelInit>,
+    /// What it carries.
+    pub data_use: DataUse,
+    /// How long the call lasts once it is up; without it until somebody hangs up.
+    pub duration: Option<Duration>,
+}
+
+impl Options {
+    /// A call in this role that does nothing yet.
+    pub fn new(role: Role) -> Self {
+        Self {
+            role,
+            signal: Signal::default(),
+            connection: Config::default(),
+            negotiate: NegotiateOptions::default(),
+            send: SendOptions::default(),
+            receive: ReceiveOptions::default(),
+            data: None,
+            data_use: DataUse::default(),
+            duration: None,
+        }
+    }
+
+    /// The caller opens the channel; an answerer waits for it when it serves a chat or a pipe.
+    pub(super) fn opens_channel(&self) -> bool {
+        self.role == Role::Call || self.data_use == DataUse::Count
+    }
+
+    /// Whether what is asked for fits together.
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
+        let stdio = matches!(self.signal, Signal::Stdio { .. });
+        let reads_stdin = [&self.send.video, &self.send.audio].iter().filter(|spec| ***spec == SourceSpec::Stdin).count();
+        let writes_stdout = self.receive.destinations().filter(|to| **to == Destination::Stdout).count();
+        let talks = self.data_use != DataUse::Count;
+        let receives = self.receive.wants_video(false) || self.receive.wants_audio(false);
+        let sends = self.send.video != SourceSpec::None || self.send.audio != SourceSpec::None;
+        if self.role == Role::Call && !sends && !receives && self.data.is_none() {
+            return usage("nothing to offer: give --video, --audio, --record, --data, --chat or --pipe");
+        }
+        if stdio && reads_stdin > 0 {
+            return usage("standard input carries the signaling: media cannot be read from it");
+        }
+        if stdio && writes_stdout > 0 {
+            return usage("standard output carries the signaling: media cannot be written to it");
+        }
+        if writes_stdout > 1 {
+            return usage("only one output can be written to standard output");
+        }
+        if talks && (reads_stdin > 0 || writes_stdout > 0) {
+            return usage("--chat and --pipe use standard input and output: media cannot");
+        }
+        if talks && matches!(self.signal, Signal::Stdio { trickle: true, .. }) {
+            return usage("with --trickle signaling keeps standard input and output: --chat and --pipe cannot use them");
+        }
+        let mut files: Vec<&PathBuf> = self
+            .receive
+            .destinations()
+            .filter_map(|to| match to {
+                Destination::File(path) => Some(path),
+                Destination::Stdout => None,
+            })
+            .collect();
+        files.sort_unstable();
+        if files.windows(2).any(|pair| pair[0] == pair[1]) {
+            return usage("two outputs have the same name");
+        }
+        Ok(())
+    }
+
+    /// What each side does when both are in this process: the caller sends, the answerer receives.
+    pub(super) fn split_for_loopback(self) -> (Self, Self) {
+        let connection = Config { interfaces: Interfaces::Loopback, ..self.connection.clone() };
+        let answering = Self {
+            role: Role::Answer,
+            signal: Signal::Loopback,
+            connection: connection.clone(),
+            negotiate: self.negotiate.clone(),
+            send: SendOptions::default(),
+            receive: self.receive.clone(),
+            data: self.data.clone().filter(|_| self.data_use != DataUse::Count),
+            data_use: self.data_use,
+            duration: None,
+        };
+        let refuse = ReceiveOptions {
+            offer_to_receive_video: Some(false),
+            offer_to_receive_audio: Some(false),
+            ..ReceiveOptions::default()
+        };
+        (Self { role: Role::Call, connection, receive: refuse, ..self }, answering)
+    }
+}

@@ -1,0 +1,351 @@
+//! The receiving half: one task per track for the network, one thread per track for disk and decoder.
+//!
+//! ```text
+//! RemoteTrack task -[DropToKeyframe]-> thread: recorder (shared by the tracks) and decoder -> y4m | wav | measure
+//! ```
+
+use super::measure::{Measure, Measured};
+use super::options::{Destination, ReceiveOptions};
+use super::report::{OutputReport, Received, ReceivedTrack};
+use crate::codec;
+use crate::error::{Error, ErrorKind};
+use crate::media::{
+    AudioDecoder, AudioFormat, AudioFrame, Codec, EncodedFrame, FrameRate, Loss, MediaKind, MediaTime, VideoDecoder,
+    VideoFrame,
+};
+use crate::peer::{KeyFrameRequester, Mark, MediaPlan, ReceivedReport, RemoteTrack, Timing};
+use crate::pipeline::Worker;
+use crate::pipeline::queue::{Overflow, Receiver, bounded};
+use crate::record::{Existing, Finished, Target, TrackInfo, WavSink, WebmRecorder, Y4mSink};
+use std::io::Write;
+use std::num::NonZeroU32;
+use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+
+/// Frames that may wait for disk and decoder: seconds, so that a slow disk costs nothing.
+const QUEUE: usize = 256;
+/// What decoded audio is written as.
+const AUDIO: AudioFormat =
+    AudioFormat { sample_rate: NonZeroU32::new(48_000).expect("not zero"), channels: 2 };
+/// The constant rate of decoded video on disk.
+const Y4M_RATE: FrameRate = FrameRate::new(30, 1).expect("not zero");
+/// A hole in audio longer than this is not concealed: the stream paused.
+const MOST_CONCEALED: MediaTime = MediaTime::from_micros(1_000_000);
+
+type SharedRecorder = Arc<Mutex<Option<WebmRecorder>>>;
+
+/// What a thread leaves behind when its track is over.
+struct Done {
+    kind: MediaKind,
+    decoded: Option<u64>,
+    output: Option<Finished>,
+}
+
+struct VideoSinks {
+    y4m: Option<Y4mSink>,
+    measure: Option<Arc<Measure>>,
+}
+
+struct AudioSinks {
+    wav: Option<WavSink>,
+    measure: Option<Arc<Measure>>,
+}
+
+/// The running half.
+pub(super) struct Receiving {
+    recorder: Option<SharedRecorder>,
+    video: Option<VideoSinks>,
+    audio: Option<AudioSinks>,
+    measure: Option<Arc<Measure>>,
+    timing: Arc<Timing>,
+    tracks: JoinSet<(ReceivedReport, u64)>,
+    threads: Vec<Worker<Done>>,
+    ended: Vec<Done>,
+    changed: Arc<Notify>,
+    failure: Option<Error>,
+}
+
+/// The place of each kind in the recorder's list of tracks.
+const RECORDED: [MediaKind; 2] = [MediaKind::Video, MediaKind::Audio];
+
+impl Receiving {
+    /// Opens all outputs, so that what cannot be written fails before the call.
+    pub(super) fn prepare(
+        options: &ReceiveOptions,
+        plan: &MediaPlan,
+        mut stdout: Option<Box<dyn Write + Send>>,
+        timing: Arc<Timing>,
+    ) -> Result<Self, Error> {
+        let mut target = |to: &Destination| match to {
+            Destination::File(path) => Ok(Target::File(path.clone())),
+            Destination::Stdout => {
+                let stream = stdout.take().ok_or_else(|| {
+                    Error::new(ErrorKind::Usage, "usage", "standard output is not there to be written to")
+                })?;
+                Ok::<_, Error>(Target::Stream(stream, "-".to_owned()))
+            }
+        };
+        let existing: Existing = options.existing;
+        let recorder = match &options.record {
+            None => None,
+            Some(to) => {
+                let tracks = [
+                    TrackInfo::Video { codec: Codec::Vp8, size: None },
+                    TrackInfo::Audio { codec: Codec::Opus, channels: 2, sample_rate: AUDIO.sample_rate },
+                ];
+                Some(Arc::new(Mutex::new(Some(WebmRecorder::create(target(to)?, existing, &tracks)?))))
+            }
+        };
+        // Both outputs begin at the zero of the session, so that they stay in step.
+        let origin = Some(MediaTime::ZERO);
+        let y4m = match &options.video_output {
+            None => None,
+            Some(to) => Some(Y4mSink::create(target(to)?, existing, Y4M_RATE, origin)?),
+        };
+        let wav = match &options.audio_output {
+            None => None,
+            Some(to) => Some(WavSink::create(target(to)?, existing, AUDIO, origin)?),
+        };
+        let measure = options.measure.then(|| Arc::new(Measure::new()));
+        Ok(Self {
+            recorder,
+            video: Some(VideoSinks { y4m, measure: measure.clone() }).filter(|_| plan.receive_video),
+            audio: Some(AudioSinks { wav, measure: measure.clone() }).filter(|_| plan.receive_audio),
+            measure,
+            timing,
+            tracks: JoinSet::new(),
+            threads: Vec::new(),
+            ended: Vec::new(),
+            changed: Arc::new(Notify::new()),
+            failure: None,
+        })
+    }
+
+    /// Starts to receive a track. The first of each kind gets the outputs; others are counted only.
+    pub(super) fn take_track(&mut self, track: RemoteTrack) -> Result<(), Error> {
+        let (sender, frames) = bounded(QUEUE, Overflow::DropToKeyframe);
+        let kind = track.kind();
+        let codec = track.codec();
+        let key_frames = track.key_frames();
+        let first = !self.threads.iter().any(|thread| thread.name() == thread_name(kind));
+        let recorder = self.recorder.clone().filter(|_| first);
+        let frames = Arc::new(frames);
+        let counted = Arc::clone(&frames);
+        self.tracks.spawn(async move {
+            let report = track.run(sender).await;
+            (report, counted.stats().dropped)
+        });
+        let timing = Arc::clone(&self.timing);
+        let changed = Arc::clone(&self.changed);
+        let video = if kind == MediaKind::Video { self.video.take() } else { None };
+        let audio = if kind == MediaKind::Audio { self.audio.take() } else { None };
+        let work = move || {
+            let recording = Recording { recorder, track: RECORDED.iter().position(|of| *of == kind).unwrap_or(0) };
+            match kind {
+                MediaKind::Video => receive_video(codec, &frames, &recording, video, &key_frames, &timing),
+                MediaKind::Audio => receive_audio(codec, &frames, &recording, audio, &timing),
+            }
+        };
+        self.threads.push(Worker::spawn(thread_name(kind), move || {
+            let result = work();
+            changed.notify_one();
+            result
+        })?);
+        Ok(())
+    }
+
+    /// Completes when an output fails. Cancel-safe.
+    pub(super) async fn failed(&mut self) -> Error {
+        loop {
+            if let Some(error) = self.failure.take() {
+                return error;
+            }
+            self.changed.notified().await;
+            let mut index = 0;
+            while index < self.threads.len() {
+                if self.threads[index].is_finished() {
+                    match self.threads.swap_remove(index).join() {
+                        Ok(done) => self.ended.push(done),
+                        Err(error) => self.failure = Some(error),
+                    }
+                } else {
+                    index += 1;
+                }
+            }
+        }
+    }
+
+    /// Completes the outputs once the session is closed, and tells what was received.
+    pub(super) async fn finish(mut self) -> (Received, Result<(), Error>) {
+        let mut received = Received::default();
+        while let Some(Ok((rtp, frames_dropped))) = self.tracks.join_next().await {
+            received.tracks.push(ReceivedTrack { rtp, frames_decoded: None, frames_dropped });
+        }
+        received.tracks.sort_by(|a, b| b.rtp.kind.cmp(&a.rtp.kind));
+        let mut failure = self.failure.take();
+        for thread in std::mem::take(&mut self.threads) {
+            match thread.finished().await {
+                Ok(done) => self.ended.push(done),
+                Err(error) => failure = failure.or(Some(error)),
+            }
+        }
+        for done in std::mem::take(&mut self.ended) {
+            let track = received.tracks.iter_mut().find(|track| track.rtp.kind == done.kind.as_str());
+            if let Some(track) = track {
+                track.frames_decoded = done.decoded;
+            }
+            let output = done.output.map(|finished| OutputReport {
+                path: finished.path.map_or_else(|| "-".to_owned(), |path| path.display().to_string()),
+                bytes: finished.bytes,
+            });
+            match done.kind {
+                MediaKind::Video => received.video_output = received.video_output.or(output),
+                MediaKind::Audio => received.audio_output = received.audio_output.or(output),
+            }
+        }
+        if let Some(recorder) = self.recorder.take().and_then(take_recorder) {
+            let finished = tokio::task::spawn_blocking(move || recorder.finish()).await;
+            match finished {
+                Ok(Ok(recorded)) => received.recording = Some(recorded),
+                Ok(Err(error)) => failure = failure.or(Some(Error::from(error).at("record"))),
+                Err(error) => {
+                    failure =
+                        failure.or(Some(Error::new(ErrorKind::Internal, "OperationError", error.to_string())));
+                }
+            }
+        }
+        received.measured = self.measure.take().map(|measure| -> Measured { measure.result() });
+        (received, failure.map_or(Ok(()), Err))
+    }
+
+    /// Gives up outputs that nothing was written to, because the call never came up.
+    pub(super) async fn discard(self) {
+        let _ = tokio::task::spawn_blocking(move || drop(self)).await;
+    }
+}
+
+fn thread_name(kind: MediaKind) -> &'static str {
+    match kind {
+        MediaKind::Video => "receive-video",
+        MediaKind::Audio => "receive-audio",
+    }
+}
+
+fn take_recorder(shared: SharedRecorder) -> Option<WebmRecorder> {
+    shared.lock().unwrap_or_else(PoisonError::into_inner).take()
+}
+
+struct Recording {
+    recorder: Option<SharedRecorder>,
+    track: usize,
+}
+
+impl Recording {
+    fn write(&self, frame: &EncodedFrame) -> Result<(), Error> {
+        let Some(shared) = &self.recorder else { return Ok(()) };
+        let mut recorder = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        match recorder.as_mut() {
+            Some(recorder) => recorder.write(self.track, frame).map_err(|error| Error::from(error).at("record")),
+            None => Ok(()),
+        }
+    }
+}
+
+fn receive_video(
+    codec: Codec,
+    frames: &Receiver<EncodedFrame>,
+    recording: &Recording,
+    sinks: Option<VideoSinks>,
+    key_frames: &KeyFrameRequester,
+    timing: &Timing,
+) -> Result<Done, Error> {
+    let mut sinks = sinks.filter(|sinks| sinks.y4m.is_some() || sinks.measure.is_some());
+    let mut decoder: Option<Box<dyn VideoDecoder>> = match &sinks {
+        Some(_) => Some(codec::video_decoder(codec)?),
+        None => None,
+    };
+    let mut decoded = 0;
+    while let Some(frame) = frames.recv() {
+        recording.write(&frame)?;
+        let (Some(decoder), Some(sinks)) = (&mut decoder, &mut sinks) else { continue };
+        let mut written = Ok(());
+        let result = decoder.decode(&frame, &mut |picture: VideoFrame| {
+            if decoded == 0 {
+                timing.mark(Mark::FirstFrameDecoded);
+            }
+            decoded += 1;
+            if let Some(measure) = &sinks.measure {
+                measure.picture(&picture);
+            }
+            if let (Some(y4m), Ok(())) = (&mut sinks.y4m, &written) {
+                written = y4m.write(&picture).map_err(|error| Error::from(error).at("video-output"));
+            }
+        });
+        written?;
+        if let Err(error) = result {
+            tracing::debug!("{error}");
+            key_frames.request();
+        }
+    }
+    let output = match sinks.and_then(|sinks| sinks.y4m).filter(|_| decoded > 0) {
+        Some(y4m) => Some(y4m.finish().map_err(|error| Error::from(error).at("video-output"))?),
+        None => None,
+    };
+    Ok(Done { kind: MediaKind::Video, decoded: decoder.map(|_| decoded), output })
+}
+
+fn receive_audio(
+    codec: Codec,
+    frames: &Receiver<EncodedFrame>,
+    recording: &Recording,
+    sinks: Option<AudioSinks>,
+    timing: &Timing,
+) -> Result<Done, Error> {
+    let mut sinks = sinks.filter(|sinks| sinks.wav.is_some() || sinks.measure.is_some());
+    let mut decoder: Option<Box<dyn AudioDecoder>> = match &sinks {
+        Some(_) => Some(codec::audio_decoder(codec, AUDIO.channels)?),
+        None => None,
+    };
+    let mut decoded = 0;
+    let mut due: Option<MediaTime> = None;
+    while let Some(frame) = frames.recv() {
+        recording.write(&frame)?;
+        let (Some(decoder), Some(sinks)) = (&mut decoder, &mut sinks) else { continue };
+        let mut written = Ok(());
+        let mut deliver = |sound: AudioFrame| {
+            if let Some(measure) = &sinks.measure {
+                measure.sound(&sound);
+            }
+            if let (Some(wav), Ok(())) = (&mut sinks.wav, &written) {
+                written = wav.write(&sound).map_err(|error| Error::from(error).at("audio-output"));
+            }
+        };
+        let hole = due.map_or(MediaTime::ZERO, |due| frame.time.minus(due));
+        if let Some(time) = due
+            && hole > MediaTime::from_micros(5_000)
+            && hole < MOST_CONCEALED
+        {
+            let samples = usize::try_from(hole.rescale(AUDIO.sample_rate).ticks()).unwrap_or(0);
+            if let Err(error) = decoder.conceal(Loss { time, samples, next: Some(&frame) }, &mut deliver) {
+                tracing::debug!("{error}");
+            }
+        }
+        match decoder.decode(&frame, &mut |sound: AudioFrame| {
+            due = Some(sound.time.plus(sound.duration()));
+            deliver(sound);
+        }) {
+            Ok(()) => {
+                decoded += 1;
+                timing.mark(Mark::FirstFrameDecoded);
+            }
+            Err(error) => tracing::debug!("{error}"),
+        }
+        written?;
+    }
+    let output = match sinks.and_then(|sinks| sinks.wav).filter(|_| decoded > 0) {
+        Some(wav) => Some(wav.finish().map_err(|error| Error::from(error).at("audio-output"))?),
+        None => None,
+    };
+    Ok(Done { kind: MediaKind::Audio, decoded: decoder.map(|_| decoded), output })
+}

@@ -1,0 +1,209 @@
+//! What a call leaves behind: the JSON of `rtckit.call/1` and `rtckit.answer/1`.
+
+use super::measure::Measured;
+use crate::error::Error;
+use crate::peer::{ConnectionReport, Quality, ReceivedReport, Role, SentReport, Waterfall};
+use crate::pipeline::queue::QueueStats;
+use crate::record::Recorded;
+use crate::stop::StopReason;
+use serde::Serialize;
+
+/// Why a call that was up ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Ended {
+    /// Its `--duration` was over.
+    Duration,
+    /// The peer hung up.
+    PeerHungUp,
+    /// All input was sent.
+    InputEnded,
+    /// Ctrl-C.
+    Interrupt,
+    /// SIGTERM.
+    Terminate,
+}
+
+impl From<StopReason> for Ended {
+    fn from(reason: StopReason) -> Self {
+        match reason {
+            StopReason::Interrupt => Self::Interrupt,
+            StopReason::Terminate => Self::Terminate,
+            StopReason::Done => Self::PeerHungUp,
+        }
+    }
+}
+
+/// What went over the data channel.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct DataReport {
+    /// Its label.
+    pub label: String,
+    /// Messages sent.
+    pub messages_sent: u64,
+    /// Bytes of those.
+    pub bytes_sent: u64,
+    /// Messages received.
+    pub messages_received: u64,
+    /// Bytes of those.
+    pub bytes_received: u64,
+}
+
+/// A sent track, and what gave way before it reached the network.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SentTrack {
+    /// What the network saw.
+    #[serde(flatten)]
+    pub rtp: SentReport,
+    /// Raw frames that the encoder was too slow for.
+    pub frames_dropped: u64,
+    /// Encoded frames that the network was too slow for.
+    pub encoded_dropped: u64,
+}
+
+impl std::ops::Deref for SentTrack {
+    type Target = SentReport;
+
+    fn deref(&self) -> &SentReport {
+        &self.rtp
+    }
+}
+
+/// A received track, and what became of it.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ReceivedTrack {
+    /// What the network brought.
+    #[serde(flatten)]
+    pub rtp: ReceivedReport,
+    /// Frames decoded; absent when nothing needed them decoded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub frames_decoded: Option<u64>,
+    /// Frames that recorder or decoder was too slow for.
+    pub frames_dropped: u64,
+}
+
+/// A decoded output.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputReport {
+    /// The file, under the name it got; `-` for a stream.
+    pub path: String,
+    /// Bytes written.
+    pub bytes: u64,
+}
+
+/// What a call leaves behind.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Report {
+    /// `call` or `answer`.
+    pub role: &'static str,
+    /// Why it ended; absent when it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+    /// How long it was up, in seconds.
+    pub seconds: f64,
+    /// The transport; absent when it never came up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub connection: Option<ConnectionReport>,
+    /// How good it was for a conversation.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quality: Option<Quality>,
+    /// The set-up, step by step.
+    pub timing: Waterfall,
+    /// What was sent.
+    pub sent: Vec<SentTrack>,
+    /// What was received.
+    pub received: Vec<ReceivedTrack>,
+    /// What went over the data channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub data: Option<DataReport>,
+    /// The recording.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub recording: Option<Recorded>,
+    /// The decoded video.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video_output: Option<OutputReport>,
+    /// The decoded audio.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub audio_output: Option<OutputReport>,
+    /// What `test` media from the peer showed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub measured: Option<Measured>,
+    /// The other side, when it ran in this process.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub peer: Option<Box<Report>>,
+}
+
+impl Report {
+    pub(super) fn new(role: Role) -> Self {
+        Self {
+            role: match role {
+                Role::Call => "call",
+                Role::Answer => "answer",
+            },
+            ended: None,
+            seconds: 0.0,
+            connection: None,
+            quality: None,
+            timing: Waterfall::default(),
+            sent: Vec::new(),
+            received: Vec::new(),
+            data: None,
+            recording: None,
+            video_output: None,
+            audio_output: None,
+            measured: None,
+            peer: None,
+        }
+    }
+
+    /// Whether the connection ever came up.
+    pub fn was_connected(&self) -> bool {
+        self.connection.is_some()
+    }
+
+    pub(super) fn take_received(&mut self, received: Received) {
+        self.received = received.tracks;
+        self.recording = received.recording;
+        self.video_output = received.video_output;
+        self.audio_output = received.audio_output;
+        self.measured = received.measured;
+    }
+}
+
+/// What the receiving half leaves behind.
+#[derive(Default)]
+pub(super) struct Received {
+    pub tracks: Vec<ReceivedTrack>,
+    pub recording: Option<Recorded>,
+    pub video_output: Option<OutputReport>,
+    pub audio_output: Option<OutputReport>,
+    pub measured: Option<Measured>,
+}
+
+impl SentTrack {
+    pub(super) fn new(rtp: SentReport, raw: Option<QueueStats>, encoded: QueueStats) -> Self {
+        Self { rtp, frames_dropped: raw.map_or(0, |stats| stats.dropped), encoded_dropped: encoded.dropped }
+    }
+}
+
+/// A call that is over: what it left behind, and what went wrong, if anything did. Files that were begun are complete
+/// either way.
+#[derive(Debug)]
+pub struct Outcome {
+    /// What it left behind.
+    pub report: Report,
+    /// What went wrong.
+    pub error: Option<Error>,
+}
+
+impl Outcome {
+    pub(super) fn failed(error: Error) -> Self {
+        Self { report: Report::new(Role::Call), error: Some(error) }
+    }
+}
