@@ -17,6 +17,11 @@ impl Clock {
         Self { origin: Instant::now() }
     }
 
+    /// The instant at which it began.
+    pub fn origin(&self) -> Instant {
+        self.origin
+    }
+
     /// The time now, in microseconds.
     pub fn now(&self) -> MediaTime {
         self.origin.elapsed().into()

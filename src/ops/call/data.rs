@@ -202,7 +202,11 @@ async fn next_message(
         line.extend_from_slice(&bytes[..taken]);
         reader.consume(taken);
         if line.len() as u64 > LINE.min(most as u64) {
-            return Err(Error::new(ErrorKind::InvalidInput, "DataError", "a chat line is longer than a message can be"));
+            return Err(Error::new(
+                ErrorKind::InvalidInput,
+                "DataError",
+                "a chat line is longer than a message can be",
+            ));
         }
         if end.is_some() || taken == 0 {
             while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {

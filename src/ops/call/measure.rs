@@ -113,8 +113,8 @@ impl Measure {
             let index = ((state.delays.len() - 1) as f64 * part).round() as usize;
             f64::from(state.delays[index])
         };
-        let latency = (!state.delays.is_empty())
-            .then(|| Latency { min: at(0.0), median: at(0.5), p95: at(0.95), max: at(1.0) });
+        let latency =
+            (!state.delays.is_empty()).then(|| Latency { min: at(0.0), median: at(0.5), p95: at(0.95), max: at(1.0) });
         let measured = state.delays.len() as u64;
         let expected = state.first_and_last.map_or(0, |(first, last)| u64::from(last.wrapping_sub(first)) + 1);
         Measured {

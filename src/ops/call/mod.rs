@@ -12,13 +12,15 @@ mod options;
 mod receive;
 mod report;
 mod send;
+#[cfg(test)]
+mod tests;
 
 pub use measure::{Latency, Measured};
 pub use options::{DataUse, Destination, Io, Options, ReceiveOptions, SendOptions, Signal};
 pub use report::{Ended, Outcome, Report};
 
 use crate::error::{Error, ErrorKind};
-use crate::peer::{ConnectionState, DataChannel, MediaPlan, Quality, RemoteTrack, Role, Session, Timing};
+use crate::peer::{ConnectionState, DataChannel, MediaPlan, Quality, RemoteTrack, Session, Timing};
 use crate::progress::{Event, Progress};
 use crate::signaling::{Message, SdpFormat, Signaling, Stdio, memory};
 use crate::stop::{Stop, StopReason};
@@ -169,9 +171,7 @@ impl Peer {
         let sending_stop = Stop::new();
         let sending = Sending::start(inputs, &options.send, video_track, audio_track, &sending_stop)?;
         let (signaling, data_io) = road.split();
-        let end = self
-            .until_end(&options, &mut session, &mut receiving, sending, signaling, channel, data_io)
-            .await;
+        let end = self.until_end(&options, &mut session, &mut receiving, sending, signaling, channel, data_io).await;
         report.seconds = began.elapsed().as_secs_f64();
         report.connection = Some(session.report().await);
         sending_stop.stop(StopReason::Done);
@@ -217,8 +217,7 @@ impl Peer {
     ) -> End {
         let (mut tracks, channels) = session.take_arrivals();
         let mut states = session.states();
-        let mut data =
-            Data::start(options.data_use, channel, channels, data_io, Arc::clone(&self.progress));
+        let mut data = Data::start(options.data_use, channel, channels, data_io, Arc::clone(&self.progress));
         let over = tokio::time::sleep(options.duration.unwrap_or(Duration::from_secs(u64::MAX >> 32)));
         tokio::pin!(over);
         let sends_only = sending.is_active() && !options.receive.has_sinks() && options.data.is_none();
@@ -281,8 +280,7 @@ impl Peer {
 
     fn take_track(&self, track: RemoteTrack, receiving: &mut Receiving) {
         let codec = track.codec();
-        self.progress
-            .event(Event::Track { kind: codec.kind().to_string(), mime_type: codec.mime_type().to_owned() });
+        self.progress.event(Event::Track { kind: codec.kind().to_string(), mime_type: codec.mime_type().to_owned() });
         if let Err(error) = receiving.take_track(track) {
             self.progress.event(Event::Warning { message: error.to_string() });
         }

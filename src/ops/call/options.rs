@@ -183,7 +183,8 @@ impl Options {
     pub(super) fn check(&self) -> Result<(), Error> {
         let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
         let stdio = matches!(self.signal, Signal::Stdio { .. });
-        let reads_stdin = [&self.send.video, &self.send.audio].iter().filter(|spec| ***spec == SourceSpec::Stdin).count();
+        let reads_stdin =
+            [&self.send.video, &self.send.audio].iter().filter(|spec| ***spec == SourceSpec::Stdin).count();
         let writes_stdout = self.receive.destinations().filter(|to| **to == Destination::Stdout).count();
         let talks = self.data_use != DataUse::Count;
         let receives = self.receive.wants_video(false) || self.receive.wants_audio(false);
@@ -204,7 +205,9 @@ impl Options {
             return usage("--chat and --pipe use standard input and output: media cannot");
         }
         if talks && matches!(self.signal, Signal::Stdio { trickle: true, .. }) {
-            return usage("with --trickle signaling keeps standard input and output: --chat and --pipe cannot use them");
+            return usage(
+                "with --trickle signaling keeps standard input and output: --chat and --pipe cannot use them",
+            );
         }
         let mut files: Vec<&PathBuf> = self
             .receive

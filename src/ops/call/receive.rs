@@ -26,8 +26,7 @@ use tokio::task::JoinSet;
 /// Frames that may wait for disk and decoder: seconds, so that a slow disk costs nothing.
 const QUEUE: usize = 256;
 /// What decoded audio is written as.
-const AUDIO: AudioFormat =
-    AudioFormat { sample_rate: NonZeroU32::new(48_000).expect("not zero"), channels: 2 };
+const AUDIO: AudioFormat = AudioFormat { sample_rate: NonZeroU32::new(48_000).expect("not zero"), channels: 2 };
 /// The constant rate of decoded video on disk.
 const Y4M_RATE: FrameRate = FrameRate::new(30, 1).expect("not zero");
 /// A hole in audio longer than this is not concealed: the stream paused.
@@ -210,8 +209,7 @@ impl Receiving {
                 Ok(Ok(recorded)) => received.recording = Some(recorded),
                 Ok(Err(error)) => failure = failure.or(Some(Error::from(error).at("record"))),
                 Err(error) => {
-                    failure =
-                        failure.or(Some(Error::new(ErrorKind::Internal, "OperationError", error.to_string())));
+                    failure = failure.or(Some(Error::new(ErrorKind::Internal, "OperationError", error.to_string())));
                 }
             }
         }

@@ -58,16 +58,10 @@ impl Inputs {
 }
 
 /// Opens what `options` name.
-pub(super) fn open(
-    options: &SendOptions,
-    mut stdin: Option<Box<dyn std::io::Read + Send>>,
-) -> Result<Inputs, Error> {
-    let origin = capture::Origin::new();
+pub(super) fn open(options: &SendOptions, mut stdin: Option<Box<dyn std::io::Read + Send>>) -> Result<Inputs, Error> {
     let mut open = |spec: &SourceSpec, wanted: Wanted| -> Result<MediaInput, Error> {
         let stdin = if *spec == SourceSpec::Stdin { stdin.take() } else { None };
-        let how = OpenOptions { repeat: options.repeat, stdin, origin: origin.clone() };
-        let opened = capture::open(spec, wanted, &options.video_constraints, &options.audio_constraints, how);
-        opened.map_err(|error| Error::from(error).at("open"))
+        open_one(options, spec, wanted, stdin, Instant::now())
     };
     if options.video == options.audio {
         let MediaInput { video, audio } = open(&options.video, Wanted { video: true, audio: true })?;
@@ -76,6 +70,34 @@ pub(super) fn open(
     let video = open(&options.video, Wanted { video: true, audio: false })?.video;
     let audio = open(&options.audio, Wanted { video: false, audio: true })?.audio;
     Ok(Inputs { video, audio })
+}
+
+fn open_one(
+    options: &SendOptions,
+    spec: &SourceSpec,
+    wanted: Wanted,
+    stdin: Option<Box<dyn std::io::Read + Send>>,
+    origin: Instant,
+) -> Result<MediaInput, Error> {
+    let how = OpenOptions { repeat: options.repeat, stdin, origin };
+    capture::open(spec, wanted, &options.video_constraints, &options.audio_constraints, how)
+        .map_err(|error| Error::from(error).at("open"))
+}
+
+impl Inputs {
+    /// The same with the synthetic sources begun anew: what they show begins with the call, not with its preparation.
+    fn begun_at(self, origin: Instant, options: &SendOptions) -> Result<Self, Error> {
+        let open = |wanted| open_one(options, &SourceSpec::Test, wanted, None, origin);
+        let video = match &options.video {
+            SourceSpec::Test => open(Wanted { video: true, audio: false })?.video,
+            _ => self.video,
+        };
+        let audio = match &options.audio {
+            SourceSpec::Test => open(Wanted { video: false, audio: true })?.audio,
+            _ => self.audio,
+        };
+        Ok(Self { video, audio })
+    }
 }
 
 /// A bitrate for live video of this shape: about 0.1 bit per pixel, which is what browsers settle at.
@@ -102,12 +124,13 @@ impl Sending {
     /// Starts the threads and tasks. The timeline of all tracks begins now.
     pub(super) fn start(
         inputs: Inputs,
-        _options: &SendOptions,
+        options: &SendOptions,
         video: Option<LocalTrack>,
         audio: Option<LocalTrack>,
         stop: &Stop,
     ) -> Result<Self, Error> {
         let clock = Clock::start();
+        let inputs = inputs.begun_at(clock.origin(), options)?;
         let mut sending = Self {
             workers: Vec::new(),
             tracks: JoinSet::new(),
@@ -208,7 +231,11 @@ impl Sending {
         self.feed(name, Box::new(source), queue, stop)
     }
 
-    fn work(&mut self, name: &'static str, work: impl FnOnce() -> Result<(), Error> + Send + 'static) -> Result<(), Error> {
+    fn work(
+        &mut self,
+        name: &'static str,
+        work: impl FnOnce() -> Result<(), Error> + Send + 'static,
+    ) -> Result<(), Error> {
         let changed = Arc::clone(&self.changed);
         self.active = true;
         self.workers.push(Worker::spawn(name, move || {

@@ -1,0 +1,91 @@
+//! Whole calls in one process, over the loopback interface and the real stack.
+
+use super::*;
+use crate::capture::SourceSpec;
+use crate::peer::{DataChannelInit, Role};
+use crate::progress::Silent;
+use crate::record;
+
+fn options() -> Options {
+    Options { signal: Signal::Loopback, duration: Some(Duration::from_secs(2)), ..Options::new(Role::Call) }
+}
+
+fn io(input: &'static [u8], output: impl tokio::io::AsyncWrite + Send + Unpin + 'static) -> Io {
+    Io { input: Box::new(input), output: Box::new(output), media_input: None, media_output: None }
+}
+
+async fn call(options: Options, io: Io) -> Outcome {
+    run(options, io, Instant::now(), Arc::new(Silent), Stop::new()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_is_recorded_whole_and_in_sync() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("call.webm");
+    let mut options = options();
+    options.send = SendOptions { video: SourceSpec::Test, audio: SourceSpec::Test, ..SendOptions::default() };
+    options.receive = ReceiveOptions {
+        record: Some(Destination::File(path.clone())),
+        video_output: Some(Destination::File(folder.path().join("call.y4m"))),
+        audio_output: Some(Destination::File(folder.path().join("call.wav"))),
+        measure: true,
+        ..ReceiveOptions::default()
+    };
+    let outcome = call(options, io(b"", tokio::io::sink())).await;
+    println!("{}", serde_json::to_string_pretty(&outcome.report).unwrap());
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(outcome.report.ended, Some(Ended::Duration));
+    let far = outcome.report.peer.as_ref().unwrap();
+    assert_eq!(far.ended, Some(Ended::PeerHungUp));
+    let recording = far.recording.as_ref().unwrap();
+    assert!((recording.duration - 2.0).abs() < 0.1, "{}", recording.duration);
+    assert!(recording.tracks.iter().all(|track| track.frames >= 55), "{recording:?}");
+    let inspected = record::inspect(&path).unwrap();
+    assert_eq!(inspected.tracks.len(), 2);
+    let measured = far.measured.as_ref().unwrap();
+    assert_eq!((measured.frames_missing, measured.frames_unreadable), (0, 0), "{measured:?}");
+    assert!(measured.latency.unwrap().median < 0.05, "{measured:?}");
+    assert!(measured.av_skew.unwrap().abs() < 0.06, "{measured:?}");
+    assert!(folder.path().join("call.y4m").metadata().unwrap().len() > 640 * 480);
+    assert!(folder.path().join("call.wav").metadata().unwrap().len() > 300_000);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pipe_carries_every_byte_and_ends() {
+    static BYTES: [u8; 300_000] = {
+        let mut bytes = [0; 300_000];
+        let mut n = 0;
+        while n < bytes.len() {
+            bytes[n] = (n % 251) as u8;
+            n += 1;
+        }
+        bytes
+    };
+    let mut options = options();
+    options.duration = None;
+    options.data = Some(DataChannelInit::reliable("pipe"));
+    options.data_use = DataUse::Pipe;
+    let (ours, mut theirs) = tokio::io::duplex(1 << 20);
+    let reading = tokio::spawn(async move {
+        let mut read = Vec::new();
+        tokio::io::AsyncReadExt::read_to_end(&mut theirs, &mut read).await.unwrap();
+        read
+    });
+    let outcome = tokio::time::timeout(Duration::from_secs(10), call(options, io(&BYTES, ours))).await.unwrap();
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert!(reading.await.unwrap() == BYTES);
+    assert!(outcome.report.timing.data_channel_open.is_some());
+}
+
+#[tokio::test]
+async fn what_does_not_fit_together_is_refused_before_anything_happens() {
+    let mut nothing = options();
+    nothing.duration = None;
+    let error = call(nothing, io(b"", tokio::io::sink())).await.error.unwrap();
+    assert_eq!(error.kind(), ErrorKind::Usage);
+    let mut both = options();
+    both.signal = Signal::default();
+    both.send.video = SourceSpec::Stdin;
+    let error = call(both, io(b"", tokio::io::sink())).await.error.unwrap();
+    assert!(error.to_string().contains("standard input"), "{error}");
+}
