@@ -1,7 +1,7 @@
 //! A track that we send: encoded frames in, RTP out (RFC 7741 for VP8, RFC 7587 for Opus).
 
 use super::error::PeerError;
-use super::rtcp::RtcpState;
+use super::rtcp::{CaptureClock, RtcpState};
 use crate::media::{Codec, EncodedFrame, EncoderControl, MediaKind};
 use crate::pipeline::queue::Receiver;
 use bytes::Bytes;
@@ -10,6 +10,7 @@ use rtc::rtp::codec::vp8::Vp8Payloader;
 use rtc::rtp::packetizer::Payloader;
 use serde::Serialize;
 use std::sync::Arc;
+use std::time::SystemTime;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::rtp_transceiver::RtpSender;
@@ -83,16 +84,24 @@ impl LocalTrack {
         Arc::clone(&self.control)
     }
 
-    /// Sends frames until their queue ends or the connection does. Call it once the connection is up.
+    /// Sends frames until their queue ends or the connection does. Call it once the connection is up. `captured_at` is
+    /// the moment at which time 0 of the frames was captured: sender reports tell the peer, which keeps sound and
+    /// picture together by it.
     ///
     /// # Errors
     /// When the peer did not accept the codec.
-    pub async fn run(self, frames: Arc<Receiver<EncodedFrame>>) -> Result<SentReport, PeerError> {
+    pub async fn run(
+        self,
+        frames: Arc<Receiver<EncodedFrame>>,
+        captured_at: SystemTime,
+    ) -> Result<SentReport, PeerError> {
         let payload_type = self.negotiated_payload_type().await?;
         let clock_rate = self.codec.clock_rate();
         let mut packetiser = Packetiser::new(self.codec);
         let mut sequence = u16::try_from(random_u32() >> 17).expect("shifted to 15 bits");
         let first_timestamp = random_u32();
+        let clock = CaptureClock { captured_at, rtp_time: first_timestamp, clock_rate: f64::from(clock_rate.get()) };
+        self.rtcp.tell_clock(self.ssrc, clock);
         let mut report = SentReport {
             kind: self.codec.kind().to_string(),
             mime_type: self.codec.mime_type().to_owned(),

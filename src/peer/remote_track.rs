@@ -3,7 +3,7 @@
 use super::jitter::{Arrival, Departure, JitterBuffer};
 use super::rtcp::RtcpState;
 use super::timing::{Mark, Timing};
-use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime};
+use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, opus_packet_samples};
 use crate::pipeline::queue::{Sender, Sent};
 use bytes::Bytes;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -89,6 +89,8 @@ pub struct RemoteTrack {
 impl RemoteTrack {
     /// How long a missing packet is waited for: several retransmission rounds.
     const PATIENCE: Duration = Duration::from_millis(300);
+    /// A sender begins with a key frame; it gets this long to complete.
+    const FIRST_KEY_FRAME: Duration = Duration::from_millis(200);
     /// At most so often is a key frame asked for.
     const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 
@@ -126,6 +128,7 @@ impl RemoteTrack {
         let mut timeline = None;
         let mut jitter = Jitter::default();
         let mut asked: Option<Instant> = None;
+        let mut first_packet = None;
         loop {
             let deadline = buffer.deadline();
             let mut wants_key = false;
@@ -133,11 +136,15 @@ impl RemoteTrack {
                 event = self.track.poll() => match event {
                     Some(TrackRemoteEvent::OnRtpPacket(packet)) => {
                         let now = Instant::now();
+                        first_packet.get_or_insert(now);
                         report.packets_received += 1;
                         report.bytes_received += packet.payload.len() as u64;
                         jitter.note(packet.header.timestamp, self.codec, now);
                         if let Some(arrival) = depacketise(self.codec, packet) {
-                            timeline.get_or_insert_with(|| Timeline::begin(&self.shared, self.ssrc, self.codec, now));
+                            timeline.get_or_insert_with(|| {
+                                let held = sound_in(self.codec, &arrival.payload);
+                                Timeline::begin(&self.shared, self.ssrc, self.codec, now - held)
+                            });
                             buffer.insert(arrival, now);
                         }
                     }
@@ -167,7 +174,8 @@ impl RemoteTrack {
                     _ => wants_key |= video,
                 }
             }
-            wants_key |= video && buffer.awaits_key() && report.packets_received > 0;
+            wants_key |=
+                buffer.awaits_key() && first_packet.is_some_and(|at: Instant| at.elapsed() > Self::FIRST_KEY_FRAME);
             if wants_key && asked.is_none_or(|at| at.elapsed() >= Self::KEY_FRAME_INTERVAL) {
                 asked = Some(Instant::now());
                 *report.pli_count.get_or_insert(0) += 1;
@@ -179,6 +187,12 @@ impl RemoteTrack {
         }
         finished(report, &buffer, &jitter, self.codec)
     }
+}
+
+/// How long before its arrival the beginning of a packet was captured, at the least: audio waits for its own end.
+fn sound_in(codec: Codec, payload: &[u8]) -> Duration {
+    let samples = if codec == Codec::Opus { opus_packet_samples(payload).unwrap_or(0) } else { 0 };
+    Duration::from_secs_f64(samples as f64 / 48_000.0)
 }
 
 fn finished(mut report: ReceivedReport, buffer: &JitterBuffer, jitter: &Jitter, codec: Codec) -> ReceivedReport {
@@ -246,13 +260,15 @@ struct Timeline {
 }
 
 impl Timeline {
+    /// The zero lies this far before the first packet, so that a track found to have begun earlier has room.
+    const LEAD: Duration = Duration::from_millis(20);
     /// The most that one frame moves against its neighbour.
     const SLEW: f64 = 0.002;
     /// Beyond this the two clocks do not belong together.
     const MOST_SKEW: f64 = 2.0;
 
     fn begin(shared: &Arc<Shared>, ssrc: u32, codec: Codec, now: Instant) -> Self {
-        let origin = *shared.origin.get_or_init(|| now);
+        let origin = *shared.origin.get_or_init(|| now - Self::LEAD);
         Self {
             shared: Arc::clone(shared),
             ssrc,

@@ -1,7 +1,8 @@
 //! What RTCP tells us (RFC 3550 section 6, RFC 4585, RFC 5104).
 //!
 //! The library keeps inbound RTCP for its own interceptors and leaves round-trip time and remote loss at zero, so this
-//! tap sits closest to the wire, reads every report both ways, and changes nothing.
+//! tap sits closest to the wire and reads every report both ways. It changes one thing: the capture time in our own
+//! sender reports.
 
 use crate::media::EncoderControl;
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
@@ -15,7 +16,7 @@ use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// How the peer receives one of our streams.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -48,8 +49,29 @@ pub(super) struct RtcpState {
     inner: Mutex<Inner>,
 }
 
+/// The RTP clock of a stream that we send: which timestamp was captured at which moment.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct CaptureClock {
+    pub captured_at: SystemTime,
+    pub rtp_time: u32,
+    pub clock_rate: f64,
+}
+
+impl CaptureClock {
+    /// The timestamp of what is captured at an NTP time.
+    fn at(&self, ntp_time: u64) -> Option<u32> {
+        const NTP_TO_UNIX: f64 = 2_208_988_800.0;
+        let captured_at = self.captured_at.duration_since(UNIX_EPOCH).ok()?.as_secs_f64() + NTP_TO_UNIX;
+        let elapsed = ntp_time as f64 / 4_294_967_296.0 - captured_at;
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "RTP time wraps at 32 bits")]
+        let ticks = (elapsed * self.clock_rate).round() as i64 as u32;
+        Some(self.rtp_time.wrapping_add(ticks))
+    }
+}
+
 #[derive(Debug, Default)]
 struct Inner {
+    capture_clocks: HashMap<u32, CaptureClock>,
     encoders: HashMap<u32, Arc<EncoderControl>>,
     receptions: HashMap<u32, ReceptionState>,
     clocks: HashMap<u32, SenderClock>,
@@ -66,6 +88,11 @@ impl RtcpState {
     /// Key-frame requests for `ssrc` go to `control` from now on.
     pub(super) fn steer(&self, ssrc: u32, control: Arc<EncoderControl>) {
         self.lock().encoders.insert(ssrc, control);
+    }
+
+    /// Sender reports of `ssrc` tell this clock from now on.
+    pub(super) fn tell_clock(&self, ssrc: u32, clock: CaptureClock) {
+        self.lock().capture_clocks.insert(ssrc, clock);
     }
 
     /// How the peer receives our stream.
@@ -110,10 +137,19 @@ impl RtcpState {
         }
     }
 
-    fn sent(&self, packets: &[Box<dyn rtc::rtcp::Packet>], now: Instant) {
+    /// Notes the reports that leave, and puts into them when their media was captured: the library only knows when it
+    /// was sent, which is later for an audio packet than for a picture by as long as the packet sounds.
+    fn sent(&self, packets: &mut [Box<dyn rtc::rtcp::Packet>], now: Instant) {
         for packet in packets {
             if let Some(report) = packet.as_any().downcast_ref::<SenderReport>() {
+                let mut report = report.clone();
                 let mut inner = self.lock();
+                if let Some(rtp_time) =
+                    inner.capture_clocks.get(&report.ssrc).and_then(|clock| clock.at(report.ntp_time))
+                {
+                    report.rtp_time = rtp_time;
+                    *packet = Box::new(report.clone());
+                }
                 let sent = inner.reports_sent.entry(report.ssrc).or_default();
                 sent.push_back((middle_bits(report.ntp_time), now));
                 if sent.len() > Inner::REPORTS_REMEMBERED {
@@ -200,8 +236,8 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RtcpTap {
         self.inbound.pop_front()
     }
 
-    fn handle_write(&mut self, packet: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(packets) = &packet.message.packet {
+    fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
+        if let Packet::Rtcp(packets) = &mut packet.message.packet {
             self.state.sent(packets, Instant::now());
         }
         self.outbound.push_back(packet);
@@ -241,12 +277,24 @@ mod tests {
     }
 
     #[test]
+    fn sender_reports_tell_when_media_was_captured() {
+        let state = RtcpState::default();
+        let captured_at = UNIX_EPOCH + Duration::from_secs(1_000);
+        state.tell_clock(3, CaptureClock { captured_at, rtp_time: u32::MAX, clock_rate: 90_000.0 });
+        let ntp_time = (2_208_988_800 + 1_001) << 32 | 1 << 31;
+        let mut packets = boxed(SenderReport { ssrc: 3, ntp_time, rtp_time: 5, ..Default::default() });
+        state.sent(&mut packets, Instant::now());
+        let report = packets[0].as_any().downcast_ref::<SenderReport>().unwrap();
+        assert_eq!(report.rtp_time, 135_000 - 1);
+    }
+
+    #[test]
     fn round_trip_time_is_what_is_left_after_the_peer_held_the_report() {
         let state = RtcpState::default();
         state.steer(7, Arc::new(EncoderControl::new()));
         let sent = Instant::now();
         let ntp_time = 0x0123_4567_89AB_CDEF;
-        state.sent(&boxed(SenderReport { ssrc: 7, ntp_time, ..Default::default() }), sent);
+        state.sent(&mut boxed(SenderReport { ssrc: 7, ntp_time, ..Default::default() }), sent);
         let block = ReceptionReport {
             ssrc: 7,
             last_sender_report: 0x4567_89AB,

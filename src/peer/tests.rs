@@ -7,7 +7,7 @@ use crate::signaling::memory;
 use crate::stop::{Stop, StopReason};
 use bytes::Bytes;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 fn config() -> Config {
     Config { interfaces: Interfaces::Loopback, ..Config::default() }
@@ -74,7 +74,7 @@ async fn frames_arrive_whole_in_order_and_on_one_timeline() {
     for (track, interval_ms, size) in [(video.unwrap(), 33, 5000), (audio.unwrap(), 20, 80)] {
         let (sender, receiver) = bounded(8, Overflow::Block);
         let codec = track.codec();
-        sending.push(tokio::spawn(track.run(Arc::new(receiver))));
+        sending.push(tokio::spawn(track.run(Arc::new(receiver), SystemTime::now())));
         tokio::spawn(async move {
             for n in 0..1500 / interval_ms {
                 let time = MediaTime::from_micros(n * interval_ms * 1000);

@@ -22,7 +22,7 @@ use crate::stop::Stop;
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Instant, SystemTime};
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
@@ -118,6 +118,7 @@ pub(super) struct Sending {
     failure: Option<Error>,
     changed: Arc<Notify>,
     active: bool,
+    began: SystemTime,
 }
 
 impl Sending {
@@ -138,6 +139,7 @@ impl Sending {
             failure: None,
             changed: Arc::new(Notify::new()),
             active: false,
+            began: SystemTime::now(),
         };
         if let (Some(input), Some(track)) = (inputs.video, video) {
             sending.start_video(input, track, clock, stop)?;
@@ -248,9 +250,10 @@ impl Sending {
 
     fn send(&mut self, track: LocalTrack, frames: Receiver<EncodedFrame>, raw: Option<RawStats>) {
         let changed = Arc::clone(&self.changed);
+        let captured_at = self.began;
         self.tracks.spawn(async move {
             let frames = Arc::new(frames);
-            let result = track.run(Arc::clone(&frames)).await;
+            let result = track.run(Arc::clone(&frames), captured_at).await;
             changed.notify_one();
             let raw = raw.map(|stats| stats());
             result.map(|report: SentReport| SentTrack::new(report, raw, frames.stats()))
