@@ -1,1 +1,197 @@
-//! (empty)
+//! Sources of media: the synthetic ones and files. Level 1 of the house: imports level 0 only.
+//!
+//! ```text
+//! SourceSpec + constraints -> open -> MediaInput { video, audio } -> pipeline
+//! ```
+//!
+//! [`open`] is the one registry: cameras, microphones and screens will be further arms of it. The synthetic sources
+//! are live and pace themselves by the origin they are given; files answer as fast as they are read and their times
+//! start at 0. Constraints follow mediacapture-main: the test sources are made to fit, a file either fits or is refused.
+
+mod error;
+pub mod file;
+mod spec;
+mod test_pattern;
+mod test_tone;
+
+pub use error::CaptureError;
+pub use spec::SourceSpec;
+pub use test_pattern::TestPattern;
+pub use test_tone::TestTone;
+
+use crate::media::{AudioConstraints, AudioInput, Constraint, MediaInput, VideoConstraints, VideoInput};
+use std::io::Read;
+use std::time::Instant;
+
+/// Which tracks of a source are to be opened.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Wanted {
+    /// Its video.
+    pub video: bool,
+    /// Its audio.
+    pub audio: bool,
+}
+
+/// What opening may need besides the name.
+pub struct OpenOptions {
+    /// Start a file again when it ends, for ever.
+    pub repeat: bool,
+    /// What `-` reads. Reading it may block, and a [`Stop`](crate::stop::Stop) does not interrupt that.
+    pub stdin: Option<Box<dyn Read + Send>>,
+    /// Where the timeline of live sources begins. Sources with the same origin are in sync.
+    pub origin: Instant,
+}
+
+impl Default for OpenOptions {
+    /// Plays once, without standard input, from now on.
+    fn default() -> Self {
+        Self { repeat: false, stdin: None, origin: Instant::now() }
+    }
+}
+
+/// Opens the wanted tracks of a source. All that were wanted are there on return. Blocks while the start of a file is read.
+///
+/// Opening a file for its video and again for its audio gives the same timeline as opening it once for both.
+///
+/// # Errors
+/// When the source does not exist, has no track of a wanted kind or none in a supported codec, is damaged at its start,
+/// or cannot meet a constraint.
+pub fn open(
+    spec: &SourceSpec,
+    wanted: Wanted,
+    video: &VideoConstraints,
+    audio: &AudioConstraints,
+    options: OpenOptions,
+) -> Result<MediaInput, CaptureError> {
+    match spec {
+        SourceSpec::None => Ok(MediaInput::default()),
+        SourceSpec::Test => open_test(wanted, video, audio, options.origin),
+        SourceSpec::File(path) => {
+            let location = file::Location::of_path(path)?;
+            file::open(location, options.repeat, wanted, video, audio)
+        }
+        SourceSpec::Stdin => {
+            let location = file::Location::once("stdin", options.stdin.ok_or(CaptureError::NoStdin)?);
+            file::open(location, options.repeat, wanted, video, audio)
+        }
+        SourceSpec::Camera(_)
+        | SourceSpec::Microphone(_)
+        | SourceSpec::Screen(_)
+        | SourceSpec::Window(_)
+        | SourceSpec::System => Err(CaptureError::NoDevice { what: spec.to_string() }),
+    }
+}
+
+fn open_test(
+    wanted: Wanted,
+    video: &VideoConstraints,
+    audio: &AudioConstraints,
+    origin: Instant,
+) -> Result<MediaInput, CaptureError> {
+    let mut input = MediaInput::default();
+    if wanted.video {
+        let format = TestPattern::format(video)?;
+        input.video = Some(VideoInput::Raw { format, live: true, source: Box::new(TestPattern::new(format, origin)) });
+    }
+    if wanted.audio {
+        let format = TestTone::format(audio)?;
+        input.audio = Some(AudioInput::Raw { format, live: true, source: Box::new(TestTone::new(format, origin)) });
+    }
+    Ok(input)
+}
+
+/// The whole number that a constraint makes of `default`, for a property that can be any whole number in `range`.
+fn whole(
+    source_name: &str,
+    constraint: &'static str,
+    wanted: Option<Constraint>,
+    default: f64,
+    range: std::ops::RangeInclusive<f64>,
+) -> Result<u32, CaptureError> {
+    let wanted = wanted.unwrap_or_default();
+    let offers = || format!("it offers {} to {}", range.start(), range.end());
+    let picked = wanted.pick(default, range.clone()).map(|value| {
+        // Rounding must not leave the bounds.
+        [value.round(), value.ceil(), value.floor()].into_iter().find(|value| wanted.admits(*value))
+    });
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ranges are far inside of u32")]
+    picked.flatten().map(|value| value as u32).ok_or_else(|| CaptureError::Overconstrained {
+        source_name: source_name.to_owned(),
+        constraint,
+        wanted,
+        offers: offers(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::error::{Classify, ErrorKind};
+    use crate::stop::Stop;
+
+    const BOTH: Wanted = Wanted { video: true, audio: true };
+
+    fn open_spec(text: &str) -> Result<MediaInput, CaptureError> {
+        open(&text.parse()?, BOTH, &VideoConstraints::default(), &AudioConstraints::default(), OpenOptions::default())
+    }
+
+    #[test]
+    fn the_test_source_is_there_with_its_defaults() {
+        let input = open_spec("test").unwrap();
+        let (
+            Some(VideoInput::Raw { format: video, live: true, .. }),
+            Some(AudioInput::Raw { format: audio, live: true, .. }),
+        ) = (&input.video, &input.audio)
+        else {
+            panic!("both are raw and live")
+        };
+        assert_eq!((video.width, video.height, video.frame_rate.as_f64()), (640, 480, 30.0));
+        assert_eq!((audio.sample_rate.get(), audio.channels), (48_000, 2));
+    }
+
+    #[test]
+    fn flash_and_chirp_of_two_separately_opened_test_sources_coincide() {
+        use crate::media::{barcode, chirp::ChirpDetector};
+        let (spec, stop, origin) = (SourceSpec::Test, Stop::new(), Instant::now());
+        let options = || OpenOptions { origin, ..OpenOptions::default() };
+        let (video, audio) = (VideoConstraints::default(), AudioConstraints::default());
+        let only_video = open(&spec, Wanted { video: true, audio: false }, &video, &audio, options()).unwrap();
+        let only_audio = open(&spec, Wanted { video: false, audio: true }, &video, &audio, options()).unwrap();
+        assert!(only_video.audio.is_none() && only_audio.video.is_none());
+        let (Some(VideoInput::Raw { source: mut pictures, .. }), Some(AudioInput::Raw { source: mut sound, .. })) =
+            (only_video.video, only_audio.audio)
+        else {
+            panic!("raw")
+        };
+        let (mut detector, mut chirp) = (ChirpDetector::new(), None);
+        while chirp.is_none() {
+            detector.push(&sound.next(&stop).unwrap().unwrap(), &mut |time| chirp = Some(time));
+        }
+        let mut lit = pictures.next(&stop).unwrap().unwrap();
+        while !barcode::flash(&lit) {
+            lit = pictures.next(&stop).unwrap().unwrap();
+        }
+        let second = lit.time.seconds().floor();
+        assert!((chirp.unwrap().seconds() - chirp.unwrap().seconds().round()).abs() < 0.005);
+        assert!(lit.time.seconds() - second < 0.1);
+    }
+
+    #[test]
+    fn devices_are_refused_as_devices() {
+        for text in ["camera", "microphone:1", "screen", "window:x", "system"] {
+            let error = open_spec(text).err().unwrap();
+            assert_eq!((error.kind(), error.name()), (ErrorKind::Device, "NotFoundError"), "{text}");
+            assert!(error.to_string().contains(text));
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_opened_says_why() {
+        let kinds = |text: &str| open_spec(text).err().map(|e| (e.kind(), e.name())).unwrap();
+        assert_eq!(kinds("no/such/file.webm"), (ErrorKind::InvalidInput, "NotFoundError"));
+        assert_eq!(kinds("src"), (ErrorKind::InvalidInput, "NotReadableError"));
+        assert_eq!(kinds("Cargo.toml"), (ErrorKind::InvalidInput, "NotSupportedError"));
+        assert_eq!(kinds("-"), (ErrorKind::Usage, "usage"));
+        assert!(open_spec("none").unwrap().video.is_none());
+    }
+}

@@ -1,0 +1,129 @@
+//! What can go wrong with a source of media.
+
+use crate::error::{Classify, ErrorKind};
+use crate::media::{Constraint, MediaKind};
+use std::io;
+use std::sync::Arc;
+
+/// A source that could not be opened or read. `source_name` is the path, or `stdin`.
+#[derive(Clone, Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CaptureError {
+    /// The file could not be opened.
+    #[error("cannot open {source_name}: {error}")]
+    Open {
+        /// The file.
+        source_name: String,
+        /// Why.
+        #[source]
+        error: Arc<io::Error>,
+    },
+    /// Reading failed half-way.
+    #[error("cannot read {source_name}: {error}")]
+    Read {
+        /// The file.
+        source_name: String,
+        /// Why.
+        #[source]
+        error: Arc<io::Error>,
+    },
+    /// The content is of no format we know.
+    #[error("{source_name} is none of y4m, ivf, webm, mkv, wav and ogg")]
+    UnknownFormat {
+        /// The file.
+        source_name: String,
+    },
+    /// The content breaks its format.
+    #[error("{source_name} is damaged {place}: {detail}")]
+    Damaged {
+        /// The file.
+        source_name: String,
+        /// Where: `at byte 1234`.
+        place: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// The content is whole but of a kind we cannot use.
+    #[error("{source_name} holds {codec}, which is not supported")]
+    UnsupportedCodec {
+        /// The file.
+        source_name: String,
+        /// The codec or variant, in the container's words.
+        codec: String,
+    },
+    /// The file has no track of the wanted kind.
+    #[error("{source_name} has no {kind}")]
+    NoTrack {
+        /// The file.
+        source_name: String,
+        /// What was wanted.
+        kind: MediaKind,
+    },
+    /// A constraint cannot be met; mediacapture-main `OverconstrainedError`.
+    #[error("{source_name} cannot meet {constraint} {wanted}: {offers}")]
+    Overconstrained {
+        /// The source.
+        source_name: String,
+        /// The name of the constraint, e.g. `frameRate`.
+        constraint: &'static str,
+        /// What was asked.
+        wanted: Constraint,
+        /// What there is.
+        offers: String,
+    },
+    /// This version has no such kind of source.
+    #[error("no {what}: this version of rtckit reads test, files and stdin only")]
+    NoDevice {
+        /// The source as it was asked for.
+        what: String,
+    },
+    /// Repeating needs a regular file.
+    #[error("{source_name} cannot be repeated: it can be read only once")]
+    NotRepeatable {
+        /// The stream.
+        source_name: String,
+    },
+    /// Standard input is in use by somebody else.
+    #[error("stdin is not available as a source")]
+    NoStdin,
+    /// The text names no source.
+    #[error("'{text}' is not a source: {detail}")]
+    BadSpec {
+        /// What was given.
+        text: String,
+        /// What is wrong.
+        detail: &'static str,
+    },
+}
+
+impl Classify for CaptureError {
+    fn kind(&self) -> ErrorKind {
+        match self {
+            Self::NoDevice { .. } => ErrorKind::Device,
+            Self::NotRepeatable { .. } | Self::NoStdin | Self::BadSpec { .. } => ErrorKind::Usage,
+            _ => ErrorKind::InvalidInput,
+        }
+    }
+
+    fn name(&self) -> &'static str {
+        match self {
+            Self::NoDevice { .. } | Self::NoTrack { .. } => "NotFoundError",
+            Self::Open { error, .. } if error.kind() == io::ErrorKind::NotFound => "NotFoundError",
+            Self::Open { .. } | Self::Read { .. } => "NotReadableError",
+            Self::UnknownFormat { .. } | Self::UnsupportedCodec { .. } => "NotSupportedError",
+            Self::Overconstrained { .. } => "OverconstrainedError",
+            Self::NotRepeatable { .. } | Self::NoStdin | Self::BadSpec { .. } => "usage",
+            Self::Damaged { .. } => "DataError",
+        }
+    }
+
+    fn hint(&self) -> Option<String> {
+        match self {
+            Self::NoDevice { .. } => Some("use the source 'test', or a file".to_owned()),
+            Self::UnsupportedCodec { .. } => {
+                Some("convert it: ffmpeg -i FILE -c:v libvpx -c:a libopus out.webm".to_owned())
+            }
+            _ => None,
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! IVF: the plain container of the VPx tools. VP8 frames pass through encoded.
+
+use super::input::Input;
+use super::source::{NANOS, Pass};
+use crate::capture::CaptureError;
+use crate::media::{Codec, EncodedFrame, MediaTime};
+use crate::stop::Stop;
+use std::num::NonZeroU32;
+
+/// The most bytes that one encoded frame may have.
+pub(super) const LARGEST_FRAME: u64 = 64 * 1024 * 1024;
+
+/// An ivf file whose header is read.
+pub(super) struct Ivf {
+    input: Input,
+    size: (u32, u32),
+    /// Seconds per tick of the timestamps: `scale / rate`.
+    rate: NonZeroU32,
+    scale: u32,
+    first: Option<u64>,
+    last: MediaTime,
+    /// The distance of the last two frames.
+    period: MediaTime,
+}
+
+impl Ivf {
+    pub(super) fn new(mut input: Input) -> Result<Self, CaptureError> {
+        let header: [u8; 32] = input.array()?.ok_or_else(|| input.damaged("the header breaks off"))?;
+        let short = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
+        let long = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
+        if &header[8..12] != b"VP80" {
+            let codec = String::from_utf8_lossy(&header[8..12]).escape_default().to_string();
+            return Err(input.unsupported(&format!("video in codec {codec}")));
+        }
+        let (rate, scale) = (NonZeroU32::new(long(16)), long(20));
+        let (Some(rate), 1..) = (rate, scale) else { return Err(input.damaged("a time base of zero")) };
+        let extra = u64::from(short(6)).saturating_sub(32);
+        if !input.skip(extra)? {
+            return Err(input.damaged("the header breaks off"));
+        }
+        let size = (u32::from(short(12)), u32::from(short(14)));
+        let period = MediaTime::new(i64::from(scale), rate).rescale(NANOS);
+        Ok(Self { input, size, rate, scale, first: None, last: MediaTime::new(0, NANOS), period })
+    }
+
+    /// Width and height.
+    pub(super) fn size(&self) -> (u32, u32) {
+        self.size
+    }
+
+    /// Frames per second, where the time base can be one.
+    pub(super) fn frame_rate(&self) -> Option<f64> {
+        Some(f64::from(self.rate.get()) / f64::from(self.scale)).filter(|rate| *rate <= 240.0)
+    }
+}
+
+impl Pass<EncodedFrame> for Ivf {
+    fn read(&mut self, _stop: &Stop) -> Result<Option<EncodedFrame>, CaptureError> {
+        loop {
+            let Some(header) = self.input.array::<12>()? else { return Ok(None) };
+            let [s0, s1, s2, s3, stamp @ ..] = header;
+            let Some(data) = self.input.bytes(u32::from_le_bytes([s0, s1, s2, s3]).into(), LARGEST_FRAME)? else {
+                self.input.broke_off();
+                return Ok(None);
+            };
+            let stamp = u64::from_le_bytes(stamp);
+            let ticks = i128::from(stamp) - i128::from(*self.first.get_or_insert(stamp));
+            let nanos = ticks * i128::from(self.scale) * 1_000_000_000 / i128::from(self.rate.get());
+            let nanos = i64::try_from(nanos).ok().filter(|nanos| (0..i64::MAX / 4).contains(nanos));
+            let nanos = nanos.ok_or_else(|| self.input.damaged("a timestamp is out of range"))?;
+            let Some(first_byte) = data.first() else { continue };
+            let key = first_byte & 1 == 0;
+            let time = MediaTime::new(nanos, NANOS).max(self.last);
+            if time > self.last {
+                self.period = time.minus(self.last);
+            }
+            self.last = time;
+            return Ok(Some(EncodedFrame { codec: Codec::Vp8, time, key, data: data.into() }));
+        }
+    }
+
+    fn end(&self) -> MediaTime {
+        self.last.plus(self.period)
+    }
+}
