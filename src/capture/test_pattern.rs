@@ -94,7 +94,8 @@ impl TestPattern {
         let left = bounce(n * (width / 160).max(1), width - side.min(width));
         let top = bounce(n * (height / 160).max(1), height - side.min(height));
         let square = (side / 8).max(1);
-        let chequer = |phase: usize| (0..side).map(move |x| if (x / square + phase) % 2 == 0 { 200 } else { 50 });
+        let chequer =
+            |phase: usize| (0..side).map(move |x| if (x / square + phase).is_multiple_of(2) { 200 } else { 50 });
         let rows: [Vec<u8>; 2] = [chequer(0).collect(), chequer(1).collect()];
         for line in 0..side {
             luma[(top + line) * width + left..][..side].copy_from_slice(&rows[line / square % 2]);
@@ -168,6 +169,7 @@ fn backdrop(width: u32, height: u32) -> I420 {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "test values are small")]
 mod tests {
     use super::*;
     use crate::media::Constraint;

@@ -93,6 +93,7 @@ impl Source<AudioFrame> for TestTone {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "test values are small")]
 mod tests {
     use super::*;
     use crate::media::{Constraint, chirp::ChirpDetector};

@@ -238,6 +238,7 @@ fn crc16(bytes: &[u8]) -> u16 {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "test values are small")]
 mod tests {
     use super::*;
 

@@ -168,6 +168,7 @@ impl Stream {
 }
 
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "test values are small")]
 mod tests {
     use super::*;
 

@@ -17,6 +17,7 @@ mod opus;
 mod shared;
 mod source;
 #[cfg(test)]
+#[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "test values are small")]
 mod tests;
 mod wav;
 mod y4m;

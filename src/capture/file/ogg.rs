@@ -213,15 +213,15 @@ fn codec_name(body: &[u8]) -> String {
 fn crc32(crc: u32, bytes: &[u8]) -> u32 {
     const TABLE: [u32; 256] = {
         let mut table = [0; 256];
-        let mut n = 0;
+        let mut n: u32 = 0;
         while n < 256 {
-            let mut crc = (n as u32) << 24;
+            let mut crc = n << 24;
             let mut bit = 0;
             while bit < 8 {
                 crc = if crc & 0x8000_0000 == 0 { crc << 1 } else { crc << 1 ^ 0x04C1_1DB7 };
                 bit += 1;
             }
-            table[n] = crc;
+            table[n as usize] = crc;
             n += 1;
         }
         table
