@@ -61,6 +61,10 @@ fn a_call_becomes_a_file_that_others_read_without_a_complaint() {
     assert!((recorded.duration - 10.04).abs() < 0.034, "{recorded:?}");
     assert_eq!(found.tracks.iter().map(|track| track.backwards).sum::<u64>(), 0);
 
+    let strict = matroska::open(&path).unwrap();
+    assert_eq!(strict.info.duration.map(|duration| duration.as_secs_f64()), Some(recorded.duration));
+    assert_eq!(strict.tracks.iter().map(|track| &*track.codec_id).collect::<Vec<_>>(), ["V_VP8", "A_OPUS"]);
+
     let Some(tools) = foreign::ffmpeg() else { return };
     tools.assert_clean(&path);
     assert_eq!(tools.codecs(&path), ["vp8", "opus"]);
