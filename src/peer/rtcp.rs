@@ -260,7 +260,7 @@ impl Interceptor for RtcpTap {
 mod tests {
     use super::*;
 
-    fn boxed(packet: impl rtc::rtcp::Packet + Send + Sync + 'static) -> Vec<Box<dyn rtc::rtcp::Packet>> {
+    fn boxed(packet: impl rtc::rtcp::Packet + 'static) -> Vec<Box<dyn rtc::rtcp::Packet>> {
         vec![Box::new(packet)]
     }
 

@@ -161,7 +161,7 @@ impl Session {
             .collect();
         let configuration =
             RTCConfigurationBuilder::default().with_ice_servers(servers).with_ice_transport_policy(policy).build();
-        let pc = PeerConnectionBuilder::new()
+        let building = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(media)
             .with_setting_engine(settings(mdns))
@@ -170,9 +170,8 @@ impl Session {
             .with_handler(handler)
             .with_udp_addrs(config.interfaces.addresses()?)
             .with_data_channel_send_buffer_limit(SEND_BUFFER)
-            .build()
-            .await
-            .map_err(PeerError::library("opening sockets"))?;
+            .build();
+        let pc = Box::pin(building).await.map_err(PeerError::library("opening sockets"))?;
         Ok(Self {
             pc: Arc::new(pc),
             runtime,
@@ -379,7 +378,7 @@ fn media_engine() -> webrtc::error::Result<MediaEngine> {
         (library_codec(Codec::Vp8), 96, RtpCodecKind::Video),
         (rtx, 97, RtpCodecKind::Video),
     ] {
-        engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type, ..Default::default() }, kind)?;
+        engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type }, kind)?;
     }
     Ok(engine)
 }

@@ -166,9 +166,9 @@ mod tests {
 
     #[test]
     fn skew_is_the_median_over_pairs_that_belong_together() {
-        let at = |seconds: &[f64]| seconds.iter().map(|s| MediaTime::from_micros((s * 1e6) as i64)).collect::<Vec<_>>();
-        let skew = skew(&at(&[1.03, 2.02, 3.04, 9.0]), &at(&[1.0, 2.0, 3.0])).unwrap();
+        let at = |millis: &[i64]| millis.iter().map(|ms| MediaTime::from_micros(ms * 1000)).collect::<Vec<_>>();
+        let skew = skew(&at(&[1030, 2020, 3040, 9000]), &at(&[1000, 2000, 3000])).unwrap();
         assert!((skew - 0.03).abs() < 1e-6, "{skew}");
-        assert_eq!(super::skew(&at(&[1.0]), &[]), None);
+        assert_eq!(super::skew(&at(&[1000]), &[]), None);
     }
 }

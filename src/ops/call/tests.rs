@@ -52,15 +52,7 @@ async fn a_call_is_recorded_whole_and_in_sync() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_carries_every_byte_and_ends() {
-    static BYTES: [u8; 300_000] = {
-        let mut bytes = [0; 300_000];
-        let mut n = 0;
-        while n < bytes.len() {
-            bytes[n] = (n % 251) as u8;
-            n += 1;
-        }
-        bytes
-    };
+    let bytes: Vec<u8> = (0..300_000usize).map(|n| u8::try_from(n % 251).unwrap()).collect();
     let mut options = options();
     options.duration = None;
     options.data = Some(DataChannelInit::reliable("pipe"));
@@ -71,9 +63,14 @@ async fn a_pipe_carries_every_byte_and_ends() {
         tokio::io::AsyncReadExt::read_to_end(&mut theirs, &mut read).await.unwrap();
         read
     });
-    let outcome = tokio::time::timeout(Duration::from_secs(10), call(options, io(&BYTES, ours))).await.unwrap();
+    let outcome = tokio::time::timeout(
+        Duration::from_secs(10),
+        call(options, Io { input: Box::new(std::io::Cursor::new(bytes.clone())), ..io(b"", ours) }),
+    )
+    .await
+    .unwrap();
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
-    assert!(reading.await.unwrap() == BYTES);
+    assert!(reading.await.unwrap() == bytes);
     assert!(outcome.report.timing.data_channel_open.is_some());
 }
 
