@@ -1,0 +1,186 @@
+//! How a connection is found: ICE servers and their credentials.
+
+use clap::Args;
+use rtckit::error::{Error, ErrorKind};
+use rtckit::peer::{IceServer, IceTransportPolicy, Secret};
+use serde_json::{Map, Value};
+use std::path::PathBuf;
+
+/// `--ice-server` and its relatives.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionArgs {
+    /// A STUN or TURN server: stun:HOST[:PORT], turn:HOST[:PORT], turn:USER:PASSWORD@HOST; may be repeated
+    #[arg(long, value_name = "URL", action = clap::ArgAction::Append)]
+    pub ice_server: Vec<String>,
+    /// The user name for the TURN servers of --ice-server
+    #[arg(long, value_name = "NAME")]
+    pub username: Option<String>,
+    /// A file with the secret of --username
+    #[arg(long, value_name = "FILE")]
+    pub credential_file: Option<PathBuf>,
+    /// The secret of --username; better in RTCKIT_CREDENTIAL or --credential-file, where ps does not show it
+    #[arg(long, value_name = "SECRET", conflicts_with = "credential_file", value_parser = secret)]
+    pub credential: Option<Secret>,
+    /// The iceServers array of JavaScript, as JSON or in a file
+    #[arg(long, value_name = "JSON|FILE", value_parser = secret)]
+    pub ice_servers: Option<Secret>,
+    /// Which candidates are used: all, or those of TURN servers alone
+    #[arg(long, value_name = "POLICY", default_value = "all", value_parser = ["all", "relay"])]
+    pub ice_transport_policy: String,
+}
+
+impl ConnectionArgs {
+    /// The policy of `--ice-transport-policy`.
+    pub fn policy(&self) -> IceTransportPolicy {
+        if self.ice_transport_policy == "relay" { IceTransportPolicy::Relay } else { IceTransportPolicy::All }
+    }
+
+    /// The servers of `--ice-server` and `--ice-servers`, in this order.
+    pub fn servers(&self) -> Result<Vec<IceServer>, Error> {
+        let credential = match (&self.credential_file, &self.credential) {
+            (Some(path), _) => Some(Secret::new(read(path, "--credential-file")?.trim_end_matches(['\r', '\n']))),
+            (None, credential) => credential.clone(),
+        };
+        let mut servers = Vec::new();
+        for url in &self.ice_server {
+            let mut server = IceServer::parse(url)?;
+            if server.lacks_credentials() {
+                server.username = server.username.or_else(|| self.username.clone());
+                server.credential = server.credential.or_else(|| credential.clone());
+            }
+            servers.push(server);
+        }
+        if let Some(given) = &self.ice_servers {
+            servers.extend(array(given.reveal())?);
+        }
+        match servers.iter().find(|server| server.lacks_credentials()) {
+            Some(server) => Err(Error::new(
+                ErrorKind::Usage,
+                "InvalidAccessError",
+                format!("{} needs a user name and a credential", server.urls.join(", ")),
+            )
+            .with_hint("give --username and --credential-file, or RTCKIT_CREDENTIAL")),
+            None => Ok(servers),
+        }
+    }
+}
+
+fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+    Ok(Secret::new(text))
+}
+
+fn read(path: &PathBuf, flag: &str) -> Result<String, Error> {
+    std::fs::read_to_string(path).map_err(|error| {
+        Error::new(ErrorKind::Usage, "usage", format!("{flag}: cannot read {}: {error}", path.display()))
+    })
+}
+
+/// W3C `RTCConfiguration.iceServers`, or an object that has it.
+fn array(given: &str) -> Result<Vec<IceServer>, Error> {
+    let text = match given.trim_start().starts_with(['[', '{']) {
+        true => given.to_owned(),
+        false => read(&PathBuf::from(given), "--ice-servers")?,
+    };
+    let fail = |why: &str| Error::new(ErrorKind::InvalidInput, "DataError", format!("--ice-servers: {why}"));
+    let value: Value = serde_json::from_str(&text).map_err(|error| fail(&format!("not JSON: {error}")))?;
+    let value = match value {
+        Value::Object(mut object) if object.contains_key("iceServers") => {
+            object.remove("iceServers").unwrap_or_default()
+        }
+        other => other,
+    };
+    let Value::Array(entries) = value else { return Err(fail("not an array of servers")) };
+    let mut servers = Vec::new();
+    for entry in &entries {
+        let entry = entry.as_object().ok_or_else(|| fail("an entry is not an object"))?;
+        let urls: Vec<&str> = match entry.get("urls").or_else(|| entry.get("url")) {
+            Some(Value::String(url)) => vec![url],
+            Some(Value::Array(urls)) => urls
+                .iter()
+                .map(Value::as_str)
+                .collect::<Option<_>>()
+                .ok_or_else(|| fail("'urls' holds something that is no string"))?,
+            Some(_) => return Err(fail("'urls' is neither a string nor a list of strings")),
+            None => return Err(fail("an entry has no 'urls'")),
+        };
+        let text = |member: &str| text(entry, member).map_err(|why| fail(&why));
+        for url in urls {
+            let mut server = IceServer::parse(url)?;
+            server.username = server.username.or(text("username")?);
+            server.credential = server.credential.or(text("credential")?.map(Secret::new));
+            servers.push(server);
+        }
+    }
+    Ok(servers)
+}
+
+fn text(entry: &Map<String, Value>, member: &str) -> Result<Option<String>, String> {
+    match entry.get(member) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => Ok(Some(text.clone())),
+        Some(_) => Err(format!("'{member}' is no string")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        connection: ConnectionArgs,
+    }
+
+    fn servers(args: &[&str]) -> Result<Vec<IceServer>, Error> {
+        Line::parse_from([&["rtckit"], args].concat()).connection.servers()
+    }
+
+    #[test]
+    fn credentials_are_given_to_turn_servers_that_have_none() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "hush\n").unwrap();
+        let path = file.path().to_str().unwrap();
+        let found = servers(&[
+            "--ice-server=stun:a.example",
+            "--ice-server=turn:b.example",
+            "--ice-server=turn:me:own@c.example",
+            "--username=you",
+            "--credential-file",
+            path,
+        ])
+        .unwrap();
+        let login = |server: &IceServer| {
+            (server.username.clone(), server.credential.as_ref().map(|secret| secret.reveal().to_owned()))
+        };
+        assert_eq!(login(&found[0]), (None, None));
+        assert_eq!(login(&found[1]), (Some("you".into()), Some("hush".into())));
+        assert_eq!(login(&found[2]), (Some("me".into()), Some("own".into())));
+    }
+
+    #[test]
+    fn the_array_of_javascript_is_read_with_one_url_or_many() {
+        let json = r#"[{"urls":"stun:a.example"},{"urls":["turn:b.example","turn:b.example?transport=udp"],"username":"u","credential":"p"}]"#;
+        let found = servers(&["--ice-servers", json]).unwrap();
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[2].username.as_deref(), Some("u"));
+        assert_eq!(servers(&["--ice-servers", &format!("{{\"iceServers\":{json}}}")]).unwrap(), found);
+    }
+
+    #[test]
+    fn what_cannot_work_is_refused_with_its_reason_and_without_the_secret() {
+        for (args, said) in [
+            (["--ice-server=turn:a.example", "--username=u"], "needs a user name and a credential"),
+            (["--ice-servers=[{}]", "--username=u"], "no 'urls'"),
+            (["--ice-servers=[7]", "--username=u"], "not an object"),
+            (["--ice-servers=/nowhere", "--username=u"], "/nowhere"),
+            (["--ice-server=http://a", "--username=u"], "http"),
+            (["--ice-server=turn:u:hush@a:x", "--username=u"], "turn:a:x"),
+        ] {
+            let error = servers(&args).unwrap_err().to_string();
+            assert!(error.contains(said) && !error.contains("hush"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! What is sent: sources and constraints.
+
+use clap::Args;
+use rtckit::media::Constraint;
+
+/// `--video`, `--audio` and what is asked of them.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Media out")]
+pub struct MediaArgs {
+    /// Send video: test (a moving pattern), a file or - (y4m, ivf, webm, mkv), none
+    #[arg(long, value_name = "SOURCE", require_equals = true)]
+    pub video: Option<String>,
+    /// Send audio: test (a tone with a chirp every second), a file or - (wav, ogg/opus, webm, mkv), none
+    #[arg(long, value_name = "SOURCE", require_equals = true)]
+    pub audio: Option<String>,
+    /// Begin a file again at its end
+    #[arg(long = "loop")]
+    pub repeat: bool,
+    /// Pixels: 640, ideal:640, exact:640, min:300,max:640; the other constraints likewise
+    #[arg(long, value_name = "CONSTRAINT")]
+    pub width: Option<Constraint>,
+    /// Pixels
+    #[arg(long, value_name = "CONSTRAINT")]
+    pub height: Option<Constraint>,
+    /// Frames per second
+    #[arg(long, value_name = "CONSTRAINT")]
+    pub frame_rate: Option<Constraint>,
+    /// Hertz
+    #[arg(long, value_name = "CONSTRAINT")]
+    pub sample_rate: Option<Constraint>,
+    /// 1 mono, 2 stereo
+    #[arg(long, value_name = "CONSTRAINT")]
+    pub channel_count: Option<Constraint>,
+}

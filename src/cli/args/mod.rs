@@ -1,0 +1,26 @@
+//! Groups of arguments that commands share.
+
+mod connection;
+mod media;
+mod signaling;
+
+pub use connection::ConnectionArgs;
+pub use media::MediaArgs;
+pub use signaling::SignalingArgs;
+
+use clap::ArgMatches;
+use clap::parser::ValueSource;
+
+/// What to tell a user who put a secret where every user of the machine can read it.
+pub fn secrets_in_argv(matches: &ArgMatches) -> Option<&'static str> {
+    let given = |id: &str| match matches.try_get_raw(id) {
+        Ok(Some(values)) if matches.value_source(id) == Some(ValueSource::CommandLine) => {
+            values.map(|value| value.to_string_lossy().into_owned()).collect()
+        }
+        _ => Vec::new(),
+    };
+    let open = !given("credential").is_empty()
+        || given("ice_server").iter().any(|url| url.contains('@'))
+        || given("ice_servers").iter().any(|text| text.contains("\"credential\""));
+    open.then_some("a secret on the command line can be read by every user of this machine: use --credential-file or RTCKIT_CREDENTIAL")
+}

@@ -1,0 +1,80 @@
+//! The man pages, from the same definitions as `--help`.
+
+use super::exit;
+use clap::Command;
+use clap_mangen::Man;
+use clap_mangen::roff::{Roff, bold, roman};
+use std::io;
+
+/// Every page: its file name and its text.
+pub fn pages(command: &Command) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut root = command.clone();
+    root.build();
+    let names: Vec<String> = std::iter::once(&root)
+        .chain(root.get_subcommands().filter(|sub| sub.get_name() != "help"))
+        .map(|command| command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned())
+        .collect();
+    let mut pages = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        let command = match name.strip_prefix("rtckit-") {
+            Some(sub) => root.find_subcommand(sub).expect("listed above").clone(),
+            None => root.clone(),
+        };
+        let about = command.get_about().map(ToString::to_string).unwrap_or_default();
+        // Not `after_help`: it is laid out for a terminal; examples and the tables below are set as lists.
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        let command = command.name(&*name.clone().leak()).after_help("").after_long_help("").about(about);
+        let man = Man::new(command)
+            .title(name.to_uppercase())
+            .section("1")
+            .source(concat!("rtckit ", env!("CARGO_PKG_VERSION")));
+        let mut page = Vec::new();
+        man.render_title(&mut page)?;
+        man.render_name_section(&mut page)?;
+        man.render_synopsis_section(&mut page)?;
+        man.render_description_section(&mut page)?;
+        man.render_options_section(&mut page)?;
+        if index == 0 {
+            man.render_subcommands_section(&mut page)?;
+        }
+        sections(&examples, names.iter().filter(|other| *other != name)).to_writer(&mut page)?;
+        pages.push((format!("{name}.1"), page));
+    }
+    Ok(pages)
+}
+
+fn sections<'a>(examples: &str, others: impl Iterator<Item = &'a String>) -> Roff {
+    let mut roff = Roff::new();
+    let examples = examples.trim_start_matches("Examples:\n");
+    if !examples.is_empty() {
+        roff.control("SH", ["EXAMPLES"]).control("nf", []);
+        for line in examples.lines() {
+            roff.text([roman(line)]);
+        }
+        roff.control("fi", []);
+    }
+    roff.control("SH", ["EXIT STATUS"]);
+    for (code, meaning) in exit::TABLE {
+        roff.control("TP", []).text([bold(code.to_string())]).text([roman(meaning)]);
+    }
+    roff.control("SH", ["ENVIRONMENT"]);
+    for (name, meaning) in [
+        (
+            "RTCKIT_*",
+            "The default of a flag: RTCKIT_TIMEOUT is --timeout. Flags that repeat take several values with spaces between.",
+        ),
+        ("RTCKIT_CREDENTIAL", "The secret of --username, out of sight of other users of the machine."),
+        ("RTCKIT_CONFIG", "The config file."),
+        ("RUST_LOG", "What is logged, e.g. rtckit=debug; wins over -q and -v."),
+        ("NO_COLOR", "Set to anything: no colour."),
+    ] {
+        roff.control("TP", []).text([bold(name)]).text([roman(meaning)]);
+    }
+    roff.control("SH", ["FILES"]).control("TP", []).text([bold("$XDG_CONFIG_HOME/rtckit/config.toml")]).text([roman(
+        "Defaults of flags, by long name: timeout = \"10s\" at the top for every command that has the flag, below [call] for \
+         that one. A flag wins over the environment, and that over this file. Without XDG_CONFIG_HOME it is in ~/.config.",
+    )]);
+    let others: Vec<String> = others.map(|name| format!("{name}(1)")).collect();
+    roff.control("SH", ["SEE ALSO"]).text([roman(others.join(", "))]);
+    roff
+}

@@ -1,0 +1,123 @@
+//! The command line: the only code that knows clap, the terminal, the environment and signals.
+//!
+//! A command's own file turns its arguments into the options of an operation of the library, runs it and renders the report.
+//! Parsing does nothing else: no runtime is started and no log opened before it is over.
+
+mod args;
+mod config;
+mod descriptor;
+mod exit;
+mod log;
+mod man;
+mod output;
+mod signals;
+mod terminal;
+mod value;
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+use config::{ParseError, Surroundings};
+use output::GlobalArgs;
+use rtckit::error::{Error, ErrorKind};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// WebRTC from the shell: call, answer, record and inspect peer connections
+#[derive(Parser, Debug)]
+#[command(name = "rtckit", version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
+#[command(after_help = "Examples:
+  rtckit call --loopback --video=test --audio=test --duration 5s
+  rtckit call --video=test        # paste the line it prints into the other side, and its answer here
+  rtckit answer --record call.webm < offer.json
+
+Run 'rtckit help COMMAND' for the flags of a command.")]
+struct Cli {
+    #[command(flatten)]
+    global: GlobalArgs,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand, Debug)]
+enum Command {
+    /// Write the completion script of a shell to stdout
+    #[command(after_help = "Examples:
+  rtckit completions bash > ~/.local/share/bash-completion/completions/rtckit
+  rtckit completions zsh > ~/.zfunc/_rtckit")]
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Write the man pages
+    #[command(after_help = "Examples:
+  rtckit man | man -l -
+  rtckit man ~/.local/share/man/man1")]
+    Man {
+        /// The folder for all pages; without it the first page goes to stdout
+        dir: Option<PathBuf>,
+    },
+}
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    let args: Vec<OsString> = std::env::args_os().collect();
+    let variable = |name: &str| std::env::var_os(name);
+    let around = Surroundings { variable: &variable, config: config::default_file(&variable) };
+    let command = definition();
+    let parsed = config::matches(&command, &args, &around)
+        .and_then(|matches| Cli::from_arg_matches(&matches).map_err(ParseError::Clap));
+    match parsed {
+        Ok(cli) => run(cli),
+        Err(ParseError::Clap(error)) => {
+            // To stdout for --help and --version; a reader that went away is no error.
+            let _ = error.print();
+            ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 })
+        }
+        Err(ParseError::Config(error)) => output::early_error(&error.into(), false, false, false),
+    }
+}
+
+/// The command line as `--help`, completions and the man pages show it.
+fn definition() -> clap::Command {
+    Cli::command().after_long_help(exit::help())
+}
+
+fn run(cli: Cli) -> ExitCode {
+    let Cli { global, command } = cli;
+    let done = match command {
+        Command::Completions { shell } => {
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut definition(), "rtckit", &mut script);
+            output::product(&script)
+        }
+        Command::Man { dir } => write_man(dir),
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => output::early_error(&error, global.quiet, global.json, global.colored()),
+    }
+}
+
+fn write_man(dir: Option<PathBuf>) -> Result<(), Error> {
+    let fail = |what: String, error: std::io::Error| {
+        Error::new(ErrorKind::Output, "output", format!("cannot write {what}: {error}"))
+    };
+    let pages = man::pages(&definition()).map_err(|error| fail("the man pages".to_owned(), error))?;
+    let Some(dir) = dir else { return output::product(&pages[0].1) };
+    std::fs::create_dir_all(&dir).map_err(|error| fail(dir.display().to_string(), error))?;
+    for (name, page) in pages {
+        let path = dir.join(name);
+        std::fs::write(&path, page).map_err(|error| fail(path.display().to_string(), error))?;
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_definition_holds_together() {
+        definition().debug_assert();
+    }
+}

@@ -1,0 +1,332 @@
+//! Who reads what: stdout is the product, stderr is for people, JSON for programs.
+//!
+//! `--json` writes one object at the end and `--events` one line per event and a last one with `"type":"result"`. Both go to
+//! stdout; where that carries a payload, to `--events-file`, else to stderr, which then is JSON alone. A reader that
+//! went away (`| head`) ends nothing and is no error. Events are handed to a thread, so that a slow reader never holds up media.
+
+use super::{descriptor, exit};
+use clap::{Args, ValueEnum};
+use rtckit::error::{Error, ErrorKind};
+use rtckit::progress::{Event, Progress};
+use serde::Serialize;
+use serde_json::{Map, Value, json};
+use std::fs::File;
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::thread::JoinHandle;
+
+/// As many events may wait for a slow reader; later ones are dropped and counted.
+const WAITING: usize = 4096;
+
+/// Flags that every command has.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Output and logs")]
+pub struct GlobalArgs {
+    /// Say nothing on stderr
+    #[arg(short, long, global = true, conflicts_with = "verbose")]
+    pub quiet: bool,
+    /// Log more: -v what happens, -vv details (may show secrets)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub verbose: u8,
+    /// Write one JSON object at the end
+    #[arg(long, global = true)]
+    pub json: bool,
+    /// Write one JSON line per event while running, the last one with the result
+    #[arg(long, global = true)]
+    pub events: bool,
+    /// Where events go (and the JSON when stdout is taken): a file, or fd:N for an open descriptor
+    #[arg(long, global = true, value_name = "PATH|fd:N")]
+    pub events_file: Option<Place>,
+    /// Colour on stderr
+    #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
+    pub color: ColorChoice,
+    /// Read flags from this file instead of ~/.config/rtckit/config.toml
+    #[arg(long, global = true, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+}
+
+/// When stderr is coloured.
+#[derive(Clone, Copy, Debug, ValueEnum)]
+pub enum ColorChoice {
+    /// On a terminal, unless NO_COLOR is set
+    Auto,
+    Always,
+    Never,
+}
+
+/// A file, or a descriptor that the caller opened.
+#[derive(Clone, Debug)]
+pub enum Place {
+    Path(PathBuf),
+    Descriptor(i32),
+}
+
+impl FromStr for Place {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.strip_prefix("fd:") {
+            None => Ok(Self::Path(text.into())),
+            Some(number) => match number.parse() {
+                Ok(number) if number >= 0 => Ok(Self::Descriptor(number)),
+                _ => Err(format!("'{number}' is no descriptor: use fd:3")),
+            },
+        }
+    }
+}
+
+impl GlobalArgs {
+    /// Whether stderr is coloured.
+    pub fn colored(&self) -> bool {
+        match self.color {
+            ColorChoice::Always => true,
+            ColorChoice::Never => false,
+            ColorChoice::Auto => {
+                let set = |name| std::env::var_os(name).is_some_and(|value: std::ffi::OsString| !value.is_empty());
+                !set("NO_COLOR")
+                    && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+                    && io::stderr().is_terminal()
+            }
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
+    File,
+}
+
+/// Where the output of one run goes.
+pub struct Output {
+    schema: String,
+    people: bool,
+    color: bool,
+    events: Option<Stream>,
+    json: Option<Stream>,
+    queue: Option<SyncSender<Vec<u8>>>,
+    writer: Option<JoinHandle<io::Result<()>>>,
+    file: Option<File>,
+    dropped: AtomicU64,
+}
+
+impl Output {
+    /// The output of `command`. `payload_on_stdout`: stdout carries SDP, media or a chat.
+    pub fn new(args: &GlobalArgs, command: &str, payload_on_stdout: bool) -> Result<Self, Error> {
+        let file = args.events_file.as_ref().map(open).transpose()?;
+        let spare = if file.is_some() { Stream::File } else { Stream::Stderr };
+        let free = if payload_on_stdout { spare } else { Stream::Stdout };
+        let events = if file.is_some() { Some(Stream::File) } else { args.events.then_some(free) };
+        let json = args.json.then_some(free);
+        let people = !args.quiet && events != Some(Stream::Stderr) && json != Some(Stream::Stderr);
+        let mut output = Self {
+            schema: format!("rtckit.{command}/1"),
+            people,
+            color: args.colored(),
+            events,
+            json,
+            queue: None,
+            writer: None,
+            file,
+            dropped: AtomicU64::new(0),
+        };
+        if let Some(stream) = events {
+            let mut target = output.stream(stream)?;
+            let (queue, lines) = sync_channel::<Vec<u8>>(WAITING);
+            let thread = std::thread::Builder::new().name("events".to_owned());
+            let writer = thread.spawn(move || lines.into_iter().try_for_each(|line| write_all(&mut target, &line)));
+            output.writer =
+                Some(writer.map_err(|error| Error::new(ErrorKind::Internal, "OperationError", error.to_string()))?);
+            output.queue = Some(queue);
+        }
+        Ok(output)
+    }
+
+    fn stream(&self, stream: Stream) -> Result<Box<dyn Write + Send>, Error> {
+        Ok(match (stream, &self.file) {
+            (Stream::Stdout, _) => Box::new(io::stdout()),
+            (Stream::File, Some(file)) => {
+                Box::new(file.try_clone().map_err(|error| cannot_write("--events-file", &error))?)
+            }
+            _ => Box::new(io::stderr()),
+        })
+    }
+
+    /// Tells people, when they are listening. One line.
+    pub fn say(&self, text: &str) {
+        if self.people {
+            to_people(text);
+        }
+    }
+
+    /// Warns of something that ends nothing.
+    pub fn warn(&self, message: &str) {
+        self.event(Event::Warning { message: message.to_owned() });
+    }
+
+    /// Ends the run: writes the result or the error where it belongs and gives the exit code. `code` is that of a run which
+    /// brought a report; `summary` is the report in words.
+    pub fn finish<R: Serialize>(
+        mut self,
+        result: &Result<R, Error>,
+        code: u8,
+        summary: impl Fn(&R) -> String,
+    ) -> ExitCode {
+        let (mut object, code) = match result {
+            Ok(report) => {
+                self.say(&summary(report));
+                (report_object(report), code)
+            }
+            Err(error) => {
+                if self.people {
+                    report_error(error, self.color);
+                }
+                (error_object(error), exit::code(error.kind()))
+            }
+        };
+        object.insert("schema".to_owned(), self.schema.clone().into());
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped > 0 {
+            object.insert("eventsDropped".to_owned(), dropped.into());
+        }
+        match self.write_objects(&object) {
+            Ok(()) => ExitCode::from(code),
+            Err(error) => {
+                if self.people {
+                    report_error(&error, self.color);
+                }
+                ExitCode::from(if code == 0 { exit::code(error.kind()) } else { code })
+            }
+        }
+    }
+
+    fn write_objects(&mut self, object: &Map<String, Value>) -> Result<(), Error> {
+        self.queue = None;
+        if let Some(writer) = self.writer.take() {
+            let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the writer of events panicked")));
+            written.map_err(|error| cannot_write("events", &error))?;
+        }
+        if let Some(stream) = self.events {
+            let mut line = Map::new();
+            line.insert("type".to_owned(), "result".into());
+            line.extend(object.clone());
+            write_all(&mut self.stream(stream)?, &json_line(&line)).map_err(|error| cannot_write("events", &error))?;
+        }
+        match self.json {
+            Some(stream) if self.events != Some(stream) => {
+                write_all(&mut self.stream(stream)?, &json_line(object)).map_err(|error| cannot_write("JSON", &error))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Progress for Output {
+    fn event(&self, event: Event) {
+        if let Some(queue) = &self.queue
+            && let Ok(mut line) = serde_json::to_vec(&event)
+        {
+            line.push(b'\n');
+            if let Err(TrySendError::Full(_)) = queue.try_send(line) {
+                self.dropped.fetch_add(1, Ordering::Relaxed);
+            }
+        }
+        if self.people {
+            let yellow = |text: &str| paint(self.color, "33", text);
+            to_people(&match event {
+                Event::ConnectionStateChange { state } => format!("connection {state}"),
+                Event::Track { kind, mime_type } => format!("receiving {kind}: {mime_type}"),
+                Event::DataChannel { label } => format!("data channel open: {}", label.escape_debug()),
+                Event::Output { path } if path != "-" => format!("writing {path}"),
+                Event::Warning { message } => format!("{} {message}", yellow("warning:")),
+                _ => return,
+            });
+        }
+    }
+}
+
+/// An error that came before there was an [`Output`].
+pub fn early_error(error: &Error, quiet: bool, json: bool, color: bool) -> ExitCode {
+    if !quiet {
+        report_error(error, color);
+    }
+    if json {
+        let mut object = error_object(error);
+        object.insert("schema".to_owned(), "rtckit.error/1".into());
+        // The exit code says it too.
+        let _ = write_all(&mut io::stdout(), &json_line(&object));
+    }
+    ExitCode::from(exit::code(error.kind()))
+}
+
+/// Writes a product (a man page, a completion script) to stdout.
+pub fn product(bytes: &[u8]) -> Result<(), Error> {
+    write_all(&mut io::stdout(), bytes).map_err(|error| cannot_write("standard output", &error))
+}
+
+fn report_object<R: Serialize>(report: &R) -> Map<String, Value> {
+    match serde_json::to_value(report) {
+        Ok(Value::Object(object)) => object,
+        Ok(other) => Map::from_iter([("value".to_owned(), other)]),
+        Err(error) => error_object(&Error::new(ErrorKind::Internal, "OperationError", error.to_string())),
+    }
+}
+
+fn error_object(error: &Error) -> Map<String, Value> {
+    let stage = Some(error.stage()).filter(|stage| !stage.is_empty());
+    let error = json!({"name": error.name(), "stage": stage, "message": error.to_string(), "hint": error.hint()});
+    Map::from_iter([("error".to_owned(), error)])
+}
+
+fn json_line(object: &Map<String, Value>) -> Vec<u8> {
+    let mut line = Value::Object(object.clone()).to_string().into_bytes();
+    line.push(b'\n');
+    line
+}
+
+fn report_error(error: &Error, color: bool) {
+    let mut text = paint(color, "1;31", "error:");
+    if !error.stage().is_empty() {
+        text = format!("{text} {}:", error.stage());
+    }
+    text = format!("{text} {error}");
+    if let Some(hint) = error.hint() {
+        text = format!("{text}\n{} {hint}", paint(color, "1;36", "hint:"));
+    }
+    to_people(&text);
+}
+
+fn paint(color: bool, code: &str, text: &str) -> String {
+    if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+}
+
+fn to_people(text: &str) {
+    // Nobody is left to be told when stderr fails.
+    let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
+}
+
+/// Writes and flushes; a reader that went away is no error.
+fn write_all(target: &mut impl Write, bytes: &[u8]) -> io::Result<()> {
+    match target.write_all(bytes).and_then(|()| target.flush()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        other => other,
+    }
+}
+
+fn open(place: &Place) -> Result<File, Error> {
+    match place {
+        Place::Path(path) => File::create(path).map_err(|error| cannot_write(&path.display().to_string(), &error)),
+        Place::Descriptor(number) => {
+            descriptor::duplicate(*number).map_err(|error| cannot_write(&format!("fd:{number}"), &error))
+        }
+    }
+}
+
+fn cannot_write(what: &str, error: &io::Error) -> Error {
+    Error::new(ErrorKind::Output, "output", format!("cannot write {what}: {error}"))
+}
