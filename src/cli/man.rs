@@ -7,11 +7,11 @@ use clap_mangen::roff::{Roff, bold, roman};
 use std::io;
 
 /// Every page: its file name and its text.
-pub fn pages(command: &Command) -> io::Result<Vec<(String, Vec<u8>)>> {
-    let mut root = command.clone();
+pub fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
+    let mut root = command.disable_help_subcommand(true);
     root.build();
     let names: Vec<String> = std::iter::once(&root)
-        .chain(root.get_subcommands().filter(|sub| sub.get_name() != "help"))
+        .chain(root.get_subcommands())
         .map(|command| command.get_display_name().unwrap_or_else(|| command.get_name()).to_owned())
         .collect();
     let mut pages = Vec::new();
@@ -21,9 +21,8 @@ pub fn pages(command: &Command) -> io::Result<Vec<(String, Vec<u8>)>> {
             None => root.clone(),
         };
         let about = command.get_about().map(ToString::to_string).unwrap_or_default();
-        // Not `after_help`: it is laid out for a terminal; examples and the tables below are set as lists.
         let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
-        let command = command.name(&*name.clone().leak()).after_help("").after_long_help("").about(about);
+        let command = command.name(&*name.clone().leak()).after_help("").about(about);
         let man = Man::new(command)
             .title(name.to_uppercase())
             .section("1")

@@ -3,6 +3,7 @@
 //! A command's own file turns its arguments into the options of an operation of the library, runs it and renders the report.
 //! Parsing does nothing else: no runtime is started and no log opened before it is over.
 
+#[allow(dead_code, unused_imports)]
 mod args;
 mod config;
 mod descriptor;
@@ -27,7 +28,7 @@ use std::process::ExitCode;
 #[command(name = "rtckit", version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
 #[command(after_help = "Examples:
   rtckit call --loopback --video=test --audio=test --duration 5s
-  rtckit call --video=test        # paste the line it prints into the other side, and its answer here
+  rtckit call --video=test           # give its line to the other side, and paste the answer
   rtckit answer --record call.webm < offer.json
 
 Run 'rtckit help COMMAND' for the flags of a command.")]
@@ -77,9 +78,13 @@ pub fn main() -> ExitCode {
     }
 }
 
-/// The command line as `--help`, completions and the man pages show it.
+/// The command line as `--help` shows it.
 fn definition() -> clap::Command {
-    Cli::command().after_long_help(exit::help())
+    let lengthen = |command: clap::Command| {
+        let examples = command.get_after_help().map(ToString::to_string).unwrap_or_default();
+        command.after_help(format!("{examples}\n\n{}", exit::help()))
+    };
+    lengthen(Cli::command()).mut_subcommands(lengthen)
 }
 
 fn run(cli: Cli) -> ExitCode {
@@ -102,7 +107,7 @@ fn write_man(dir: Option<PathBuf>) -> Result<(), Error> {
     let fail = |what: String, error: std::io::Error| {
         Error::new(ErrorKind::Output, "output", format!("cannot write {what}: {error}"))
     };
-    let pages = man::pages(&definition()).map_err(|error| fail("the man pages".to_owned(), error))?;
+    let pages = man::pages(Cli::command()).map_err(|error| fail("the man pages".to_owned(), error))?;
     let Some(dir) = dir else { return output::product(&pages[0].1) };
     std::fs::create_dir_all(&dir).map_err(|error| fail(dir.display().to_string(), error))?;
     for (name, page) in pages {

@@ -41,7 +41,7 @@ pub struct GlobalArgs {
     /// Where events go (and the JSON when stdout is taken): a file, or fd:N for an open descriptor
     #[arg(long, global = true, value_name = "PATH|fd:N")]
     pub events_file: Option<Place>,
-    /// Colour on stderr
+    /// Colour on stderr; auto is on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_name = "WHEN", default_value = "auto")]
     pub color: ColorChoice,
     /// Read flags from this file instead of ~/.config/rtckit/config.toml
@@ -52,7 +52,6 @@ pub struct GlobalArgs {
 /// When stderr is coloured.
 #[derive(Clone, Copy, Debug, ValueEnum)]
 pub enum ColorChoice {
-    /// On a terminal, unless NO_COLOR is set
     Auto,
     Always,
     Never,

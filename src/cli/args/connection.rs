@@ -104,18 +104,18 @@ fn array(given: &str) -> Result<Vec<IceServer>, Error> {
             Some(_) => return Err(fail("'urls' is neither a string nor a list of strings")),
             None => return Err(fail("an entry has no 'urls'")),
         };
-        let text = |member: &str| text(entry, member).map_err(|why| fail(&why));
+        let member = |name: &str| text_member(entry, name).map_err(|why| fail(&why));
         for url in urls {
             let mut server = IceServer::parse(url)?;
-            server.username = server.username.or(text("username")?);
-            server.credential = server.credential.or(text("credential")?.map(Secret::new));
+            server.username = server.username.or(member("username")?);
+            server.credential = server.credential.or(member("credential")?.map(Secret::new));
             servers.push(server);
         }
     }
     Ok(servers)
 }
 
-fn text(entry: &Map<String, Value>, member: &str) -> Result<Option<String>, String> {
+fn text_member(entry: &Map<String, Value>, member: &str) -> Result<Option<String>, String> {
     match entry.get(member) {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
