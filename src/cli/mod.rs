@@ -3,8 +3,8 @@
 //! A command's own file turns its arguments into the options of an operation of the library, runs it and renders the report.
 //! Parsing does nothing else: no runtime is started and no log opened before it is over.
 
-#[allow(dead_code, unused_imports)]
 mod args;
+mod call;
 mod config;
 mod descriptor;
 mod exit;
@@ -22,6 +22,7 @@ use rtckit::error::{Error, ErrorKind};
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Instant;
 
 /// WebRTC from the shell: call, answer, record and inspect peer connections
 #[derive(Parser, Debug)]
@@ -41,6 +42,20 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Make an offer, print it, read the answer, and send and receive
+    #[command(after_help = "Examples:
+  rtckit call --loopback --video=test --audio=test --record self.webm --duration 5s
+  rtckit call --video=test --audio=test                  # the offer out, the answer in
+  rtckit call --video=clip.webm --sdp-format compact
+  rtckit call --chat --ice-server stun:stun.example.org  # then type lines
+  rtckit call --data --events --events-file events.ndjson --duration 10s")]
+    Call(Box<call::CallArgs>),
+    /// Read an offer, print the answer, and send and receive
+    #[command(after_help = "Examples:
+  rtckit answer --record call.webm < offer.json
+  rtckit answer --audio=test --video-output received.y4m
+  rtckit answer --chat")]
+    Answer(Box<call::SessionArgs>),
     /// Write the completion script of a shell to stdout
     #[command(after_help = "Examples:
   rtckit completions bash > ~/.local/share/bash-completion/completions/rtckit
@@ -61,14 +76,17 @@ enum Command {
 
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
+    let began = Instant::now();
     let args: Vec<OsString> = std::env::args_os().collect();
     let variable = |name: &str| std::env::var_os(name);
     let around = Surroundings { variable: &variable, config: config::default_file(&variable) };
     let command = definition();
-    let parsed = config::matches(&command, &args, &around)
-        .and_then(|matches| Cli::from_arg_matches(&matches).map_err(ParseError::Clap));
+    let parsed = config::matches(&command, &args, &around).and_then(|matches| {
+        let warning = matches.subcommand().and_then(|(_, chosen)| args::secrets_in_argv(chosen));
+        Ok((Cli::from_arg_matches(&matches).map_err(ParseError::Clap)?, warning))
+    });
     match parsed {
-        Ok(cli) => run(cli),
+        Ok((cli, warning)) => run(cli, warning, began),
         Err(ParseError::Clap(error)) => {
             // To stdout for --help and --version; a reader that went away is no error.
             let _ = error.print();
@@ -87,9 +105,11 @@ fn definition() -> clap::Command {
     lengthen(Cli::command()).mut_subcommands(lengthen)
 }
 
-fn run(cli: Cli) -> ExitCode {
+fn run(cli: Cli, warning: Option<&str>, began: Instant) -> ExitCode {
     let Cli { global, command } = cli;
     let done = match command {
+        Command::Call(args) => return call::call(*args, &global, warning, began),
+        Command::Answer(args) => return call::answer(*args, &global, warning, began),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut definition(), "rtckit", &mut script);

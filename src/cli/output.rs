@@ -17,6 +17,7 @@ use std::process::ExitCode;
 use std::str::FromStr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{SyncSender, TrySendError, sync_channel};
+use std::sync::{Mutex, PoisonError};
 use std::thread::JoinHandle;
 
 /// As many events may wait for a slow reader; later ones are dropped and counted.
@@ -108,8 +109,9 @@ pub struct Output {
     color: bool,
     events: Option<Stream>,
     json: Option<Stream>,
-    queue: Option<SyncSender<Vec<u8>>>,
-    writer: Option<JoinHandle<io::Result<()>>>,
+    /// Lines for the writer; `None` ends it.
+    queue: Option<SyncSender<Option<Vec<u8>>>>,
+    writer: Mutex<Option<JoinHandle<io::Result<()>>>>,
     file: Option<File>,
     dropped: AtomicU64,
 }
@@ -130,17 +132,28 @@ impl Output {
             events,
             json,
             queue: None,
-            writer: None,
+            writer: Mutex::new(None),
             file,
             dropped: AtomicU64::new(0),
         };
         if let Some(stream) = events {
             let mut target = output.stream(stream)?;
-            let (queue, lines) = sync_channel::<Vec<u8>>(WAITING);
+            let (queue, lines) = sync_channel::<Option<Vec<u8>>>(WAITING);
             let thread = std::thread::Builder::new().name("events".to_owned());
-            let writer = thread.spawn(move || lines.into_iter().try_for_each(|line| write_all(&mut target, &line)));
-            output.writer =
-                Some(writer.map_err(|error| Error::new(ErrorKind::Internal, "OperationError", error.to_string()))?);
+            let write = move || {
+                let mut written = Ok(());
+                // An output that failed is not tried again, but the queue is emptied all the same.
+                for line in lines.into_iter().map_while(|line| line) {
+                    if written.is_ok() {
+                        written = write_all(&mut target, &line);
+                    }
+                }
+                written
+            };
+            let writer = thread.spawn(write);
+            let writer =
+                writer.map_err(|error| Error::new(ErrorKind::Internal, "OperationError", error.to_string()))?;
+            output.writer = Mutex::new(Some(writer));
             output.queue = Some(queue);
         }
         Ok(output)
@@ -168,47 +181,47 @@ impl Output {
         self.event(Event::Warning { message: message.to_owned() });
     }
 
-    /// Ends the run: writes the result or the error where it belongs and gives the exit code. `code` is that of a run which
-    /// brought a report; `summary` is the report in words.
-    pub fn finish<R: Serialize>(
-        mut self,
-        result: &Result<R, Error>,
-        code: u8,
-        summary: impl Fn(&R) -> String,
-    ) -> ExitCode {
-        let (mut object, code) = match result {
-            Ok(report) => {
-                self.say(&summary(report));
-                (report_object(report), code)
-            }
-            Err(error) => {
-                if self.people {
-                    report_error(error, self.color);
-                }
-                (error_object(error), exit::code(error.kind()))
-            }
-        };
+    /// Ends the run: writes report and error where they belong and gives the exit code, `code` when there is no error.
+    /// `summary` is the report in words.
+    pub fn finish<R: Serialize>(&self, report: &R, error: Option<&Error>, code: u8, summary: &str) -> ExitCode {
+        let mut object = report_object(report);
         object.insert("schema".to_owned(), self.schema.clone().into());
-        let dropped = self.dropped.load(Ordering::Relaxed);
-        if dropped > 0 {
-            object.insert("eventsDropped".to_owned(), dropped.into());
+        if !summary.is_empty() {
+            self.say(summary.trim_end());
         }
-        match self.write_objects(&object) {
-            Ok(()) => ExitCode::from(code),
-            Err(error) => {
-                if self.people {
-                    report_error(&error, self.color);
-                }
-                ExitCode::from(if code == 0 { exit::code(error.kind()) } else { code })
+        let mut code = code;
+        if let Some(error) = error {
+            object.extend(error_object(error));
+            self.report(error);
+            code = exit::code(error.kind());
+        }
+        if let Err(error) = self.write_objects(object) {
+            self.report(&error);
+            if code == 0 {
+                code = exit::code(error.kind());
             }
+        }
+        ExitCode::from(code)
+    }
+
+    fn report(&self, error: &Error) {
+        if self.people {
+            report_error(error, self.color);
         }
     }
 
-    fn write_objects(&mut self, object: &Map<String, Value>) -> Result<(), Error> {
-        self.queue = None;
-        if let Some(writer) = self.writer.take() {
+    fn write_objects(&self, mut object: Map<String, Value>) -> Result<(), Error> {
+        if let Some(queue) = &self.queue {
+            // Fails when the writer is gone already, which is what is wanted.
+            let _ = queue.send(None);
+        }
+        if let Some(writer) = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let written = writer.join().unwrap_or_else(|_| Err(io::Error::other("the writer of events panicked")));
             written.map_err(|error| cannot_write("events", &error))?;
+        }
+        let dropped = self.dropped.load(Ordering::Relaxed);
+        if dropped > 0 {
+            object.insert("eventsDropped".to_owned(), dropped.into());
         }
         if let Some(stream) = self.events {
             let mut line = Map::new();
@@ -218,7 +231,7 @@ impl Output {
         }
         match self.json {
             Some(stream) if self.events != Some(stream) => {
-                write_all(&mut self.stream(stream)?, &json_line(object)).map_err(|error| cannot_write("JSON", &error))
+                write_all(&mut self.stream(stream)?, &json_line(&object)).map_err(|error| cannot_write("JSON", &error))
             }
             _ => Ok(()),
         }
@@ -231,7 +244,7 @@ impl Progress for Output {
             && let Ok(mut line) = serde_json::to_vec(&event)
         {
             line.push(b'\n');
-            if let Err(TrySendError::Full(_)) = queue.try_send(line) {
+            if let Err(TrySendError::Full(_)) = queue.try_send(Some(line)) {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
         }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
-use rtckit::peer::{IceServer, IceTransportPolicy, Secret};
+use rtckit::peer::{Config, IceServer, IceTransportPolicy, Interfaces, Secret};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
@@ -28,16 +28,24 @@ pub struct ConnectionArgs {
     /// Which candidates are used: all, or those of TURN servers alone
     #[arg(long, value_name = "POLICY", default_value = "all", value_parser = ["all", "relay"])]
     pub ice_transport_policy: String,
+    /// Listen on this interface, or on this address of ours, alone
+    #[arg(long, value_name = "NAME|ADDRESS")]
+    pub interface: Option<String>,
 }
 
 impl ConnectionArgs {
-    /// The policy of `--ice-transport-policy`.
-    pub fn policy(&self) -> IceTransportPolicy {
-        if self.ice_transport_policy == "relay" { IceTransportPolicy::Relay } else { IceTransportPolicy::All }
+    /// What these ask for.
+    pub fn options(&self) -> Result<Config, Error> {
+        let relay = self.ice_transport_policy == "relay";
+        Ok(Config {
+            ice_servers: self.servers()?,
+            ice_transport_policy: if relay { IceTransportPolicy::Relay } else { IceTransportPolicy::All },
+            interfaces: self.interface.clone().map_or(Interfaces::All, Interfaces::Named),
+        })
     }
 
     /// The servers of `--ice-server` and `--ice-servers`, in this order.
-    pub fn servers(&self) -> Result<Vec<IceServer>, Error> {
+    fn servers(&self) -> Result<Vec<IceServer>, Error> {
         let credential = match (&self.credential_file, &self.credential) {
             (Some(path), _) => Some(Secret::new(read(path, "--credential-file")?.trim_end_matches(['\r', '\n']))),
             (None, credential) => credential.clone(),

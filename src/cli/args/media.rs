@@ -1,7 +1,9 @@
 //! What is sent: sources and constraints.
 
 use clap::Args;
-use rtckit::media::Constraint;
+use rtckit::capture::SourceSpec;
+use rtckit::media::{AudioConstraints, Constraint, VideoConstraints};
+use rtckit::ops::call::SendOptions;
 
 /// `--video`, `--audio` and what is asked of them.
 #[derive(Args, Clone, Debug)]
@@ -9,10 +11,10 @@ use rtckit::media::Constraint;
 pub struct MediaArgs {
     /// Send video: test (a moving pattern), a file or - (y4m, ivf, webm, mkv), none
     #[arg(long, value_name = "SOURCE", require_equals = true)]
-    pub video: Option<String>,
+    pub video: Option<SourceSpec>,
     /// Send audio: test (a tone with a chirp every second), a file or - (wav, ogg/opus, webm, mkv), none
     #[arg(long, value_name = "SOURCE", require_equals = true)]
-    pub audio: Option<String>,
+    pub audio: Option<SourceSpec>,
     /// Begin a file again at its end
     #[arg(long = "loop")]
     pub repeat: bool,
@@ -31,4 +33,18 @@ pub struct MediaArgs {
     /// 1 mono, 2 stereo
     #[arg(long, value_name = "CONSTRAINT")]
     pub channel_count: Option<Constraint>,
+}
+
+impl MediaArgs {
+    /// What these ask for.
+    pub fn options(self) -> SendOptions {
+        let Self { video, audio, repeat, width, height, frame_rate, sample_rate, channel_count } = self;
+        SendOptions {
+            video: video.unwrap_or(SourceSpec::None),
+            audio: audio.unwrap_or(SourceSpec::None),
+            video_constraints: VideoConstraints { width, height, frame_rate },
+            audio_constraints: AudioConstraints { sample_rate, channel_count },
+            repeat,
+        }
+    }
 }

@@ -2,10 +2,12 @@
 
 mod connection;
 mod media;
+mod session;
 mod signaling;
 
 pub use connection::ConnectionArgs;
 pub use media::MediaArgs;
+pub use session::{DataArgs, ReceiveArgs, RunArgs};
 pub use signaling::SignalingArgs;
 
 use clap::ArgMatches;

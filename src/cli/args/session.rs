@@ -1,26 +1,61 @@
 //! What `call` and `answer` share: what is received, data, and how long it runs.
 
-use super::super::value;
+use crate::cli::value;
 use clap::Args;
-use std::path::PathBuf;
+use rtckit::ops::call::{DataUse, Destination, ReceiveOptions};
+use rtckit::peer::{DataChannelInit, NegotiateOptions};
+use rtckit::record::Existing;
 use std::time::Duration;
 
 /// What is done with the media that arrives.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Media in")]
 pub struct ReceiveArgs {
-    /// Record what arrives into a WebM file, without transcoding
-    #[arg(long, value_name = "FILE")]
-    pub record: Option<PathBuf>,
+    /// Record what arrives as WebM, without transcoding
+    #[arg(long, value_name = "FILE|-")]
+    pub record: Option<String>,
     /// Decode the video that arrives into Y4M
     #[arg(long, value_name = "FILE|-")]
-    pub video_output: Option<PathBuf>,
+    pub video_output: Option<String>,
     /// Decode the audio that arrives into WAV
     #[arg(long, value_name = "FILE|-")]
-    pub audio_output: Option<PathBuf>,
-    /// Replace files that exist
-    #[arg(long)]
+    pub audio_output: Option<String>,
+    /// Replace outputs that exist
+    #[arg(long, conflicts_with = "rename")]
     pub overwrite: bool,
+    /// Where an output exists, take the next free name: call-1.webm
+    #[arg(long)]
+    pub rename: bool,
+    /// Whether the other side may send video; by default when we send some or have a use for it
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub offer_to_receive_video: Option<bool>,
+    /// Whether the other side may send audio; by default when we send some or have a use for it
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub offer_to_receive_audio: Option<bool>,
+    /// Decode 'test' media that arrives and measure its latency, freezes and sync
+    #[arg(long)]
+    pub measure: bool,
+}
+
+impl ReceiveArgs {
+    /// What these ask for.
+    pub fn options(self) -> ReceiveOptions {
+        let existing = match (self.overwrite, self.rename) {
+            (true, _) => Existing::Overwrite,
+            (_, true) => Existing::Rename,
+            _ => Existing::Refuse,
+        };
+        let destination = |to: Option<String>| to.as_deref().map(Destination::from);
+        ReceiveOptions {
+            record: destination(self.record),
+            video_output: destination(self.video_output),
+            audio_output: destination(self.audio_output),
+            existing,
+            offer_to_receive_video: self.offer_to_receive_video,
+            offer_to_receive_audio: self.offer_to_receive_audio,
+            measure: self.measure,
+        }
+    }
 }
 
 /// Data channels and who uses them.
@@ -36,19 +71,56 @@ pub struct DataArgs {
     /// Bytes from standard input to the other side, and its bytes to standard output
     #[arg(long)]
     pub pipe: bool,
+    /// Messages may overtake each other
+    #[arg(long)]
+    pub unordered: bool,
+    /// Give a message up after so many milliseconds
+    #[arg(long, value_name = "MS", conflicts_with = "max_retransmits")]
+    pub max_packet_life_time: Option<u16>,
+    /// Give a message up after so many retransmissions
+    #[arg(long, value_name = "COUNT")]
+    pub max_retransmits: Option<u16>,
+    /// The sub-protocol of the channel
+    #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
+    pub protocol: String,
+}
+
+impl DataArgs {
+    /// What these ask for: the channel, and what it carries.
+    pub fn options(self) -> (Option<DataChannelInit>, DataUse) {
+        let (label, data_use) = match (self.chat, self.pipe) {
+            (true, _) => (Some("chat"), DataUse::Chat),
+            (_, true) => (Some("pipe"), DataUse::Pipe),
+            _ => (None, DataUse::Count),
+        };
+        let label = self.data.or(label.map(str::to_owned));
+        let channel = label.map(|label| DataChannelInit {
+            ordered: !self.unordered,
+            max_packet_life_time: self.max_packet_life_time,
+            max_retransmits: self.max_retransmits,
+            protocol: self.protocol,
+            ..DataChannelInit::reliable(label)
+        });
+        (channel, data_use)
+    }
 }
 
 /// How long it may take and how long it runs.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
-    /// How long connecting may take, from the moment both descriptions are there; 0 is for ever
-    #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = value::duration)]
+    /// How long connecting may take; while a person carries the descriptions across, the clock stands still
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = default_timeout())]
     pub timeout: Duration,
     /// Hang up after this long
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub duration: Option<Duration>,
-    /// Show when each step of connecting was done
+    /// Show when each step of connecting was done, in seconds since the start of the process
     #[arg(long)]
     pub timing: bool,
+}
+
+/// The library's default, as a flag takes it.
+fn default_timeout() -> &'static str {
+    format!("{}s", NegotiateOptions::default().timeout.as_secs()).leak()
 }

@@ -1,0 +1,243 @@
+//! `rtckit call` and `rtckit answer`: arguments to [`Options`], the [`Report`] in words.
+
+use super::args::{ConnectionArgs, DataArgs, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs};
+use super::output::{GlobalArgs, Output, early_error};
+use super::{exit, log, signals, terminal};
+use clap::Args;
+use rtckit::capture::SourceSpec;
+use rtckit::error::{Error, ErrorKind};
+use rtckit::ops::call::{self, DataUse, Destination, Ended, Io, Options, Outcome, Report, Signal};
+use rtckit::peer::{NegotiateOptions, Role};
+use rtckit::progress::{Event, Progress};
+use rtckit::stop::Stop;
+use std::fmt::Write;
+use std::io::IsTerminal;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What `call` takes.
+#[derive(Args, Clone, Debug)]
+pub struct CallArgs {
+    /// Call ourselves: both sides in this process, through the real network stack
+    #[arg(long, conflicts_with_all = ["signal", "sdp_format", "trickle"])]
+    loopback: bool,
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
+/// What `answer` takes, and `call` too.
+#[derive(Args, Clone, Debug)]
+pub struct SessionArgs {
+    #[command(flatten)]
+    media: MediaArgs,
+    #[command(flatten)]
+    receive: ReceiveArgs,
+    #[command(flatten)]
+    data: DataArgs,
+    #[command(flatten)]
+    signaling: SignalingArgs,
+    #[command(flatten)]
+    connection: ConnectionArgs,
+    #[command(flatten)]
+    run: RunArgs,
+}
+
+/// Runs `rtckit call`.
+pub fn call(args: CallArgs, global: &GlobalArgs, warning: Option<&str>, began: Instant) -> ExitCode {
+    run(Role::Call, args.loopback, args.session, global, warning, began)
+}
+
+/// Runs `rtckit answer`.
+pub fn answer(args: SessionArgs, global: &GlobalArgs, warning: Option<&str>, began: Instant) -> ExitCode {
+    run(Role::Answer, false, args, global, warning, began)
+}
+
+fn run(
+    role: Role,
+    loopback: bool,
+    args: SessionArgs,
+    global: &GlobalArgs,
+    warning: Option<&str>,
+    began: Instant,
+) -> ExitCode {
+    let early = |error: &Error| early_error(error, global.quiet, global.json, global.colored());
+    let timing = args.run.timing;
+    let options = match options(role, loopback, args) {
+        Ok(options) => options,
+        Err(error) => return early(&error),
+    };
+    let to_stdout = |to: &Option<Destination>| *to == Some(Destination::Stdout);
+    let media_on_stdout = [&options.receive.record, &options.receive.video_output, &options.receive.audio_output]
+        .into_iter()
+        .any(to_stdout);
+    let payload_on_stdout = !loopback || media_on_stdout || options.data_use != DataUse::Count;
+    let command = if role == Role::Call { "call" } else { "answer" };
+    let output = match Output::new(global, command, payload_on_stdout) {
+        Ok(output) => Arc::new(output),
+        Err(error) => return early(&error),
+    };
+    log::start(global.verbose, global.quiet, global.colored());
+    if let Some(warning) = warning {
+        output.warn(warning);
+    }
+    let by_hand = !loopback && std::io::stdin().is_terminal();
+    if by_hand {
+        output.say(match role {
+            Role::Call => "give what is printed to the other side, then paste its answer here and press Enter",
+            Role::Answer => "paste the offer here and press Enter",
+        });
+    }
+    let long_lines = by_hand.then(terminal::LongLines::begin);
+    let outcome = match converse(options, media_on_stdout, Arc::clone(&output), began) {
+        Ok(outcome) => outcome,
+        Err(error) => return output.finish(&serde_json::json!({}), Some(&error), exit::INTERNAL, ""),
+    };
+    drop(long_lines);
+    let Outcome { report, error } = outcome;
+    let code = match report.ended {
+        Some(Ended::Interrupt) => exit::INTERRUPT,
+        Some(Ended::Terminate) => exit::TERMINATE,
+        _ => 0,
+    };
+    output.finish(&report, error.as_ref(), code, &summary(&report, timing))
+}
+
+fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Error> {
+    let SessionArgs { media, receive, data, signaling, connection, run } = args;
+    let by_hand = std::io::stdin().is_terminal() || std::io::stdout().is_terminal();
+    let (data, data_use) = data.options();
+    Ok(Options {
+        signal: if loopback {
+            Signal::Loopback
+        } else {
+            Signal::Stdio { format: signaling.sdp_format, trickle: signaling.trickle }
+        },
+        connection: connection.options()?,
+        negotiate: NegotiateOptions { timeout: run.timeout, by_hand: by_hand && !loopback },
+        send: media.options(),
+        receive: receive.options(),
+        data,
+        data_use,
+        duration: run.duration,
+        ..Options::new(role)
+    })
+}
+
+/// Runs the operation in a runtime of its own, which ends even while a read of standard input is still waiting.
+fn converse(options: Options, media_on_stdout: bool, output: Arc<Output>, began: Instant) -> Result<Outcome, Error> {
+    let internal = |error: std::io::Error| Error::new(ErrorKind::Internal, "OperationError", error.to_string());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(internal)?;
+    let media_on_stdin = options.send.video == SourceSpec::Stdin || options.send.audio == SourceSpec::Stdin;
+    let outcome = runtime.block_on(async {
+        let stop = Stop::new();
+        let signals = signals::watch(stop.clone()).map_err(internal)?;
+        let io = Io {
+            input: Box::new(tokio::io::stdin()),
+            output: Box::new(tokio::io::stdout()),
+            media_input: media_on_stdin.then(|| Box::new(std::io::stdin()) as _),
+            media_output: media_on_stdout.then(|| Box::new(std::io::stdout()) as _),
+        };
+        let outcome = Box::pin(call::run(options, io, began, Arc::new(Watched(output)), stop)).await;
+        signals.abort();
+        Ok(outcome)
+    });
+    runtime.shutdown_background();
+    outcome
+}
+
+/// The output, and the terminal: once connected, a chat wants its line editing back.
+struct Watched(Arc<Output>);
+
+impl Progress for Watched {
+    fn event(&self, event: Event) {
+        if matches!(&event, Event::ConnectionStateChange { state } if state == "connected") {
+            terminal::restore();
+        }
+        self.0.event(event);
+    }
+}
+
+/// The report in a few lines. Writing to a String cannot fail.
+fn summary(report: &Report, timing: bool) -> String {
+    let mut text = String::new();
+    if timing {
+        for (step, seconds) in report.timing.steps() {
+            let _ = writeln!(text, "{:>10.1} ms  {step}", seconds * 1e3);
+        }
+    }
+    describe(report, "", &mut text);
+    if let Some(peer) = &report.peer {
+        describe(peer, "peer: ", &mut text);
+    }
+    text
+}
+
+fn describe(report: &Report, who: &str, text: &mut String) {
+    let Some(connection) = &report.connection else { return };
+    let _ = write!(text, "{who}connected for {:.1} s", report.seconds);
+    if let Some(pair) = &connection.selected_pair {
+        let _ = write!(
+            text,
+            ", {} to {} over {}",
+            pair.local.candidate_type, pair.remote.candidate_type, pair.local.protocol
+        );
+        if let Some(seconds) = pair.current_round_trip_time {
+            let _ = write!(text, ", round trip {:.1} ms", seconds * 1e3);
+        }
+    }
+    if let Some(quality) = report.quality {
+        let _ = write!(text, ", quality {}", quality.as_str());
+    }
+    let _ = writeln!(text, ": {} out, {} in", bytes(connection.bytes_sent), bytes(connection.bytes_received));
+    for track in &report.sent {
+        let _ = writeln!(
+            text,
+            "{who}sent {} {}: {} frames, {}, {} packets lost",
+            track.kind,
+            track.mime_type,
+            track.frames_sent,
+            bytes(track.bytes_sent),
+            track.packets_lost
+        );
+    }
+    for track in &report.received {
+        let track = &track.rtp;
+        let _ = writeln!(
+            text,
+            "{who}received {} {}: {} frames, {}, {} packets lost",
+            track.kind,
+            track.mime_type,
+            track.frames_received,
+            bytes(track.bytes_received),
+            track.packets_lost
+        );
+    }
+    if let Some(data) = &report.data {
+        let _ = writeln!(
+            text,
+            "{who}data channel '{}': {} messages ({}) out, {} ({}) in",
+            data.label.escape_debug(),
+            data.messages_sent,
+            bytes(data.bytes_sent),
+            data.messages_received,
+            bytes(data.bytes_received)
+        );
+    }
+    if let Some(recording) = &report.recording {
+        let path = recording.path.as_ref().map_or("-".into(), |path| path.display().to_string());
+        let _ = writeln!(text, "{who}recorded {path}: {:.1} s, {}", recording.duration, bytes(recording.bytes));
+    }
+    for output in [&report.video_output, &report.audio_output].into_iter().flatten() {
+        let _ = writeln!(text, "{who}wrote {}: {}", output.path, bytes(output.bytes));
+    }
+}
+
+fn bytes(count: u64) -> String {
+    match count {
+        0..1000 => format!("{count} B"),
+        1000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
+        _ => format!("{:.2} GB", count as f64 / 1e9),
+    }
+}
