@@ -61,7 +61,8 @@ fn run(
     warning: Option<&str>,
     began: Instant,
 ) -> ExitCode {
-    let early = |error: &Error| early_error(error, global.quiet, global.json, global.colored());
+    let command = if role == Role::Call { "call" } else { "answer" };
+    let early = |error: &Error| early_error(error, command, Some(global));
     let timing = args.run.timing;
     let options = match options(role, loopback, args) {
         Ok(options) => options,
@@ -72,7 +73,6 @@ fn run(
         .into_iter()
         .any(to_stdout);
     let payload_on_stdout = !loopback || media_on_stdout || options.data_use != DataUse::Count;
-    let command = if role == Role::Call { "call" } else { "answer" };
     let output = match Output::new(global, command, payload_on_stdout) {
         Ok(output) => Arc::new(output),
         Err(error) => return early(&error),
@@ -133,7 +133,7 @@ fn converse(options: Options, media_on_stdout: bool, output: Arc<Output>, began:
         let stop = Stop::new();
         let signals = signals::watch(stop.clone()).map_err(internal)?;
         let io = Io {
-            input: Box::new(tokio::io::stdin()),
+            input: Box::new(terminal::Typed::new(tokio::io::stdin())),
             output: Box::new(tokio::io::stdout()),
             media_input: media_on_stdin.then(|| Box::new(std::io::stdin()) as _),
             media_output: media_on_stdout.then(|| Box::new(std::io::stdout()) as _),

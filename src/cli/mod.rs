@@ -92,7 +92,7 @@ pub fn main() -> ExitCode {
             let _ = error.print();
             ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 })
         }
-        Err(ParseError::Config(error)) => output::early_error(&error.into(), false, false, false),
+        Err(ParseError::Config(error)) => output::early_error(&error.into(), "", None),
     }
 }
 
@@ -107,19 +107,19 @@ fn definition() -> clap::Command {
 
 fn run(cli: Cli, warning: Option<&str>, began: Instant) -> ExitCode {
     let Cli { global, command } = cli;
-    let done = match command {
+    let (name, done) = match command {
         Command::Call(args) => return call::call(*args, &global, warning, began),
         Command::Answer(args) => return call::answer(*args, &global, warning, began),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut definition(), "rtckit", &mut script);
-            output::product(&script)
+            ("completions", output::product(&script))
         }
-        Command::Man { dir } => write_man(dir),
+        Command::Man { dir } => ("man", write_man(dir)),
     };
     match done {
         Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::early_error(&error, global.quiet, global.json, global.colored()),
+        Err(error) => output::early_error(&error, name, Some(&global)),
     }
 }
 

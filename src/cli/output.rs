@@ -9,7 +9,6 @@ use clap::{Args, ValueEnum};
 use rtckit::error::{Error, ErrorKind};
 use rtckit::progress::{Event, Progress};
 use serde::Serialize;
-use serde_json::{Map, Value, json};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::PathBuf;
@@ -184,18 +183,17 @@ impl Output {
     /// Ends the run: writes report and error where they belong and gives the exit code, `code` when there is no error.
     /// `summary` is the report in words.
     pub fn finish<R: Serialize>(&self, report: &R, error: Option<&Error>, code: u8, summary: &str) -> ExitCode {
-        let mut object = report_object(report);
-        object.insert("schema".to_owned(), self.schema.clone().into());
+        let mut members = vec![member("schema", &self.schema), members(report)];
         if !summary.is_empty() {
             self.say(summary.trim_end());
         }
         let mut code = code;
         if let Some(error) = error {
-            object.extend(error_object(error));
+            members.push(error_member(error));
             self.report(error);
             code = exit::code(error.kind());
         }
-        if let Err(error) = self.write_objects(object) {
+        if let Err(error) = self.write_objects(members) {
             self.report(&error);
             if code == 0 {
                 code = exit::code(error.kind());
@@ -210,7 +208,7 @@ impl Output {
         }
     }
 
-    fn write_objects(&self, mut object: Map<String, Value>) -> Result<(), Error> {
+    fn write_objects(&self, mut members: Vec<String>) -> Result<(), Error> {
         if let Some(queue) = &self.queue {
             // Fails when the writer is gone already, which is what is wanted.
             let _ = queue.send(None);
@@ -221,29 +219,23 @@ impl Output {
         }
         let dropped = self.dropped.load(Ordering::Relaxed);
         if dropped > 0 {
-            object.insert("eventsDropped".to_owned(), dropped.into());
+            members.push(member("eventsDropped", &dropped));
+        }
+        if let Some(stream) = self.json.filter(|stream| self.events != Some(*stream)) {
+            write_all(&mut self.stream(stream)?, &line(&members)).map_err(|error| cannot_write("JSON", &error))?;
         }
         if let Some(stream) = self.events {
-            let mut line = Map::new();
-            line.insert("type".to_owned(), "result".into());
-            line.extend(object.clone());
-            write_all(&mut self.stream(stream)?, &json_line(&line)).map_err(|error| cannot_write("events", &error))?;
+            members.insert(0, member("type", "result"));
+            write_all(&mut self.stream(stream)?, &line(&members)).map_err(|error| cannot_write("events", &error))?;
         }
-        match self.json {
-            Some(stream) if self.events != Some(stream) => {
-                write_all(&mut self.stream(stream)?, &json_line(&object)).map_err(|error| cannot_write("JSON", &error))
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
 impl Progress for Output {
     fn event(&self, event: Event) {
-        if let Some(queue) = &self.queue
-            && let Ok(mut line) = serde_json::to_vec(&event)
-        {
-            line.push(b'\n');
+        if let Some(queue) = &self.queue {
+            let line = line(&[members(&event), member("schema", &self.schema)]);
             if let Err(TrySendError::Full(_)) = queue.try_send(Some(line)) {
                 self.dropped.fetch_add(1, Ordering::Relaxed);
             }
@@ -262,16 +254,15 @@ impl Progress for Output {
     }
 }
 
-/// An error that came before there was an [`Output`].
-pub fn early_error(error: &Error, quiet: bool, json: bool, color: bool) -> ExitCode {
-    if !quiet {
-        report_error(error, color);
+/// An error that came before there was an [`Output`]; `command` is empty where there is none yet.
+pub fn early_error(error: &Error, command: &str, args: Option<&GlobalArgs>) -> ExitCode {
+    if !args.is_some_and(|args| args.quiet) {
+        report_error(error, args.is_some_and(GlobalArgs::colored));
     }
-    if json {
-        let mut object = error_object(error);
-        object.insert("schema".to_owned(), "rtckit.error/1".into());
+    if args.is_some_and(|args| args.json) {
+        let members = [member("schema", &format!("rtckit.{command}/1")), error_member(error)];
         // The exit code says it too.
-        let _ = write_all(&mut io::stdout(), &json_line(&object));
+        let _ = write_all(&mut io::stdout(), &line(&members));
     }
     ExitCode::from(exit::code(error.kind()))
 }
@@ -281,24 +272,36 @@ pub fn product(bytes: &[u8]) -> Result<(), Error> {
     write_all(&mut io::stdout(), bytes).map_err(|error| cannot_write("standard output", &error))
 }
 
-fn report_object<R: Serialize>(report: &R) -> Map<String, Value> {
-    match serde_json::to_value(report) {
-        Ok(Value::Object(object)) => object,
-        Ok(other) => Map::from_iter([("value".to_owned(), other)]),
-        Err(error) => error_object(&Error::new(ErrorKind::Internal, "OperationError", error.to_string())),
+/// One line of JSON from texts of `"name":value`; members keep their order, so a line begins with what it is.
+fn line(members: &[String]) -> Vec<u8> {
+    let members: Vec<&str> = members.iter().map(String::as_str).filter(|member| !member.is_empty()).collect();
+    format!("{{{}}}\n", members.join(",")).into_bytes()
+}
+
+fn member<T: Serialize + ?Sized>(name: &str, value: &T) -> String {
+    match serde_json::to_string(value) {
+        Ok(value) => format!("\"{name}\":{value}"),
+        Err(_) => String::new(),
     }
 }
 
-fn error_object(error: &Error) -> Map<String, Value> {
-    let stage = Some(error.stage()).filter(|stage| !stage.is_empty());
-    let error = json!({"name": error.name(), "stage": stage, "message": error.to_string(), "hint": error.hint()});
-    Map::from_iter([("error".to_owned(), error)])
+/// The members of a value that is written as an object.
+fn members<T: Serialize>(value: &T) -> String {
+    let text = serde_json::to_string(value).unwrap_or_default();
+    text.strip_prefix('{').and_then(|text| text.strip_suffix('}')).unwrap_or_default().to_owned()
 }
 
-fn json_line(object: &Map<String, Value>) -> Vec<u8> {
-    let mut line = Value::Object(object.clone()).to_string().into_bytes();
-    line.push(b'\n');
-    line
+fn error_member(error: &Error) -> String {
+    #[derive(Serialize)]
+    struct Shown<'a> {
+        name: &'a str,
+        stage: Option<&'a str>,
+        message: String,
+        hint: Option<&'a str>,
+    }
+    let stage = Some(error.stage()).filter(|stage| !stage.is_empty());
+    let shown = Shown { name: error.name(), stage, message: error.to_string(), hint: error.hint() };
+    member("error", &shown)
 }
 
 fn report_error(error: &Error, color: bool) {
@@ -341,4 +344,38 @@ fn open(place: &Place) -> Result<File, Error> {
 
 fn cannot_write(what: &str, error: &io::Error) -> Error {
     Error::new(ErrorKind::Output, "output", format!("cannot write {what}: {error}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_begin_with_what_they_are_and_are_json() {
+        let event = Event::Track { kind: "video".into(), mime_type: "video/VP8".into() };
+        let text = line(&[members(&event), member("schema", "rtckit.call/1")]);
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(
+            text,
+            "{\"type\":\"track\",\"kind\":\"video\",\"mimeType\":\"video/VP8\",\"schema\":\"rtckit.call/1\"}\n"
+        );
+        let error = Error::new(ErrorKind::Ice, "ice-failure", "no \"path\"").at("ice");
+        let text = line(&[member("schema", "rtckit.call/1"), members(&serde_json::json!({})), error_member(&error)]);
+        let value: serde_json::Value = serde_json::from_slice(&text).unwrap();
+        assert_eq!(value["error"]["stage"], "ice");
+        assert_eq!(value["error"]["message"], "no \"path\"");
+        assert!(value["error"]["hint"].is_null());
+    }
+
+    #[test]
+    fn places_are_files_and_descriptors() {
+        assert!(matches!("fd:3".parse(), Ok(Place::Descriptor(3))));
+        assert!(matches!("events.ndjson".parse(), Ok(Place::Path(_))));
+        assert!("fd:-1".parse::<Place>().is_err() && "fd:".parse::<Place>().is_err());
+    }
+
+    #[test]
+    fn a_descriptor_that_is_not_open_is_an_error() {
+        assert_eq!(open(&Place::Descriptor(9999)).unwrap_err().kind(), ErrorKind::Output);
+    }
 }

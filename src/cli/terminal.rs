@@ -1,11 +1,19 @@
 //! The terminal on standard input. In canonical mode the kernel cuts a pasted line at 4096 bytes, which an offer exceeds.
+//! While that mode is off, line editing and Ctrl-D are ours to do: there is no editing of a paste, and Ctrl-D is below.
 
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
 use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::pin::Pin;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, ready};
+use tokio::io::{AsyncRead, ReadBuf};
 
 /// What the terminal was like before us.
 static BEFORE: Mutex<Option<Termios>> = Mutex::new(None);
+
+fn before() -> MutexGuard<'static, Option<Termios>> {
+    BEFORE.lock().unwrap_or_else(PoisonError::into_inner)
+}
 
 /// While it lives, lines of any length can be pasted; what is typed is still shown and Ctrl-C still works.
 #[must_use = "the terminal is put back when this is dropped"]
@@ -15,13 +23,13 @@ impl LongLines {
     /// Takes canonical mode off standard input; does nothing where that is no terminal.
     pub fn begin() -> Self {
         let stdin = io::stdin();
-        if let Ok(before) = tcgetattr(&stdin) {
-            let mut now = before.clone();
+        if let Ok(was) = tcgetattr(&stdin) {
+            let mut now = was.clone();
             now.local_modes.remove(LocalModes::ICANON);
             now.special_codes[SpecialCodeIndex::VMIN] = 1;
             now.special_codes[SpecialCodeIndex::VTIME] = 0;
             if tcsetattr(&stdin, OptionalActions::Now, &now).is_ok() {
-                *BEFORE.lock().unwrap_or_else(PoisonError::into_inner) = Some(before);
+                *before() = Some(was);
             }
         }
         Self(())
@@ -36,8 +44,38 @@ impl Drop for LongLines {
 
 /// Puts the terminal back as it was; for an end that runs no destructors.
 pub fn restore() {
-    if let Some(before) = BEFORE.lock().unwrap_or_else(PoisonError::into_inner).take() {
+    if let Some(was) = before().take() {
         // Nothing can be done for a terminal that is gone.
-        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &before);
+        let _ = tcsetattr(io::stdin(), OptionalActions::Now, &was);
+    }
+}
+
+/// An input on which Ctrl-D ends the input while [`LongLines`] keeps the terminal from seeing to it.
+pub struct Typed<R> {
+    input: R,
+    ended: bool,
+}
+
+impl<R> Typed<R> {
+    /// Watches for Ctrl-D in `input`.
+    pub fn new(input: R) -> Self {
+        Self { input, ended: false }
+    }
+}
+
+impl<R: AsyncRead + Unpin> AsyncRead for Typed<R> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        const END_OF_TRANSMISSION: u8 = 4;
+        if self.ended {
+            return Poll::Ready(Ok(()));
+        }
+        let start = buffer.filled().len();
+        ready!(Pin::new(&mut self.input).poll_read(cx, buffer))?;
+        let end = buffer.filled()[start..].iter().position(|&byte| byte == END_OF_TRANSMISSION);
+        if let Some(end) = end.filter(|_| before().is_some()) {
+            self.ended = true;
+            buffer.set_filled(start + end);
+        }
+        Poll::Ready(Ok(()))
     }
 }

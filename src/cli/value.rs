@@ -1,4 +1,4 @@
-//! Values with units, as flags take them: `80ms`, `1m30s`, `2M`.
+//! Values with units, as flags take them: `80ms`, `1m30s`.
 
 use std::time::Duration;
 
@@ -23,25 +23,6 @@ pub fn duration(text: &str) -> Result<Duration, String> {
     if text.is_empty() { Err(fail()) } else { Duration::try_from_secs_f64(seconds).map_err(|_| fail()) }
 }
 
-/// Bits per second: `2M`, `500k`, `1.5M`, `64000`.
-pub fn bitrate(text: &str) -> Result<u32, String> {
-    let fail = || format!("'{text}' is not a bitrate: use 2M, 500k or 64000 (bits per second)");
-    let (number, unit) = split_number(text).ok_or_else(fail)?;
-    let factor = match unit {
-        "" => 1.0,
-        "k" | "K" => 1e3,
-        "M" => 1e6,
-        "G" => 1e9,
-        _ => return Err(fail()),
-    };
-    let bits = (number * factor).round();
-    if !(1.0..=f64::from(u32::MAX)).contains(&bits) {
-        return Err(fail());
-    }
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "range checked above")]
-    Ok(bits as u32)
-}
-
 fn split_number(text: &str) -> Option<(f64, &str)> {
     let end = text.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(text.len());
     Some((text[..end].parse().ok()?, &text[end..]))
@@ -60,16 +41,6 @@ mod tests {
         }
         for text in ["", "s", "10x", "10s!", "-1", "-1s", "1..5s", "nan", "inf", "1e400", "10 s", "9e99s"] {
             assert!(duration(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn bitrates_read_as_people_write_them() {
-        for (text, bits) in [("2M", 2_000_000), ("500k", 500_000), ("1.5M", 1_500_000), ("64000", 64_000)] {
-            assert_eq!(bitrate(text), Ok(bits), "{text}");
-        }
-        for text in ["", "M", "0", "-2M", "2Mi", "5G", "2 M"] {
-            assert!(bitrate(text).is_err(), "{text}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The command line as scripts see it: streams, exit codes, configuration.
 
 use std::fs;
-use std::io::Read;
+use std::io::{Read, Write};
 use std::process::{Command, Output, Stdio};
 
 /// The program with an environment of its own: no configuration of whoever runs the tests.
@@ -84,4 +84,83 @@ fn every_shell_has_completions() {
         assert_eq!(run.status.code(), Some(0), "{shell}");
         assert!(text(&run.stdout).contains("completions"), "{shell}");
     }
+}
+
+/// `rtckit answer` with `input` on its standard input.
+fn answer(args: &[&str], input: &str) -> Output {
+    let mut command = rtckit(&[&["answer"], args].concat());
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    // It may refuse and be gone before it has read everything.
+    let _ = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    child.wait_with_output().expect("it ends")
+}
+
+#[test]
+fn what_is_no_offer_is_exit_3_with_one_line_and_a_hint_and_nothing_on_stdout() {
+    for (input, said) in [
+        ("", "the input was empty"),
+        ("hello, world\n", "not a session description"),
+        ("{\"type\":\"offer\",\"sdp\":\"v=0", "truncated JSON"),
+        ("{\"type\":\"offer\"}\n", "'sdp' is missing"),
+        ("[]\n", "not a session description"),
+        ("v=0\no=- 1 1 IN IP4 127.0.0.1\ns=-\nt=0 0\n", "nothing in it"),
+    ] {
+        let run = answer(&[], input);
+        let stderr = text(&run.stderr);
+        assert_eq!((run.status.code(), run.stdout.len()), (Some(3), 0), "{input}: {stderr}");
+        let errors: Vec<&str> = stderr.lines().filter(|line| line.starts_with("error: ")).collect();
+        assert!(errors.len() == 1 && errors[0].contains(said), "{input}: {stderr}");
+        assert!(!stderr.contains("panicked"), "{stderr}");
+    }
+}
+
+#[test]
+fn where_stdout_is_taken_json_goes_to_stderr_alone_or_to_the_events_file() {
+    let run = answer(&["--json"], "nonsense\n");
+    assert_eq!(run.stdout.len(), 0);
+    let object: serde_json::Value = serde_json::from_slice(&run.stderr).expect("JSON and nothing else");
+    assert_eq!((&object["schema"], &object["error"]["name"]), (&"rtckit.answer/1".into(), &"sdp-syntax-error".into()));
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("events.ndjson");
+    let run = answer(&["--events-file", file.to_str().expect("UTF-8")], "nonsense\n");
+    assert!(text(&run.stderr).starts_with("error: "));
+    let events = fs::read_to_string(&file).expect("it was written");
+    let last: serde_json::Value = serde_json::from_str(events.lines().last().expect("a line")).expect("JSON");
+    assert_eq!((&last["type"], &last["schema"]), (&"result".into(), &"rtckit.answer/1".into()));
+}
+
+#[test]
+fn quiet_is_quiet() {
+    let run = answer(&["-q"], "nonsense\n");
+    assert_eq!((run.status.code(), run.stdout.len(), run.stderr.len()), (Some(3), 0, 0));
+}
+
+#[test]
+fn the_environment_and_the_config_file_set_flags_and_their_mistakes_are_named() {
+    let run = output(rtckit(&["answer"]).env("RTCKIT_DURATION", "a while"));
+    assert_eq!(run.status.code(), Some(2));
+    assert!(text(&run.stderr).starts_with("error: RTCKIT_DURATION: invalid value 'a while'"), "{}", text(&run.stderr));
+    let home = tempfile::tempdir().expect("a folder");
+    let file = home.path().join("config.toml");
+    fs::write(&file, "[answer]\nquiet = true\n").expect("a file");
+    let run = output(rtckit(&["answer"]).env("RTCKIT_CONFIG", &file));
+    assert_eq!((run.status.code(), run.stderr.len()), (Some(3), 0));
+}
+
+#[test]
+fn a_secret_on_the_command_line_is_warned_of_and_one_in_the_environment_is_not() {
+    let flags = ["--ice-server=turn:127.0.0.1:9", "--username=u", "--credential=hunter2"];
+    let run = answer(&flags, "nonsense\n");
+    assert!(text(&run.stderr).contains("warning: a secret on the command line"), "{}", text(&run.stderr));
+    assert!(!text(&run.stderr).contains("hunter2"));
+    let mut command = rtckit(&[&["answer"], &flags[..2]].concat());
+    let run = output(command.env("RTCKIT_CREDENTIAL", "hunter2"));
+    assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
+    assert!(!text(&run.stderr).contains("warning"));
 }
