@@ -3,7 +3,7 @@
 use super::input::Input;
 use super::source::{NANOS, Pass};
 use crate::capture::CaptureError;
-use crate::media::{Codec, EncodedFrame, MediaTime};
+use crate::media::{Codec, EncodedFrame, MediaTime, vp8_frame_header};
 use crate::stop::Stop;
 use std::num::NonZeroU32;
 
@@ -68,8 +68,10 @@ impl Pass<EncodedFrame> for Ivf {
             let nanos = ticks * i128::from(self.scale) * 1_000_000_000 / i128::from(self.rate.get());
             let nanos = i64::try_from(nanos).ok().filter(|nanos| (0..i64::MAX / 4).contains(nanos));
             let nanos = nanos.ok_or_else(|| self.input.damaged("a timestamp is out of range"))?;
-            let Some(first_byte) = data.first() else { continue };
-            let key = first_byte & 1 == 0;
+            if data.is_empty() {
+                continue;
+            }
+            let key = vp8_frame_header(&data).is_some_and(|header| header.key);
             let time = MediaTime::new(nanos, NANOS).max(self.last);
             if time > self.last {
                 self.period = time.minus(self.last);

@@ -10,7 +10,7 @@ use super::ivf::LARGEST_FRAME;
 use super::opus;
 use super::source::NANOS;
 use crate::capture::CaptureError;
-use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime};
+use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, opus_packet_samples, vp8_frame_header};
 use std::collections::VecDeque;
 
 mod id {
@@ -243,18 +243,23 @@ impl Matroska {
         let mut time = cluster + relative - track.delay;
         for data in frames {
             // An empty frame stands for one that was dropped.
-            let Some(first_byte) = data.first() else { continue };
+            if data.is_empty() {
+                continue;
+            }
             let progress = &mut self.progress[track.codec.kind() as usize];
             let last = progress.map_or(i64::MIN, |progress| progress.last);
             time = time.max(last);
             let (key, length) = match track.codec {
                 Codec::Opus => {
-                    let samples = opus::packet_samples(data).ok_or_else(|| damaged("a packet is not valid Opus"))?;
-                    (true, i64::from(samples) * 1_000_000_000 / 48_000)
+                    let samples = opus_packet_samples(data).ok_or_else(|| damaged("a packet is not valid Opus"))?;
+                    (true, i64::try_from(samples).unwrap_or(0) * 1_000_000_000 / 48_000)
                 }
                 Codec::Vp8 => {
                     let seen = progress.map(|progress| (time - progress.last).clamp(1_000_000, 1_000_000_000));
-                    (first_byte & 1 == 0, track.duration.or(seen).unwrap_or(33_333_333))
+                    (
+                        vp8_frame_header(data).is_some_and(|header| header.key),
+                        track.duration.or(seen).unwrap_or(33_333_333),
+                    )
                 }
             };
             *progress = Some(Progress { last: time, length });

@@ -7,7 +7,7 @@ use super::input::Input;
 use super::opus;
 use super::source::Pass;
 use crate::capture::CaptureError;
-use crate::media::{Codec, EncodedFrame, MediaTime};
+use crate::media::{Codec, EncodedFrame, MediaTime, opus_packet_samples};
 use crate::stop::Stop;
 use std::collections::VecDeque;
 
@@ -150,9 +150,10 @@ impl Ogg {
         let mut sum = 0_i64;
         for packet in packets {
             let samples =
-                opus::packet_samples(&packet).ok_or_else(|| self.input.damaged("a packet is not valid Opus"))?;
-            timed.push((packet, i64::from(samples)));
-            sum += i64::from(samples);
+                opus_packet_samples(&packet).ok_or_else(|| self.input.damaged("a packet is not valid Opus"))?;
+            let samples = i64::try_from(samples).unwrap_or(0);
+            timed.push((packet, samples));
+            sum += samples;
         }
         if page.granule >= 0 && !timed.is_empty() {
             let start = page.granule.saturating_sub(sum);

@@ -1,20 +1,4 @@
-//! What the first bytes of an Opus packet and the `OpusHead` say.
-
-/// The length of a packet in samples at 48 kHz, from its TOC (RFC 6716 section 3.1). `None` when it is no valid packet.
-pub(super) fn packet_samples(packet: &[u8]) -> Option<u32> {
-    let toc = *packet.first()?;
-    let frame = match toc >> 3 {
-        config @ 0..12 => [480, 960, 1920, 2880][usize::from(config % 4)],
-        config @ 12..16 => [480, 960][usize::from(config % 2)],
-        config => [120, 240, 480, 960][usize::from(config % 4)],
-    };
-    let count = match toc & 3 {
-        0 => 1,
-        1 | 2 => 2,
-        _ => u32::from(packet.get(1)? & 0x3F),
-    };
-    Some(frame * count).filter(|samples| (1..=5760).contains(samples))
-}
+//! What an `OpusHead` says.
 
 /// The channels of an `OpusHead` (RFC 7845 section 5.1).
 ///
@@ -38,23 +22,16 @@ pub(super) fn head_channels(head: &[u8]) -> Result<u16, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::head_channels;
 
     #[test]
-    fn durations_are_those_of_rfc_6716_table_2() {
-        for (packet, samples) in [
-            (&[0_u8 << 3][..], Some(480)),
-            (&[3 << 3], Some(2880)),
-            (&[13 << 3], Some(960)),
-            (&[16 << 3], Some(120)),
-            (&[31 << 3 | 1], Some(1920)),
-            (&[31 << 3 | 3, 3], Some(2880)),
-            (&[3 << 3 | 3, 3], None),
-            (&[31 << 3 | 3, 0], None),
-            (&[31 << 3 | 3], None),
-            (&[], None),
-        ] {
-            assert_eq!(packet_samples(packet), samples, "{packet:?}");
+    fn mono_and_stereo_are_taken_and_all_else_is_named() {
+        let head = |version: u8, channels: u8| [b"OpusHead", &[version, channels][..], &[0; 9]].concat();
+        assert_eq!(head_channels(&head(1, 1)), Ok(1));
+        assert_eq!(head_channels(&head(1, 2)), Ok(2));
+        assert!(head_channels(&head(1, 6)).unwrap_err().contains("6 channels"));
+        for bad in [&head(1, 0)[..], &head(16, 2), &head(1, 2)[..18], b"", b"OpusTags"] {
+            assert!(head_channels(bad).unwrap_err().contains("damaged"));
         }
     }
 }
