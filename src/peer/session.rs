@@ -13,6 +13,7 @@ use crate::signaling::Candidate;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
+use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpRtxParameters, RtpCodecKind,
@@ -25,6 +26,7 @@ use tokio::sync::{mpsc, watch};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
+use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{
     MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
     RTCIceConnectionState, RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
@@ -298,15 +300,36 @@ impl Session {
         self.runtime.arrivals().silence()
     }
 
-    /// Waits until nothing has come for `patience`. Cancel-safe.
-    pub async fn lost(&self, patience: Duration) -> PeerError {
+    /// Waits until the peer is gone: [`PeerError::HungUp`] when it said so (DTLS `close_notify`), [`PeerError::Lost`] when
+    /// nothing has come for `patience`. Cancel-safe.
+    pub async fn gone(&self, patience: Duration) -> PeerError {
+        // The library closes the transport on a goodbye but tells nobody.
+        const LOOK_EVERY: Duration = Duration::from_millis(50);
+        let transport = self.dtls_transport().await;
         loop {
+            if let Some(transport) = &transport
+                && matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed))
+            {
+                return PeerError::HungUp;
+            }
             let silence = self.silence().unwrap_or_default();
             if silence >= patience {
                 return PeerError::Lost { silence };
             }
-            tokio::time::sleep((patience - silence).max(Duration::from_millis(10))).await;
+            tokio::time::sleep(LOOK_EVERY.min(patience - silence)).await;
         }
+    }
+
+    /// The transport that all bundled sections share; any sender, receiver or the association leads to it.
+    pub(super) async fn dtls_transport(&self) -> Option<Arc<dyn DtlsTransport>> {
+        let mut transport = self.pc.sctp().await.map(|sctp| sctp.transport());
+        for sender in self.pc.get_senders().await {
+            transport = transport.or(sender.transport().await.ok().flatten());
+        }
+        for receiver in self.pc.get_receivers().await {
+            transport = transport.or(receiver.transport().await.ok().flatten());
+        }
+        transport
     }
 
     /// Transport-wide congestion-control reports received from the peer.
@@ -323,7 +346,7 @@ impl Session {
 }
 
 fn settings(mdns: MulticastDnsMode) -> SettingEngine {
-    // Silence is judged by us (`Session::lost`), because the agent counts the time in which it waits for a person to
+    // Silence is judged by us (`Session::gone`), because the agent counts the time in which it waits for a person to
     // carry an answer across as well.
     const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
     SettingEngineBuilder::new()

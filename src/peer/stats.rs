@@ -110,16 +110,8 @@ impl Session {
         report
     }
 
-    /// Every bundled section shares one transport; any sender, receiver or the association leads to it.
     async fn selected_pair(&self) -> Option<RTCIceCandidatePair> {
-        let mut transport = self.pc.sctp().await.map(|sctp| sctp.transport());
-        for sender in self.pc.get_senders().await {
-            transport = transport.or(sender.transport().await.ok().flatten());
-        }
-        for receiver in self.pc.get_receivers().await {
-            transport = transport.or(receiver.transport().await.ok().flatten());
-        }
-        transport?.ice_transport().get_selected_candidate_pair().await.ok()?
+        self.dtls_transport().await?.ice_transport().get_selected_candidate_pair().await.ok()?
     }
 }
 

@@ -20,7 +20,7 @@ pub use options::{DataUse, Destination, Io, Options, ReceiveOptions, SendOptions
 pub use report::{Ended, Outcome, Report};
 
 use crate::error::{Error, ErrorKind};
-use crate::peer::{ConnectionState, DataChannel, MediaPlan, Quality, RemoteTrack, Session, Timing};
+use crate::peer::{ConnectionState, DataChannel, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing};
 use crate::progress::{Event, Progress};
 use crate::signaling::{Message, SdpFormat, Signaling, Stdio, memory};
 use crate::stop::{Stop, StopReason};
@@ -192,7 +192,7 @@ impl Peer {
         session: &mut Session,
         road: &mut Road,
     ) -> Result<(Option<crate::peer::LocalTrack>, Option<crate::peer::LocalTrack>, Option<DataChannel>), Error> {
-        let erase = crate::peer::PeerError::erase;
+        let erase = PeerError::erase;
         let (video, audio) = session.add_media(plan).await.map_err(erase)?;
         let channel = match &options.data {
             Some(init) if options.opens_channel() => Some(session.create_data_channel(init).await.map_err(erase)?),
@@ -233,11 +233,14 @@ impl Peer {
                     match state {
                         _ if changed.is_err() => ended = Some(Ended::PeerHungUp),
                         ConnectionState::Closed => ended = Some(Ended::PeerHungUp),
-                        ConnectionState::Failed => error = Some(session.lost(Duration::ZERO).await.erase()),
+                        ConnectionState::Failed => error = Some(session.gone(Duration::ZERO).await.erase()),
                         _ => self.tell(state),
                     }
                 }
-                lost = session.lost(LOST_AFTER) => error = Some(lost.erase()),
+                gone = session.gone(LOST_AFTER) => match gone {
+                    PeerError::HungUp => ended = Some(Ended::PeerHungUp),
+                    lost => error = Some(lost.erase()),
+                },
                 Some(track) = tracks.recv() => self.take_track(track, receiving),
                 finished = data.over(), if !data_over => {
                     data_over = true;
