@@ -193,8 +193,7 @@ fn describe(report: &Report, who: &str, text: &mut String) {
     for track in &report.sent {
         let _ = writeln!(
             text,
-            "{who}sent {} {}: {} frames, {}, {} packets lost",
-            track.kind,
+            "{who}sent {}: {} frames, {}, {} packets lost",
             track.mime_type,
             track.frames_sent,
             bytes(track.bytes_sent),
@@ -205,8 +204,7 @@ fn describe(report: &Report, who: &str, text: &mut String) {
         let track = &track.rtp;
         let _ = writeln!(
             text,
-            "{who}received {} {}: {} frames, {}, {} packets lost",
-            track.kind,
+            "{who}received {}: {} frames, {}, {} packets lost",
             track.mime_type,
             track.frames_received,
             bytes(track.bytes_received),
