@@ -1,4 +1,11 @@
-//! All integration tests, in one binary.
+//! The one integration binary: a module per thing that is tested from outside, `support` for what they share.
 
+#![allow(clippy::unwrap_used, reason = "a test fails by panicking, in what it calls too")]
+
+mod architecture;
+mod browser;
+mod call_chromium;
+mod call_pair;
 mod cli;
 mod man;
+mod support;

@@ -1,0 +1,41 @@
+//! Headless Chromium over WebDriver, and the page in it that is the other end of a call.
+//!
+//! One browser per test process and kind. It cannot outlive us: the kernel kills chromedriver when the thread that
+//! started it is gone, and Chromium ends when the pipe between the two breaks.
+
+mod page;
+mod webdriver;
+
+pub use page::{Media, Page};
+
+use crate::support::have;
+use serde_json::json;
+
+#[test]
+fn chromium_calls_itself() {
+    let Some(page) = Page::open() else { return };
+    let result = page.call("callItself", json!([{ "media": "both" }]));
+    let connected = result["connected"].as_f64().unwrap();
+    assert!(connected > 0.0 && connected < 5000.0, "offer to connected: {connected} ms");
+    for name in ["caller", "callee"] {
+        page.await_frames(name, 20);
+        let inbound = page.stat(name, "inbound-rtp", "video");
+        assert!(inbound["framesDecoded"].as_f64().unwrap() > 0.0, "{inbound}");
+        let state = page.state(name);
+        assert!(state["frames"]["changed"].as_u64().unwrap() > 10, "the picture stands still: {state}");
+    }
+}
+
+#[test]
+fn both_languages_make_the_same_noise_and_the_same_hash() {
+    let Some(page) = Page::open() else { return };
+    for (len, seed) in [(0, 1), (1, 2), (70_000, 3)] {
+        let theirs = page.evaluate("fnv1a(noise(arguments[0], arguments[1]))", json!([len, seed]));
+        assert_eq!(theirs.as_u64().unwrap(), u64::from(crate::support::fnv1a(&crate::support::noise(len, seed))));
+    }
+}
+
+/// Whether both programs are here; says so when not.
+fn installed() -> bool {
+    have("chromium") && have("chromedriver")
+}

@@ -1,0 +1,187 @@
+//! A fresh page with `peer.js` in it, and its functions as Rust sees them.
+
+use super::{installed, webdriver::WebDriver};
+use crate::support::in_repository;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// What the page does with sound and picture.
+#[derive(Clone, Copy)]
+pub enum Media {
+    /// Neither.
+    None,
+    /// Sends its fake camera and microphone.
+    Send,
+    /// Plays what it gets.
+    Receive,
+}
+
+impl Media {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Send => "send",
+            Self::Receive => "receive",
+        }
+    }
+}
+
+/// The page, and the right to use the browser until this is dropped.
+pub struct Page {
+    driver: MutexGuard<'static, Option<WebDriver>>,
+}
+
+/// Long enough for anything that works.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+impl Page {
+    /// In a browser that grants camera and microphone unasked, which also makes it show its real addresses once it uses
+    /// them. `None`, and the skip is said, where there is no Chromium.
+    pub fn open() -> Option<Self> {
+        static BROWSER: Mutex<Option<WebDriver>> = Mutex::new(None);
+        Self::in_browser(&BROWSER, &["--use-fake-ui-for-media-stream"])
+    }
+
+    /// In a browser whose host candidates are `.local` names (mDNS), as those of every browser that was not given the
+    /// camera.
+    pub fn open_with_hidden_addresses() -> Option<Self> {
+        static BROWSER: Mutex<Option<WebDriver>> = Mutex::new(None);
+        Self::in_browser(&BROWSER, &[])
+    }
+
+    fn in_browser(browser: &'static Mutex<Option<WebDriver>>, flags: &[&str]) -> Option<Self> {
+        if !installed() {
+            return None;
+        }
+        // A test that failed while it held the browser leaves nothing behind that a new page does not clear.
+        let mut driver = browser.lock().unwrap_or_else(PoisonError::into_inner);
+        driver.get_or_insert_with(|| WebDriver::start(flags)).go(&format!("http://{}/", server()));
+        Some(Self { driver })
+    }
+
+    /// Leaves for a page of this repository.
+    pub fn show_file(&self, path: &str) {
+        let driver = self.driver.as_ref().expect("started when the page was opened");
+        driver.go(&format!("file://{}", in_repository(path).display()));
+    }
+
+    /// Evaluates an expression, or the body of a function in braces; `args` is `arguments` in it.
+    pub fn evaluate(&self, expression: &str, args: Value) -> Value {
+        let script = format!(
+            "const done = arguments[arguments.length - 1]; (async () => {expression})().then(\
+             (value) => done({{ value }}), (error) => done({{ error: String(error) }}));"
+        );
+        let driver = self.driver.as_ref().expect("started when the page was opened");
+        let result = driver.execute_async(&script, &args);
+        assert!(result["error"].is_null(), "in the page: {}: {}", expression, result["error"]);
+        result["value"].clone()
+    }
+
+    /// Calls a function of `peer.js`.
+    pub fn call(&self, function: &str, args: Value) -> Value {
+        self.evaluate(&format!("{function}(...[...arguments].slice(0, {}))", args.as_array().map_or(0, Vec::len)), args)
+    }
+
+    /// A peer that will answer.
+    pub fn create(&self, media: Media, echo: bool) {
+        self.call("create", json!(["peer", { "media": media.word(), "echo": echo }]));
+    }
+
+    /// A peer that will offer, with a data channel if `channel` names one.
+    pub fn create_offerer(&self, media: Media, channel: Option<&str>) {
+        self.call("create", json!(["peer", { "media": media.word(), "offers": true, "channel": channel }]));
+    }
+
+    /// The answer to `offer`; complete unless `trickle`.
+    pub fn answer(&self, offer: &Value, trickle: bool) -> Value {
+        self.call("answer", json!(["peer", offer, { "trickle": trickle }]))
+    }
+
+    /// An offer; complete unless `trickle`.
+    pub fn offer(&self, trickle: bool) -> Value {
+        self.call("offer", json!(["peer", { "trickle": trickle }]))
+    }
+
+    /// Takes the answer to our offer.
+    pub fn accept(&self, answer: &Value) {
+        self.call("accept", json!(["peer", answer]));
+    }
+
+    /// See `state` in `peer.js`.
+    pub fn state(&self, name: &str) -> Value {
+        self.call("state", json!([name]))
+    }
+
+    /// The statistics object of this type, and kind unless that is empty.
+    pub fn stat(&self, name: &str, kind_of_stat: &str, kind: &str) -> Value {
+        let stats = self.call("stats", json!([name]));
+        let found = stats
+            .as_array()
+            .unwrap()
+            .iter()
+            .find(|stat| stat["type"] == kind_of_stat && (kind.is_empty() || stat["kind"] == kind));
+        found.cloned().unwrap_or_else(|| panic!("no {kind_of_stat} {kind} in {stats}"))
+    }
+
+    /// Waits until `holds` is true of the state of a peer.
+    pub fn await_state(&self, name: &str, what: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let begin = Instant::now();
+        loop {
+            let state = self.state(name);
+            if holds(&state) {
+                return state;
+            }
+            assert!(begin.elapsed() < PATIENCE, "waited for {what}: {state}");
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// Waits until the peer is connected.
+    pub fn await_connected(&self) {
+        self.await_state("peer", "connected", |state| state["connection"] == "connected");
+    }
+
+    /// Waits until `count` frames were shown.
+    pub fn await_frames(&self, name: &str, count: u64) -> Value {
+        self.await_state(name, "frames", |state| state["frames"]["shown"].as_u64() >= Some(count))
+    }
+}
+
+/// Where the page is served. Camera and microphone need a secure context, which 127.0.0.1 is.
+fn server() -> SocketAddr {
+    static SERVER: OnceLock<SocketAddr> = OnceLock::new();
+    *SERVER.get_or_init(|| {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        std::thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                // A browser opens connections ahead of need and leaves them silent.
+                std::thread::spawn(move || serve(stream));
+            }
+        });
+        address
+    })
+}
+
+fn serve(mut stream: TcpStream) -> std::io::Result<()> {
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let mut request = String::new();
+    reader.read_line(&mut request)?;
+    let mut header = String::new();
+    while reader.read_line(&mut header)? > 2 {
+        header.clear();
+    }
+    let (kind, body) = match request.split(' ').nth(1) {
+        Some("/peer.js") => ("text/javascript", include_str!("peer.js")),
+        _ => ("text/html", "<!doctype html><meta charset=utf-8><body><script src=/peer.js></script>"),
+    };
+    let length = body.len();
+    write!(
+        stream,
+        "HTTP/1.1 200 OK\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {length}\r\n\
+         Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
+    )
+}

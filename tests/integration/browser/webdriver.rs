@@ -1,0 +1,120 @@
+//! The few commands of W3C WebDriver that the tests need, over plain HTTP/1.1 to a chromedriver of our own.
+
+use crate::support::dies_with_us;
+use serde_json::{Value, json};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::process::Stdio;
+use std::sync::mpsc::sync_channel;
+use std::time::Duration;
+
+/// One browser window.
+pub struct WebDriver {
+    port: u16,
+    session: String,
+}
+
+/// What Chromium is always started with; the camera and microphone are its fakes.
+const FLAGS: &[&str] = &[
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--use-fake-device-for-media-stream",
+    "--autoplay-policy=no-user-gesture-required",
+    "--remote-debugging-pipe",
+];
+
+impl WebDriver {
+    /// Starts chromedriver and through it Chromium, with `extra` flags.
+    pub fn start(extra: &[&str]) -> Self {
+        let (sender, receiver) = sync_channel(1);
+        // The thread lives as long as chromedriver, which is killed when the thread ends.
+        std::thread::Builder::new()
+            .name("chromedriver".to_owned())
+            .spawn(move || {
+                let mut driver = dies_with_us("chromedriver")
+                    .args(["--port=0", "--log-level=SEVERE"])
+                    .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
+                    .stdin(Stdio::null())
+                    .stdout(Stdio::piped())
+                    .stderr(Stdio::null())
+                    .spawn()
+                    .unwrap();
+                let lines = BufReader::new(driver.stdout.take().unwrap()).lines();
+                for line in lines.map_while(Result::ok) {
+                    if let Some((_, port)) = line.split_once("successfully on port ") {
+                        let _ = sender.send(port.trim_end_matches('.').parse::<u16>().unwrap());
+                    }
+                }
+                let _ = driver.wait();
+            })
+            .unwrap();
+        let port = receiver.recv_timeout(Duration::from_secs(20)).expect("chromedriver says its port");
+        let mut driver = Self { port, session: String::new() };
+        let flags: Vec<_> = FLAGS.iter().chain(extra).collect();
+        let wanted = json!({ "capabilities": { "alwaysMatch": {
+            "browserName": "chrome",
+            "timeouts": { "script": 30_000, "pageLoad": 20_000 },
+            "goog:chromeOptions": { "args": flags },
+        } } });
+        let session = driver.command("POST", "", &wanted);
+        driver.session = session["sessionId"].as_str().expect("a session has an id").to_owned();
+        driver
+    }
+
+    /// Loads a page.
+    pub fn go(&self, url: &str) {
+        self.command("POST", "/url", &json!({ "url": url }));
+    }
+
+    /// Runs a function body that ends by calling its last argument.
+    pub fn execute_async(&self, script: &str, args: &Value) -> Value {
+        self.command("POST", "/execute/async", &json!({ "script": script, "args": args }))
+    }
+
+    fn command(&self, method: &str, what: &str, body: &Value) -> Value {
+        let path = match self.session.as_str() {
+            "" => "/session".to_owned(),
+            session => format!("/session/{session}{what}"),
+        };
+        let (status, reply) = self
+            .exchange(method, &path, &body.to_string())
+            .unwrap_or_else(|error| panic!("WebDriver {method} {path}: {error}"));
+        let reply: Value = serde_json::from_str(&reply).unwrap_or_default();
+        assert_eq!(status, 200, "WebDriver {method} {path}: {}", reply["value"]["message"]);
+        reply["value"].clone()
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+        stream.set_nodelay(true)?;
+        stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        let length = body.len();
+        let head = format!(
+            "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
+             Content-Length: {length}\r\nConnection: close\r\n\r\n"
+        );
+        stream.write_all((head + body).as_bytes())?;
+        let mut reader = BufReader::new(stream);
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let status = line.split(' ').nth(1).and_then(|code| code.parse().ok()).unwrap_or(0);
+        let mut length = 0;
+        loop {
+            line.clear();
+            reader.read_line(&mut line)?;
+            let Some((name, value)) = line.split_once(':') else { break };
+            if name.eq_ignore_ascii_case("content-length") {
+                length = value.trim().parse().unwrap_or(0);
+            }
+        }
+        let mut reply = vec![0; length];
+        reader.read_exact(&mut reply)?;
+        Ok((status, String::from_utf8_lossy(&reply).into_owned()))
+    }
+}

@@ -1,0 +1,272 @@
+//! Calls between rtckit and Chromium, both ways round: the browser is the judge of what we send.
+
+use crate::browser::{Media, Page};
+use crate::support::{MediaFile, Rtckit, Scratch, fnv1a, have, noise, one_call_at_a_time};
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The sizes of messages that are echoed: empty, tiny, about one packet, and up to the most that Chromium takes.
+const SIZES: [usize; 6] = [0, 1, 1200, 16 << 10, 64 << 10, 256 << 10];
+
+/// The page answers the offer of `caller`; returns the answer when both are connected.
+fn page_answers(page: &Page, caller: &mut Rtckit, trickle: bool) -> Value {
+    let offer = caller.json();
+    let answer = page.answer(&offer, trickle);
+    caller.write_json(&answer);
+    if trickle {
+        exchange_candidates(page, caller);
+    }
+    page.await_connected();
+    answer
+}
+
+/// `callee` answers the offer of the page; returns the offer when both are connected.
+fn page_offers(page: &Page, callee: &mut Rtckit, trickle: bool) -> Value {
+    let offer = page.offer(trickle);
+    callee.write_json(&offer);
+    page.accept(&callee.json());
+    if trickle {
+        exchange_candidates(page, callee);
+    }
+    page.await_connected();
+    offer
+}
+
+/// Carries candidates across until the page is connected.
+fn exchange_candidates(page: &Page, rtckit: &mut Rtckit) {
+    let (mut ours, mut theirs, begin) = (0, 0, Instant::now());
+    while page.state("peer")["connection"] != "connected" {
+        while let Some(line) = rtckit.try_line(Duration::from_millis(5)) {
+            let message: Value = serde_json::from_str(&line).unwrap();
+            match message["type"].as_str() {
+                Some("candidate") => page.call("addCandidate", json!(["peer", message])),
+                Some("end-of-candidates") => page.call("addCandidate", json!(["peer", null])),
+                _ => panic!("unexpected while trickling: {line}"),
+            };
+            ours += 1;
+        }
+        for candidate in page.call("takeCandidates", json!(["peer"])).as_array().unwrap() {
+            let mut message = candidate.clone();
+            if message.is_null() {
+                message = json!({ "type": "end-of-candidates" });
+            } else {
+                message["type"] = "candidate".into();
+            }
+            rtckit.write_json(&message);
+            theirs += 1;
+        }
+        assert!(begin.elapsed() < PATIENCE, "not connected after {ours} of our candidates and {theirs} of theirs");
+    }
+    assert!(ours > 0 && theirs > 0, "nothing trickled: {ours} of ours, {theirs} of theirs");
+}
+
+/// `field` per second over about three seconds, by the clock of the statistics.
+fn rate(page: &Page, kind: &str, field: &str) -> f64 {
+    let first = page.stat("peer", "inbound-rtp", kind);
+    loop {
+        let now = page.stat("peer", "inbound-rtp", kind);
+        let seconds = (now["timestamp"].as_f64().unwrap() - first["timestamp"].as_f64().unwrap()) / 1000.0;
+        if seconds >= 3.0 {
+            return (now[field].as_f64().unwrap() - first[field].as_f64().unwrap()) / seconds;
+        }
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+fn chromium_plays_what_we_send(trickle: bool) {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create(Media::Receive, false);
+    let mut args = vec!["call", "--video=test", "--audio=test", "--frame-rate=30", "--duration", "8s"];
+    args.extend(trickle.then_some("--trickle"));
+    let mut caller = Rtckit::start(args);
+    page_answers(&page, &mut caller, trickle);
+
+    page.await_frames("peer", 30);
+    let frames = rate(&page, "video", "framesDecoded");
+    assert!((27.0..33.0).contains(&frames), "{frames} frames decoded a second, 30 sent");
+    let packets = rate(&page, "audio", "packetsReceived");
+    assert!((40.0..110.0).contains(&packets), "{packets} audio packets a second");
+    let audio = page.stat("peer", "inbound-rtp", "audio");
+    assert!(audio["totalAudioEnergy"].as_f64() > Some(0.0), "silence: {audio}");
+    let state = page.state("peer");
+    assert_eq!((&state["frames"]["width"], &state["frames"]["height"]), (&json!(640), &json!(480)));
+    let (shown, changed) = (state["frames"]["shown"].as_f64(), state["frames"]["changed"].as_f64());
+    assert!(changed.unwrap() > 0.9 * shown.unwrap(), "the picture stands still: {state}");
+    caller.succeed(PATIENCE);
+}
+
+#[test]
+fn chromium_plays_what_we_send_in_one_exchange() {
+    chromium_plays_what_we_send(false);
+}
+
+#[test]
+fn chromium_plays_what_we_send_with_trickle() {
+    chromium_plays_what_we_send(true);
+}
+
+fn assert_recording(recording: &std::path::Path, seconds: f64) {
+    let file = MediaFile::open(recording);
+    file.assert_plays();
+    assert!((file.duration() - seconds).abs() <= 0.03 * seconds, "duration: {} s, not {seconds}", file.duration());
+    assert!(file.start_offset() < 0.06, "picture and sound begin {} s apart", file.start_offset());
+    // Chromium's fake camera makes 20 frames a second.
+    let frames = file.stream("vp8").times.len();
+    assert!(frames >= 80, "{frames} frames in {seconds} s");
+}
+
+#[test]
+fn we_record_the_camera_and_microphone_that_chromium_offers() {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    let recording = scratch.path("chromium.webm");
+    page.create_offerer(Media::Send, None);
+    let mut callee = Rtckit::start(["answer", "--record", recording.to_str().unwrap(), "--duration", "5s"]);
+    page_offers(&page, &mut callee, false);
+    callee.succeed(PATIENCE);
+    assert_recording(&recording, 5.0);
+}
+
+#[test]
+fn we_record_the_camera_and_microphone_with_which_chromium_answers() {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    let recording = scratch.path("chromium.webm");
+    page.create(Media::Send, false);
+    let wish = ["--offer-to-receive-audio", "--offer-to-receive-video", "--duration", "5s", "--trickle"];
+    let mut caller = Rtckit::start(["call", "--record", recording.to_str().unwrap()].iter().chain(&wish));
+    page_answers(&page, &mut caller, true);
+    caller.succeed(PATIENCE);
+    assert_recording(&recording, 5.0);
+}
+
+/// Lines of every size go to the page and come back.
+fn assert_text_echo(rtckit: &mut Rtckit) {
+    for size in SIZES {
+        let text: String = noise(size, 7).into_iter().map(|byte| char::from(b'a' + byte % 26)).collect();
+        rtckit.write(format!("{text}\n").as_bytes());
+        assert!(rtckit.line() == text, "echo of {size} characters");
+    }
+}
+
+#[test]
+fn chromium_echoes_our_text_on_the_channel_we_open() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create(Media::None, true);
+    let mut caller = Rtckit::start(["call", "--chat"]);
+    page_answers(&page, &mut caller, false);
+    assert_text_echo(&mut caller);
+    let state = page.state("peer");
+    let messages = state["messages"].as_array().unwrap();
+    let sizes: Vec<_> = messages.iter().map(|message| message["size"].as_u64().unwrap()).collect();
+    assert_eq!(sizes, SIZES.map(|size| size as u64), "one message a line");
+    assert!(messages.iter().all(|message| message["text"] == true), "{messages:?}");
+}
+
+#[test]
+fn text_travels_on_the_channel_that_chromium_opens() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create_offerer(Media::None, Some("chromium"));
+    let mut callee = Rtckit::start(["answer", "--chat"]);
+    page_offers(&page, &mut callee, false);
+    page.await_state("peer", "an open channel", |state| state["channels"][0]["state"] == "open");
+    for text in ["hello", "", "grüße"] {
+        page.call("sendText", json!(["peer", "chromium", text]));
+        assert_eq!(callee.line(), text);
+    }
+    callee.write("zurück\n".as_bytes());
+    let state = page.await_state("peer", "a message", |state| state["messages"][0].is_object());
+    assert_eq!(state["messages"][0]["hash"], fnv1a("zurück".as_bytes()), "{state}");
+}
+
+#[test]
+fn binary_messages_of_every_size_cross_both_ways() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create_offerer(Media::None, Some("bytes"));
+    let mut callee = Rtckit::start(["answer", "--pipe"]);
+    page_offers(&page, &mut callee, false);
+    page.await_state("peer", "an open channel", |state| state["channels"][0]["state"] == "open");
+
+    let mut expected = Vec::new();
+    for (seed, size) in (1_u32..).zip(SIZES) {
+        page.call("sendNoise", json!(["peer", "bytes", size, seed]));
+        expected.extend(noise(size, seed));
+    }
+    assert!(callee.bytes(expected.len(), PATIENCE) == expected, "what Chromium sent arrived changed");
+
+    callee.write(&expected);
+    let state =
+        page.await_state("peer", "all bytes", |state| state["total"]["bytes"].as_u64() >= Some(expected.len() as u64));
+    assert_eq!(state["total"], json!({ "bytes": expected.len(), "hash": fnv1a(&expected) }));
+    let messages = state["messages"].as_array().unwrap();
+    assert!(messages.iter().all(|message| message["text"] == false), "{messages:?}");
+}
+
+/// Whether an SDP or an answer hides its host addresses behind names (RFC 8828, mode 2).
+fn hides_addresses(description: &Value) -> bool {
+    let sdp = description["sdp"].as_str().unwrap();
+    let hosts: Vec<_> =
+        sdp.lines().filter(|line| line.starts_with("a=candidate:") && line.contains(" typ host")).collect();
+    !hosts.is_empty() && hosts.iter().all(|line| line.contains(".local "))
+}
+
+#[test]
+fn local_names_in_an_answer_are_resolved() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open_with_hidden_addresses() else { return };
+    page.create(Media::None, true);
+    let mut caller = Rtckit::start(["call", "--chat"]);
+    let answer = page_answers(&page, &mut caller, false);
+    assert!(hides_addresses(&answer), "Chromium did not use names: {answer}");
+    caller.write(b"over a name\n");
+    assert_eq!(caller.line(), "over a name");
+}
+
+#[test]
+fn local_names_in_an_offer_are_resolved() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open_with_hidden_addresses() else { return };
+    page.create_offerer(Media::None, Some("test"));
+    let mut callee = Rtckit::start(["answer", "--chat"]);
+    let offer = page_offers(&page, &mut callee, false);
+    assert!(hides_addresses(&offer), "Chromium did not use names: {offer}");
+}
+
+#[test]
+fn the_example_page_shows_what_we_send() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.show_file("examples/browser.html");
+    let mut caller = Rtckit::start(["call", "--video=test", "--audio=test", "--duration", "4s"]);
+    page.evaluate(
+        "{ document.getElementById('remote').value = arguments[0]; document.getElementById('answer').click(); }",
+        json!([caller.line()]),
+    );
+    let begin = Instant::now();
+    let wait_for = |expression: &str| loop {
+        let value = page.evaluate(expression, json!([]));
+        if value.as_str().is_some_and(|text| !text.is_empty()) || value.as_u64() > Some(0) {
+            return value;
+        }
+        assert!(begin.elapsed() < PATIENCE, "{expression} stays {value}");
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    let answer = wait_for("document.getElementById('local').value");
+    caller.write(format!("{}\n", answer.as_str().unwrap()).as_bytes());
+    assert_eq!(wait_for("document.getElementById('video').videoWidth"), 640);
+    caller.succeed(PATIENCE);
+}

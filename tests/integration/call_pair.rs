@@ -1,0 +1,282 @@
+//! Two rtckit peers on one machine, over pipes and over a terminal.
+
+use crate::support::{Exit, MediaFile, Rtckit, Scratch, Terminal, have, in_repository, noise, one_call_at_a_time};
+use serde_json::{Value, json};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Carries the offer and the answer across.
+fn introduce(caller: &mut Rtckit, callee: &mut Rtckit) {
+    let offer = caller.json();
+    assert_eq!(offer["type"], "offer");
+    callee.write_json(&offer);
+    let answer = callee.json();
+    assert_eq!(answer["type"], "answer");
+    caller.write_json(&answer);
+}
+
+/// Waits until the files in a directory hold this many bytes: media is flowing.
+fn await_growth(scratch: &Scratch, bytes: u64) {
+    let begin = Instant::now();
+    loop {
+        let sizes = scratch.names().into_iter().filter_map(|name| scratch.path(&name).metadata().ok());
+        let sum: u64 = sizes.map(|facts| facts.len()).sum();
+        if sum >= bytes {
+            return;
+        }
+        assert!(begin.elapsed() < PATIENCE, "nothing is being recorded: {sum} bytes in {:?}", scratch.names());
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// The offer of a caller that was asked for `args`.
+fn an_offer(args: &[&str]) -> (Rtckit, Value) {
+    let mut caller = Rtckit::start(["call"].iter().chain(args));
+    let offer = caller.json();
+    (caller, offer)
+}
+
+#[test]
+fn what_the_callee_records_plays_and_is_in_sync() {
+    if !have("ffprobe") {
+        return;
+    }
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let recording = scratch.path("call.webm");
+    let mut callee = Rtckit::start(["answer", "--record", recording.to_str().unwrap()]);
+    let mut caller = Rtckit::start(["call", "--video=test", "--audio=test", "--duration", "5s"]);
+    introduce(&mut caller, &mut callee);
+    caller.succeed(PATIENCE);
+    callee.succeed(PATIENCE);
+
+    assert_eq!(scratch.names(), ["call.webm"], "no half-written file stays behind");
+    let file = MediaFile::open(&recording);
+    file.assert_plays();
+    assert!((file.duration() - 5.0).abs() <= 0.15, "duration: {} s", file.duration());
+    assert!(file.start_offset() < 0.06, "picture and sound begin {} s apart", file.start_offset());
+}
+
+#[test]
+fn ctrl_c_leaves_a_file_that_plays_and_the_peer_learns_at_once() {
+    if !have("ffprobe") {
+        return;
+    }
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let recording = scratch.path("call.webm");
+    let mut callee = Rtckit::start(["answer", "--record", recording.to_str().unwrap()]);
+    let mut caller = Rtckit::start(["call", "--video=test", "--audio=test"]);
+    introduce(&mut caller, &mut callee);
+    await_growth(&scratch, 100_000);
+
+    callee.interrupt();
+    assert_eq!(callee.wait(PATIENCE).code, Some(130));
+    let learnt = caller.wait(PATIENCE);
+    assert_eq!(learnt.code, Some(0), "{learnt:?}");
+    assert!(learnt.took < Duration::from_secs(2), "a hang-up is told, not timed out: {:?}", learnt.took);
+    assert_eq!(scratch.names(), ["call.webm"]);
+    MediaFile::open(&recording).assert_plays();
+}
+
+#[test]
+fn a_peer_that_was_killed_ends_us_soon_and_the_recording_plays() {
+    if !have("ffprobe") {
+        return;
+    }
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let recording = scratch.path("call.webm");
+    let mut callee = Rtckit::start(["answer", "--record", recording.to_str().unwrap()]);
+    let mut caller = Rtckit::start(["call", "--video=test", "--audio=test"]);
+    introduce(&mut caller, &mut callee);
+    await_growth(&scratch, 100_000);
+
+    caller.kill();
+    let exit = callee.wait(Duration::from_secs(10));
+    assert_eq!(exit.code, Some(11), "{exit:?}");
+    exit.error_line();
+    assert_eq!(scratch.names(), ["call.webm"]);
+    MediaFile::open(&recording).assert_plays();
+}
+
+#[test]
+fn both_peers_in_one_process_report_in_json() {
+    let _turn = one_call_at_a_time();
+    let mut call = Rtckit::start(["call", "--loopback", "--video=test", "--audio=test", "--duration", "2s", "--json"]);
+    let exit = call.succeed(PATIENCE);
+    let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+    assert_eq!(report["schema"], "rtckit.call/1");
+}
+
+#[test]
+fn the_example_script_records_a_call() {
+    if !have("ffprobe") {
+        return;
+    }
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let recording = scratch.path("example.webm");
+    let output = Command::new(in_repository("examples/two-peers.sh"))
+        .arg(&recording)
+        .arg("2")
+        .env("RTCKIT", env!("CARGO_BIN_EXE_rtckit"))
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    assert!(said.contains("recorded: ") && said.contains("duration: "), "{said}");
+    MediaFile::open(&recording).assert_plays();
+}
+
+#[test]
+fn an_output_that_exists_is_not_touched() {
+    let scratch = Scratch::new();
+    let precious = scratch.path("precious.webm");
+    std::fs::write(&precious, "precious").unwrap();
+    let exit = Rtckit::start(["answer", "--record", precious.to_str().unwrap()]).wait(PATIENCE);
+    assert_eq!(exit.code, Some(13), "{exit:?}");
+    assert!(exit.error_line().contains("precious.webm"));
+    assert_eq!(std::fs::read_to_string(&precious).unwrap(), "precious");
+    assert_eq!(scratch.names(), ["precious.webm"]);
+}
+
+#[test]
+fn bytes_piped_in_come_out_at_the_other_end_both_ways() {
+    let _turn = one_call_at_a_time();
+    let mut callee = Rtckit::start(["answer", "--pipe"]);
+    let mut caller = Rtckit::start(["call", "--pipe"]);
+    introduce(&mut caller, &mut callee);
+    // Each way alone: the pipes of the test would fill up otherwise.
+    for (seed, len) in [(1, 1), (2, 1 << 20)] {
+        let sent = noise(len, seed);
+        caller.write(&sent);
+        assert!(callee.bytes(len, PATIENCE) == sent, "caller to callee, {len} bytes");
+        callee.write(&sent);
+        assert!(caller.bytes(len, PATIENCE) == sent, "callee to caller, {len} bytes");
+    }
+    caller.close_stdin();
+    callee.close_stdin();
+    caller.succeed(PATIENCE);
+    callee.succeed(PATIENCE);
+}
+
+#[test]
+fn lines_of_a_chat_arrive_as_lines() {
+    let _turn = one_call_at_a_time();
+    let mut callee = Rtckit::start(["answer", "--chat"]);
+    let mut caller = Rtckit::start(["call", "--chat"]);
+    introduce(&mut caller, &mut callee);
+    for line in ["hello", "", "grüße, 世界", &"x".repeat(20_000)] {
+        caller.write(format!("{line}\n").as_bytes());
+        assert_eq!(callee.line(), line);
+        callee.write(format!("{line}\n").as_bytes());
+        assert_eq!(caller.line(), line);
+    }
+}
+
+#[test]
+fn candidates_may_trickle() {
+    let _turn = one_call_at_a_time();
+    let mut callee = Rtckit::start(["answer", "--trickle", "--data"]);
+    let mut caller = Rtckit::start(["call", "--trickle", "--data", "--duration", "1s"]);
+    let (mut trickled, begin) = (0, Instant::now());
+    while caller.is_running() {
+        while let Some(line) = caller.try_line(Duration::from_millis(5)) {
+            trickled += u32::from(line.contains(r#""type":"candidate""#));
+            callee.write(format!("{line}\n").as_bytes());
+        }
+        while let Some(line) = callee.try_line(Duration::from_millis(5)) {
+            caller.write(format!("{line}\n").as_bytes());
+        }
+        assert!(begin.elapsed() < PATIENCE, "the call does not end");
+    }
+    assert!(trickled > 0, "no candidate travelled on a line of its own");
+    caller.succeed(PATIENCE);
+    callee.succeed(PATIENCE);
+}
+
+/// What a program that was given hostile input must do.
+fn assert_refused(mut program: Rtckit, what: &str) {
+    let exit: Exit = program.wait(PATIENCE);
+    assert_eq!(exit.code, Some(3), "{what}: {exit:?}");
+    let line = exit.error_line();
+    assert!(line.len() > "error: ".len() + 10, "{what}: says nothing: {line}");
+}
+
+#[test]
+fn an_answerer_refuses_what_is_no_offer() {
+    let (_caller, offer) = an_offer(&["--data"]);
+    let as_answer = json!({ "type": "answer", "sdp": offer["sdp"] }).to_string();
+    let truncated = offer.to_string();
+    let truncated = &truncated[..truncated.len() / 2];
+    let sdp = offer["sdp"].as_str().unwrap();
+    // What is wrong however it goes on must be refused at once; the rest when the input ends.
+    let at_once = [
+        ("an answer", as_answer.as_str()),
+        ("an array", "[1,2,3]"),
+        ("a number", "42"),
+        ("sdp that is a number", r#"{"type":"offer","sdp":5}"#),
+        ("no sdp", r#"{"type":"offer"}"#),
+        ("no such type", r#"{"type":"surprise","sdp":"v=0"}"#),
+        ("empty sdp", r#"{"type":"offer","sdp":""}"#),
+        ("nothing in the offer", r#"{"type":"offer","sdp":"v=0\r\no=- 1 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n"}"#),
+    ];
+    for (what, input) in at_once {
+        let mut callee = Rtckit::start(["answer"]);
+        callee.write(format!("{input}\n").as_bytes());
+        assert_refused(callee, what);
+    }
+    let cut = &sdp[..sdp.len() / 2];
+    let at_the_end = [
+        ("nothing", ""),
+        ("garbage", "\u{1}\u{2} this is not an offer at all\n"),
+        ("truncated JSON", truncated),
+        ("truncated SDP", cut),
+    ];
+    for (what, input) in at_the_end {
+        let mut callee = Rtckit::start(["answer"]);
+        callee.write(input.as_bytes());
+        callee.close_stdin();
+        assert_refused(callee, what);
+    }
+}
+
+#[test]
+fn a_caller_refuses_an_answer_to_another_offer() {
+    let (_other, other_offer) = an_offer(&["--data"]);
+    let mut callee = Rtckit::start(["answer"]);
+    callee.write_json(&other_offer);
+    let answer_to_other = callee.json();
+
+    let (mut caller, own_offer) = an_offer(&["--video=test", "--audio=test"]);
+    caller.write_json(&answer_to_other);
+    assert_refused(caller, "an answer to another offer");
+
+    let (mut caller, _) = an_offer(&["--video=test", "--audio=test"]);
+    caller.write_json(&own_offer);
+    assert_refused(caller, "an offer where an answer was due");
+}
+
+#[test]
+fn an_offer_longer_than_a_terminal_line_can_be_pasted() {
+    let _turn = one_call_at_a_time();
+    let (mut caller, mut offer) = an_offer(&["--data", "--duration", "1s"]);
+    // An attribute that nobody knows is ignored (RFC 8866, section 5.13).
+    let padding = format!("a=x-padding:{}\r\n", "p".repeat(180)).repeat(60);
+    offer["sdp"] = (offer["sdp"].as_str().unwrap().to_owned() + &padding).into();
+    let line = format!("{offer}\n");
+    assert!(line.len() > 2 * 4096);
+
+    let mut terminal = Terminal::open();
+    let mut callee = Rtckit::spawn(Rtckit::command(["answer"]).stdin(terminal.stdin()));
+    assert!(terminal.wait_for_raw_input(PATIENCE), "the terminal still cuts lines at 4095 bytes");
+    terminal.paste(&line);
+    caller.write_json(&callee.json());
+    caller.succeed(PATIENCE);
+    callee.succeed(PATIENCE);
+    assert!(terminal.edits_lines(), "the terminal was left in another state than it was found in");
+}

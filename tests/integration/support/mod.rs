@@ -1,0 +1,93 @@
+//! What the tests share: running our binary, foreign readers, directories, the policy on skipping.
+
+mod ffprobe;
+mod process;
+mod terminal;
+
+pub use ffprobe::MediaFile;
+pub use process::{Exit, Rtckit};
+pub use terminal::Terminal;
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Says that the running test cannot do its work here. With `CI` set everything is installed, so there it fails.
+pub fn skip(why: &str) {
+    assert!(std::env::var_os("CI").is_none(), "skipped in CI, where nothing may be missing: {why}");
+    // Straight to the stream: `eprintln!` would be captured and the skip of a passing test never seen.
+    let _ = writeln!(std::io::stderr(), "skipped: {why}");
+}
+
+/// Whether `program` can be run; says so when not.
+pub fn have(program: &str) -> bool {
+    let found = std::env::var_os("PATH")
+        .is_some_and(|path| std::env::split_paths(&path).any(|folder| folder.join(program).is_file()));
+    if !found {
+        skip(&format!("{program} is not installed (scripts/setup test)"));
+    }
+    found
+}
+
+/// Tests that watch the clock run one at a time; hold this while media flows.
+pub fn one_call_at_a_time() -> MutexGuard<'static, ()> {
+    static CALL: Mutex<()> = Mutex::new(());
+    CALL.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A directory that is gone after the test.
+pub struct Scratch(tempfile::TempDir);
+
+impl Scratch {
+    pub fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join(name)
+    }
+
+    /// The names in it, sorted.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.0.path()).unwrap();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.unwrap().file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+}
+
+/// A file of this repository.
+pub fn in_repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// A command that the kernel kills when the thread that started it ends, whatever ends it.
+pub fn dies_with_us(program: &str) -> Command {
+    if cfg!(target_os = "linux") {
+        let mut command = Command::new("setpriv");
+        command.args(["--pdeathsig", "KILL", "--", program]);
+        command
+    } else {
+        Command::new(program)
+    }
+}
+
+/// FNV-1a, 32 bits: tells whether bytes arrived unchanged. `browser/peer.js` has the same.
+pub fn fnv1a(bytes: &[u8]) -> u32 {
+    bytes.iter().fold(0x811c_9dc5, |hash, byte| (hash ^ u32::from(*byte)).wrapping_mul(0x0100_0193))
+}
+
+/// Bytes without a pattern that a lost, doubled or swapped chunk would leave in place.
+pub fn noise(len: usize, seed: u32) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(2_654_435_761) | 1;
+    std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 17;
+        state ^= state << 5;
+        state.to_le_bytes()[1]
+    })
+    .take(len)
+    .collect()
+}
