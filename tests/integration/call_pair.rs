@@ -103,12 +103,16 @@ fn a_peer_that_was_killed_ends_us_soon_and_the_recording_plays() {
 }
 
 #[test]
-fn both_peers_in_one_process_report_in_json() {
+fn both_peers_in_one_process_decode_what_was_sent() {
     let _turn = one_call_at_a_time();
-    let mut call = Rtckit::start(["call", "--loopback", "--video=test", "--audio=test", "--duration", "2s", "--json"]);
+    let media = ["--video=test", "--audio=test", "--frame-rate=30", "--duration", "3s"];
+    let mut call = Rtckit::start(["call", "--loopback", "--measure", "--json"].iter().chain(&media));
     let exit = call.succeed(PATIENCE);
     let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
     assert_eq!(report["schema"], "rtckit.call/1");
+    let measured = &report["peer"]["measured"];
+    assert!(measured["framesMeasured"].as_u64() >= Some(75), "90 were sent: {measured}");
+    assert!(measured["latency"]["median"].as_f64().unwrap() < 0.2, "{measured}");
 }
 
 #[test]
