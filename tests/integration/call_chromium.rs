@@ -3,6 +3,7 @@
 use crate::browser::{Media, Page};
 use crate::support::{MediaFile, Rtckit, Scratch, fnv1a, have, noise, one_call_at_a_time};
 use serde_json::{Value, json};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -108,14 +109,16 @@ fn chromium_plays_what_we_send_with_trickle() {
     chromium_plays_what_we_send(true);
 }
 
-fn assert_recording(recording: &std::path::Path, seconds: f64) {
+fn assert_recording(page: &Page, recording: &Path, seconds: f64) {
+    let sent = page.stat("peer", "outbound-rtp", "video");
     let file = MediaFile::open(recording);
     file.assert_plays();
     assert!((file.duration() - seconds).abs() <= 0.03 * seconds, "duration: {} s, not {seconds}", file.duration());
     assert!(file.start_offset() < 0.06, "picture and sound begin {} s apart", file.start_offset());
-    // Chromium's fake camera makes 20 frames a second.
-    let frames = file.stream("vp8").times.len();
-    assert!(frames >= 80, "{frames} frames in {seconds} s");
+    // How many frames Chromium makes of its fake camera's 20 a second is up to the load of the machine. What it made is
+    // in the file, but for what it made before it was connected and after we hung up.
+    let (recorded, encoded) = (file.stream("vp8").times.len(), sent["framesEncoded"].as_u64().unwrap());
+    assert!(recorded >= 25 && recorded as f64 >= 0.85 * encoded as f64, "{recorded} frames recorded of {sent}");
 }
 
 #[test]
@@ -131,7 +134,7 @@ fn we_record_the_camera_and_microphone_that_chromium_offers() {
     let mut callee = Rtckit::start(["answer", "--record", recording.to_str().unwrap(), "--duration", "5s"]);
     page_offers(&page, &mut callee, false);
     callee.succeed(PATIENCE);
-    assert_recording(&recording, 5.0);
+    assert_recording(&page, &recording, 5.0);
 }
 
 #[test]
@@ -148,7 +151,7 @@ fn we_record_the_camera_and_microphone_with_which_chromium_answers() {
     let mut caller = Rtckit::start(["call", "--record", recording.to_str().unwrap()].iter().chain(&wish));
     page_answers(&page, &mut caller, true);
     caller.succeed(PATIENCE);
-    assert_recording(&recording, 5.0);
+    assert_recording(&page, &recording, 5.0);
 }
 
 /// Lines of every size go to the page and come back.
