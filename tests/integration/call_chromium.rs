@@ -118,7 +118,9 @@ fn assert_recording(page: &Page, recording: &Path, seconds: f64) {
     // How many frames Chromium makes of its fake camera's 20 a second is up to the load of the machine. What it made is
     // in the file, but for what it made before it was connected and after we hung up.
     let (recorded, encoded) = (file.stream("vp8").times.len(), sent["framesEncoded"].as_u64().unwrap());
-    assert!(recorded >= 25 && recorded as f64 >= 0.85 * encoded as f64, "{recorded} frames recorded of {sent}");
+    assert!(recorded >= 25 && recorded as f64 >= 0.8 * encoded as f64, "{recorded} frames recorded of {sent}");
+    // It begins with 300 kbit/s and goes where our feedback leads it; on one machine that is up.
+    assert!(sent["targetBitrate"].as_f64() > Some(300_000.0), "our feedback made Chromium slow down: {sent}");
 }
 
 #[test]
