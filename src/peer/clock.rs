@@ -78,9 +78,14 @@ impl ProtocolClock {
         self.follow(Self::SETUP);
     }
 
-    /// The connection is up: back to real time soon.
+    /// The connection is up and carries data alone: back to real time soon.
     pub(super) fn settle(&self) {
         self.follow(Self::SETTLE);
+    }
+
+    /// Back to real time at once.
+    pub(super) fn stop_hurrying(&self) {
+        self.follow([(Duration::ZERO, 1); 2]);
     }
 
     /// How long `shown` of its time lasts in real time, at the speed it has now. When it slows down meanwhile a sleep of

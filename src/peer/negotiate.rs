@@ -92,10 +92,7 @@ impl Session {
                 changed = self.state.changed() => {
                     let state = *self.state.borrow_and_update();
                     match state {
-                        ConnectionState::Connected => {
-                            self.runtime.clock().settle();
-                            return Ok(());
-                        }
+                        ConnectionState::Connected => return Ok(()),
                         ConnectionState::Failed | ConnectionState::Closed => return Err(self.failure(&exchange)),
                         _ if changed.is_err() => return Err(self.failure(&exchange)),
                         _ => {}
@@ -185,7 +182,7 @@ impl Session {
         }
         let refused = |error: webrtc::error::Error| PeerError::Description { what, why: error.to_string() };
         exchange.remote_candidates = description.sdp.lines().filter(|line| line.starts_with("a=candidate:")).count();
-        self.limit_messages(&description.sdp);
+        self.note_remote(&description.sdp);
         match exchange.role {
             Role::Call => {
                 check_answer(&exchange.offer, &description.sdp).map_err(|why| PeerError::Description { what, why })?;

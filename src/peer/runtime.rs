@@ -3,15 +3,18 @@
 //! Sockets get buffers large enough for a whole burst of the send window, because each datagram that the kernel drops
 //! costs a retransmission time-out of a second. Every datagram that comes in is noticed, so that a peer that vanished
 //! is told from one that is silent on purpose: a live peer answers a STUN consent check (RFC 7675) every few seconds.
+//! And a DTLS handshake that a faster peer begins before our side of ICE has its pair is kept until it has: the library
+//! drops it, which costs the peer's retransmission time-out (50 ms in browsers).
 
 use super::clock::ProtocolClock;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context, Poll};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use webrtc::runtime::{
     AsyncInterval, AsyncTcpListener, AsyncTcpStream, AsyncUdpSocket, JoinHandle, RecvMeta, Runtime, TokioRuntime,
@@ -28,6 +31,39 @@ pub(super) struct SessionRuntime {
     tokio: TokioRuntime,
     clock: Arc<ProtocolClock>,
     arrivals: Arc<Arrivals>,
+    gate: Arc<DtlsGate>,
+}
+
+/// Holds DTLS back until ICE has a pair.
+#[derive(Debug, Default)]
+pub(super) struct DtlsGate {
+    open: AtomicBool,
+    waiting: Mutex<Vec<Waker>>,
+}
+
+impl DtlsGate {
+    /// Lets through what was kept, and everything from now on.
+    pub(super) fn open(&self) {
+        self.open.store(true, Ordering::Release);
+        let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
+        waiting.into_iter().for_each(Waker::wake);
+    }
+
+    fn is_open(&self) -> bool {
+        self.open.load(Ordering::Acquire)
+    }
+
+    /// Wakes `waker` when it opens; false when it is open already.
+    fn wait(&self, waker: &Waker) -> bool {
+        // The driver also probes its sockets with a waker that does nothing.
+        if !waker.will_wake(Waker::noop()) {
+            let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+            if !waiting.iter().any(|other| other.will_wake(waker)) {
+                waiting.push(waker.clone());
+            }
+        }
+        !self.is_open()
+    }
 }
 
 /// When the last datagram came in.
@@ -56,11 +92,16 @@ impl SessionRuntime {
             tokio: TokioRuntime,
             clock: Arc::new(ProtocolClock::new()),
             arrivals: Arc::new(Arrivals { began: Instant::now(), last_micros: AtomicU64::new(0) }),
+            gate: Arc::default(),
         }
     }
 
     pub(super) fn clock(&self) -> &Arc<ProtocolClock> {
         &self.clock
+    }
+
+    pub(super) fn gate(&self) -> &Arc<DtlsGate> {
+        &self.gate
     }
 
     pub(super) fn arrivals(&self) -> &Arrivals {
@@ -98,9 +139,11 @@ impl Runtime for SessionRuntime {
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         enlarge(&socket);
-        Ok(Arc::new(NoticingSocket {
+        Ok(Arc::new(SessionSocket {
             socket: self.tokio.wrap_udp_socket(socket)?,
             arrivals: Arc::clone(&self.arrivals),
+            gate: Arc::clone(&self.gate),
+            early: Mutex::default(),
         }))
     }
 
@@ -142,12 +185,35 @@ impl Runtime for SessionRuntime {
 }
 
 #[derive(Debug)]
-struct NoticingSocket {
+struct SessionSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     arrivals: Arc<Arrivals>,
+    gate: Arc<DtlsGate>,
+    early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
 }
 
-impl AsyncUdpSocket for NoticingSocket {
+impl SessionSocket {
+    /// A handshake's first flight is a datagram or two; more than this is nobody's handshake.
+    const MOST_EARLY: usize = 16;
+
+    fn keep(&self, datagram: &[u8], meta: RecvMeta) {
+        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        if early.len() < Self::MOST_EARLY {
+            early.push_back((datagram.to_vec(), meta));
+        }
+    }
+
+    fn kept(&self) -> Option<(Vec<u8>, RecvMeta)> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    }
+}
+
+/// Whether a datagram is DTLS, by its first byte (RFC 7983).
+fn is_dtls(datagram: &[u8]) -> bool {
+    matches!(datagram.first(), Some(20..=63))
+}
+
+impl AsyncUdpSocket for SessionSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
     }
@@ -162,11 +228,28 @@ impl AsyncUdpSocket for NoticingSocket {
         bufs: &mut [IoSliceMut<'_>],
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
-        let polled = self.socket.poll_recv(cx, bufs, meta);
-        if matches!(polled, Poll::Ready(Ok(_))) {
-            self.arrivals.note();
+        loop {
+            if self.gate.is_open()
+                && let Some((datagram, kept)) = self.kept()
+            {
+                bufs[0][..datagram.len()].copy_from_slice(&datagram);
+                meta[0] = kept;
+                return Poll::Ready(Ok(1));
+            }
+            match self.socket.poll_recv(cx, bufs, meta) {
+                Poll::Ready(Ok(count)) => {
+                    self.arrivals.note();
+                    if count == 1 && !self.gate.is_open() && is_dtls(&bufs[0]) {
+                        self.keep(&bufs[0][..meta[0].len], meta[0]);
+                        continue;
+                    }
+                    return Poll::Ready(Ok(count));
+                }
+                Poll::Pending if self.gate.is_open() || self.gate.wait(cx.waker()) => return Poll::Pending,
+                Poll::Pending => {}
+                error => return error,
+            }
         }
-        polled
     }
 
     fn max_gso_segments(&self) -> usize {

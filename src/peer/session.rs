@@ -1,12 +1,13 @@
 //! One peer connection: W3C `RTCPeerConnection`, with our runtime below it and plain channels above it.
 
+use super::clock::ProtocolClock;
 use super::config::{Config, IceTransportPolicy, MediaPlan};
 use super::data_channel::{DataChannel, DataChannelInit};
 use super::error::PeerError;
 use super::local_track::{LocalTrack, random_u32};
 use super::remote_track::{RemoteTrack, Shared};
 use super::rtcp::{RtcpState, RtcpTap};
-use super::runtime::{SessionRuntime, sctp_receive_window};
+use super::runtime::{DtlsGate, SessionRuntime, sctp_receive_window};
 use super::timing::{Mark, Timing};
 use crate::media::{Codec, MediaKind};
 use crate::signaling::Candidate;
@@ -19,7 +20,7 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCRtpRtxParameters, RtpCodecKind,
 };
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -97,6 +98,7 @@ pub struct Session {
     tracks: mpsc::Receiver<RemoteTrack>,
     channels: mpsc::Receiver<DataChannel>,
     pub(super) max_message_size: Arc<AtomicUsize>,
+    carries_media: Arc<AtomicBool>,
 }
 
 /// The largest message we take, in bytes: the most that the library allows.
@@ -139,8 +141,12 @@ impl Session {
         let (gathered_sender, gathered) = mpsc::channel(EVENTS);
         let (track_sender, tracks) = mpsc::channel(EVENTS);
         let (channel_sender, channels) = mpsc::channel(EVENTS);
+        let carries_media = Arc::new(AtomicBool::new(false));
         let handler = Arc::new(Handler {
             shared: Arc::clone(&shared),
+            clock: Arc::clone(runtime.clock()),
+            gate: Arc::clone(runtime.gate()),
+            carries_media: Arc::clone(&carries_media),
             max_message_size: Arc::clone(&max_message_size),
             state: state_sender,
             ice_connected: ice_sender,
@@ -184,6 +190,7 @@ impl Session {
             tracks,
             channels,
             max_message_size,
+            carries_media,
         })
     }
 
@@ -409,6 +416,9 @@ fn media_engine() -> webrtc::error::Result<MediaEngine> {
 /// Carries the library's callbacks, which run on its driver and must not wait, into channels.
 struct Handler {
     shared: Arc<Shared>,
+    clock: Arc<ProtocolClock>,
+    gate: Arc<DtlsGate>,
+    carries_media: Arc<AtomicBool>,
     max_message_size: Arc<AtomicUsize>,
     state: watch::Sender<ConnectionState>,
     ice_connected: watch::Sender<bool>,
@@ -451,6 +461,7 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
         if matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) {
             self.shared.timing.mark(Mark::Nominated);
+            self.gate.open();
             self.ice_connected.send_replace(true);
         }
     }
@@ -459,6 +470,8 @@ impl PeerConnectionEventHandler for Handler {
         let state = ConnectionState::from(state);
         if state == ConnectionState::Connected {
             self.shared.timing.mark(Mark::DtlsConnected);
+            // Media may follow at once, and its reports are measured with this clock.
+            if self.carries_media.load(Ordering::Relaxed) { self.clock.stop_hurrying() } else { self.clock.settle() }
         }
         self.state.send_replace(state);
     }
@@ -485,8 +498,11 @@ impl PeerConnectionEventHandler for Handler {
 }
 
 impl Session {
-    /// Notes the limit that a remote description sets (RFC 8841 section 6.1).
-    pub(super) fn limit_messages(&self, remote_sdp: &str) {
+    /// Notes what of a remote description matters outside of the library: whether there is media, and how large messages
+    /// may be (RFC 8841 section 6.1).
+    pub(super) fn note_remote(&self, remote_sdp: &str) {
+        let media = remote_sdp.lines().any(|line| line.starts_with("m=audio") || line.starts_with("m=video"));
+        self.carries_media.store(media, Ordering::Relaxed);
         const UNSAID: usize = 64 << 10;
         let said = remote_sdp
             .lines()
