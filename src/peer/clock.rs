@@ -19,8 +19,13 @@ pub(super) struct ProtocolClock {
 struct State {
     real: Instant,
     shown: Instant,
-    hurry: [(Duration, u32); 2],
+    hurry: Hurry,
 }
+
+/// How long to go at which speed, one after the other.
+type Hurry = [(Duration, u32); 3];
+
+const REAL_TIME: (Duration, u32) = (Duration::ZERO, 1);
 
 impl State {
     fn at(&self, real: Instant) -> Instant {
@@ -47,22 +52,24 @@ impl State {
 }
 
 impl ProtocolClock {
-    /// How a connection's set-up hurries: a check every 10 ms for as long as a near peer needs, then every 50 ms.
-    const SETUP: [(Duration, u32); 2] = [(Duration::from_millis(300), 20), (Duration::from_millis(1200), 4)];
+    /// How a connection's set-up hurries: a check every 4 ms while a peer on the same network would answer, then every
+    /// 10 ms, then every 50 ms.
+    const SETUP: Hurry =
+        [(Duration::from_millis(60), 50), (Duration::from_millis(240), 20), (Duration::from_millis(1200), 4)];
     /// What follows the set-up: data channels open in a round trip, but SCTP's first timers must not be waited for.
-    const SETTLE: [(Duration, u32); 2] = [(Duration::from_millis(60), 10), (Duration::ZERO, 1)];
+    const SETTLE: Hurry = [(Duration::from_millis(60), 10), REAL_TIME, REAL_TIME];
 
     /// A clock in step with real time.
     pub(super) fn new() -> Self {
         let now = Instant::now();
-        Self { state: Mutex::new(State { real: now, shown: now, hurry: [(Duration::ZERO, 1); 2] }) }
+        Self { state: Mutex::new(State { real: now, shown: now, hurry: [REAL_TIME; 3] }) }
     }
 
     fn state(&self) -> State {
         *self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn follow(&self, hurry: [(Duration, u32); 2]) {
+    fn follow(&self, hurry: Hurry) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let real = Instant::now();
         *state = State { real, shown: state.at(real), hurry };
@@ -85,7 +92,7 @@ impl ProtocolClock {
 
     /// Back to real time at once.
     pub(super) fn stop_hurrying(&self) {
-        self.follow([(Duration::ZERO, 1); 2]);
+        self.follow([REAL_TIME; 3]);
     }
 
     /// How long `shown` of its time lasts in real time, at the speed it has now. When it slows down meanwhile a sleep of
@@ -121,7 +128,7 @@ mod tests {
     fn hurry_adds_up_and_then_ends() {
         let real = Instant::now();
         let ms = Duration::from_millis;
-        let state = State { real, shown: real, hurry: [(ms(100), 20), (ms(100), 5)] };
+        let state = State { real, shown: real, hurry: [(ms(100), 20), (ms(100), 5), REAL_TIME] };
         assert_eq!(state.at(real + ms(50)) - real, ms(1000));
         assert_eq!(state.at(real + ms(150)) - real, ms(2250));
         assert_eq!(state.at(real + ms(1200)) - real, ms(2500 + 1000));

@@ -57,6 +57,18 @@ impl Interleaver {
         self.held += 1;
     }
 
+    /// Leaves out what `track` has that is over by `ms`, as long as nothing has been given yet. Returns how many frames.
+    pub fn begin_at(&mut self, track: usize, ms: i64) -> u64 {
+        let lane = &mut self.tracks[track];
+        let mut left_out = 0;
+        while self.last_out_ms == i64::MIN && lane.queue.get(1).is_some_and(|(next, _)| *next <= ms) {
+            lane.queue.pop_front();
+            self.held -= 1;
+            left_out += 1;
+        }
+        left_out
+    }
+
     /// The next frame in order, if it is ready.
     pub fn pop(&mut self) -> Option<Placed> {
         let (track, ms) = self.first()?;

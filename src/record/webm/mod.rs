@@ -141,7 +141,7 @@ pub struct RecordedTrack {
     pub start: Option<f64>,
     /// End of the last frame, in seconds from the start of the file.
     pub end: Option<f64>,
-    /// Frames left out since no key frame had come before them.
+    /// Frames left out since no key frame had come before them; for sound, since it came just before the first picture.
     pub before_first_key_frame: u64,
     /// Frames that came too late for their time and were written at a later one.
     pub moved: u64,
@@ -231,9 +231,12 @@ impl WebmRecorder {
                 self.mux.set_size(track, width, height);
             }
         }
-        state.has_come = true;
+        let begins = !std::mem::replace(&mut state.has_come, true);
         let ms = frame.time.rescale(MILLIS).ticks();
         self.interleaver.push(track, ms, frame);
+        if begins && codec.kind() == MediaKind::Video {
+            self.begin_together(ms);
+        }
         self.started |= self.mux.output().is_seekable()
             || (0..self.tracks.len()).all(|track| self.interleaver.has_held(track))
             || self.interleaver.span_ms() >= STREAM_HEADER_MS
@@ -244,6 +247,16 @@ impl WebmRecorder {
             self.put(&placed)?;
         }
         Ok(())
+    }
+
+    /// Leaves out the sound before the first picture, where there is no more of it than the window holds: the two begin
+    /// together then. Sound that has been waiting for longer stays.
+    fn begin_together(&mut self, ms: i64) {
+        for (number, track) in self.tracks.iter_mut().enumerate() {
+            if track.info.codec().kind() == MediaKind::Audio {
+                track.before_key += self.interleaver.begin_at(number, ms);
+            }
+        }
     }
 
     /// Hands all frames taken so far to the operating system, e.g. because no more will come for a while. Frames that come

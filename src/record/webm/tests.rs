@@ -105,6 +105,24 @@ fn video_begins_with_its_first_key_frame_and_the_sound_before_it_is_kept() {
 }
 
 #[test]
+fn sound_just_before_the_first_picture_is_left_out_so_that_both_begin_together() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recorder = create(&folder.path().join("a.webm"), &announced());
+    let (before, after) = {
+        let mut all = opus(0, 100);
+        let after = all.split_off(15);
+        (all, after)
+    };
+    before.into_iter().for_each(|frame| recorder.write(AUDIO, &frame).unwrap());
+    write_all(&mut recorder, &call(vp8(290, 30), after));
+    let recorded = recorder.finish().unwrap();
+    let [video, audio] = [&recorded.tracks[VIDEO], &recorded.tracks[AUDIO]];
+    // The packet from 280 to 300 ms holds the moment of the first picture.
+    assert_eq!((audio.before_first_key_frame, audio.frames), (14, 86));
+    assert_eq!((audio.start, video.start), (Some(0.0), Some(0.01)));
+}
+
+#[test]
 fn a_track_that_never_comes_is_not_in_the_file() {
     for absent in [VIDEO, AUDIO] {
         let folder = tempfile::tempdir().unwrap();
