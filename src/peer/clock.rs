@@ -57,7 +57,7 @@ impl ProtocolClock {
     const SETUP: Hurry =
         [(Duration::from_millis(60), 50), (Duration::from_millis(240), 20), (Duration::from_millis(1200), 4)];
     /// What follows the set-up: data channels open in a round trip, but SCTP's first timers must not be waited for.
-    const SETTLE: Hurry = [(Duration::from_millis(60), 10), REAL_TIME, REAL_TIME];
+    const SETTLE: Hurry = [(Duration::from_millis(60), 50), REAL_TIME, REAL_TIME];
 
     /// A clock in step with real time.
     pub(super) fn new() -> Self {

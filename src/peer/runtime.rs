@@ -26,12 +26,23 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 /// Bytes we ask the kernel for, each way. It grants what `net.core.rmem_max` and `wmem_max` allow.
 const SOCKET_BUFFER: usize = 4 << 20;
 
-#[derive(Debug)]
 pub(super) struct SessionRuntime {
     tokio: TokioRuntime,
     clock: Arc<ProtocolClock>,
     arrivals: Arc<Arrivals>,
     gate: Arc<DtlsGate>,
+    /// Which datagrams never leave: a bad network for tests.
+    #[cfg(test)]
+    pub(super) lose: Arc<Mutex<Option<Lose>>>,
+}
+
+#[cfg(test)]
+pub(super) type Lose = Box<dyn FnMut(&[u8]) -> bool + Send>;
+
+impl std::fmt::Debug for SessionRuntime {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionRuntime").field("clock", &self.clock).finish_non_exhaustive()
+    }
 }
 
 /// Holds DTLS back until ICE has a pair.
@@ -93,6 +104,8 @@ impl SessionRuntime {
             clock: Arc::new(ProtocolClock::new()),
             arrivals: Arc::new(Arrivals { began: Instant::now(), last_micros: AtomicU64::new(0) }),
             gate: Arc::default(),
+            #[cfg(test)]
+            lose: Arc::default(),
         }
     }
 
@@ -144,6 +157,8 @@ impl Runtime for SessionRuntime {
             arrivals: Arc::clone(&self.arrivals),
             gate: Arc::clone(&self.gate),
             early: Mutex::default(),
+            #[cfg(test)]
+            lose: Arc::clone(&self.lose),
         }))
     }
 
@@ -184,12 +199,19 @@ impl Runtime for SessionRuntime {
     }
 }
 
-#[derive(Debug)]
 struct SessionSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     arrivals: Arc<Arrivals>,
     gate: Arc<DtlsGate>,
     early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
+    #[cfg(test)]
+    lose: Arc<Mutex<Option<Lose>>>,
+}
+
+impl std::fmt::Debug for SessionSocket {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("SessionSocket").field("socket", &self.socket).finish_non_exhaustive()
+    }
 }
 
 impl SessionSocket {
@@ -219,6 +241,10 @@ impl AsyncUdpSocket for SessionSocket {
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        #[cfg(test)]
+        if self.lose.lock().unwrap().as_mut().is_some_and(|lose| lose(transmit.contents)) {
+            return Poll::Ready(Ok(transmit.contents.len()));
+        }
         self.socket.poll_send(cx, transmit)
     }
 

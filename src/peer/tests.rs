@@ -79,8 +79,8 @@ async fn frames_arrive_whole_in_order_and_on_one_timeline() {
             for n in 0..1500 / interval_ms {
                 let time = MediaTime::from_micros(n * interval_ms * 1000);
                 tokio::time::sleep_until((began + time.duration()).into()).await;
-                // The first byte makes it a VP8 key frame; the second numbers it.
-                let mut data = vec![0x10; size];
+                // The first byte makes it a VP8 key frame, or an Opus packet of 20 ms; the second numbers it.
+                let mut data = vec![if codec == Codec::Vp8 { 0x10 } else { 0x08 }; size];
                 data[1] = u8::try_from(n).unwrap();
                 sender.send_async(EncodedFrame { codec, time, key: true, data: data.into() }).await.unwrap();
             }
@@ -120,9 +120,12 @@ async fn frames_arrive_whole_in_order_and_on_one_timeline() {
             let step = pair[1].time.minus(pair[0].time).micros();
             assert!((step - if codec == Codec::Vp8 { 33_000 } else { 20_000 }).abs() < 2_500, "{codec}: {step}");
         }
-        starts.push(frames[0].time.micros());
+        // Where the timeline of the sender begins, by the last frame: sender reports have corrected it by then.
+        let last = frames.last().unwrap();
+        let sent_at = i64::from(last.data[1]) * if codec == Codec::Vp8 { 33_000 } else { 20_000 };
+        starts.push(last.time.micros() - sent_at);
     }
-    assert!((starts[0] - starts[1]).abs() < 40_000, "{starts:?}");
+    assert!((starts[0] - starts[1]).abs() < 30_000, "{starts:?}");
 }
 
 #[tokio::test]
@@ -145,4 +148,61 @@ async fn a_stop_ends_the_wait_at_once() {
     let error = answerer.connect(Role::Answer, &mut near, &NegotiateOptions::default(), &stop).await.unwrap_err();
     assert!(matches!(error, PeerError::Stopped), "{error}");
     answerer.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn lost_packets_are_asked_for_again_and_come() {
+    let ((mut caller, _), (mut answerer, _)) = (session().await, session().await);
+    let plan = MediaPlan { send_video: Some(Codec::Vp8), ..MediaPlan::default() };
+    let (video, _) = caller.add_media(&plan).await.unwrap();
+    connect(&mut caller, &mut answerer).await;
+    let lost = Arc::new(std::sync::atomic::AtomicU32::new(0));
+    let mut state = 0x9E37_79B9u32;
+    let counted = Arc::clone(&lost);
+    *caller.runtime.lose.lock().unwrap() = Some(Box::new(move |datagram| {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        // SRTP of the media stream, retransmissions included (RFC 7983, RFC 5761).
+        let media = matches!(datagram[0], 128..=191) && !matches!(datagram[1], 192..=223);
+        let lose = media && state >> 24 < 26;
+        counted.fetch_add(u32::from(lose), std::sync::atomic::Ordering::Relaxed);
+        lose
+    }));
+    let (sender, receiver) = bounded(8, Overflow::Block);
+    let sending = tokio::spawn(video.unwrap().run(Arc::new(receiver), SystemTime::now()));
+    tokio::spawn(async move {
+        for n in 0..90 {
+            // Every tenth is a key frame; each is three packets.
+            let mut data = vec![if n % 10 == 0 { 0x10 } else { 0x11 }; 3000];
+            data[1] = n;
+            let frame = EncodedFrame {
+                codec: Codec::Vp8,
+                time: MediaTime::from_micros(i64::from(n) * 33_000),
+                key: n % 10 == 0,
+                data: data.into(),
+            };
+            sender.send_async(frame).await.unwrap();
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    });
+    let track = answerer.next_track().await.unwrap();
+    let (sender, receiver) = bounded(256, Overflow::DropToKeyframe);
+    let receiving = tokio::spawn(track.run(sender));
+    let sent = sending.await.unwrap().unwrap();
+    assert_eq!(sent.frames_sent, 90);
+    tokio::time::timeout(Duration::from_secs(3), async {
+        let mut last = 0;
+        while last < 80 {
+            last = receiver.recv_async().await.unwrap().data[1];
+        }
+    })
+    .await
+    .expect("the picture goes on to the end");
+    caller.close().await;
+    answerer.close().await;
+    let report = receiving.await.unwrap();
+    let lost = lost.load(std::sync::atomic::Ordering::Relaxed);
+    println!("{lost} datagrams lost, {report:?}");
+    assert!(lost >= 15, "10 % of 270 packets were to be lost: {lost}");
+    assert!(report.frames_received >= 75, "{report:?}");
+    assert!(report.packets_lost <= 5, "{report:?}");
 }
