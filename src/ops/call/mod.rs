@@ -104,7 +104,8 @@ impl Peer {
         match answer.await {
             Ok(answered) => {
                 called.error = match (called.error.take(), answered.error) {
-                    (Some(error), Some(other)) if error.kind() == ErrorKind::Timeout => Some(other),
+                    // Whoever fails first ends the other's signaling: that error is only the echo.
+                    (Some(error), Some(other)) if error.stage() == "signaling" => Some(other),
                     (Some(error), _) => Some(error),
                     (None, other) => other,
                 };
@@ -245,7 +246,7 @@ impl Peer {
                 finished = data.over(), if !data_over => {
                     data_over = true;
                     match finished {
-                        Ok(reason) if options.data.is_some() => ended = Some(reason),
+                        Ok(reason) if options.lives_by_data() => ended = Some(reason),
                         Ok(_) => {}
                         Err(failure) => error = Some(failure),
                     }

@@ -179,6 +179,12 @@ impl Options {
         self.role == Role::Call || self.data_use == DataUse::Count
     }
 
+    /// Whether the call is over when its data channel is.
+    pub(super) fn lives_by_data(&self) -> bool {
+        let sends = self.send.video != SourceSpec::None || self.send.audio != SourceSpec::None;
+        self.data.is_some() && (self.data_use != DataUse::Count || !(sends || self.receive.has_sinks()))
+    }
+
     /// Whether what is asked for fits together.
     pub(super) fn check(&self) -> Result<(), Error> {
         let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
