@@ -84,7 +84,10 @@ impl Data {
 
     /// Ends it and tells what went over the channel. Call it once the session is closed.
     pub(super) async fn finish(mut self) -> Option<DataReport> {
-        if !self.task.is_finished() && tokio::time::timeout(Duration::from_millis(500), &mut self.task).await.is_err() {
+        let served = self.report.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        // A task that still waits for a channel has nothing to finish.
+        let patience = Duration::from_millis(if served { 500 } else { 0 });
+        if !self.task.is_finished() && tokio::time::timeout(patience, &mut self.task).await.is_err() {
             self.task.abort();
         }
         self.report.lock().unwrap_or_else(PoisonError::into_inner).take()

@@ -20,7 +20,6 @@ use crate::record::{Existing, Finished, Target, TrackInfo, WavSink, WebmRecorder
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// Frames that may wait for disk and decoder: seconds, so that a slow disk costs nothing.
@@ -59,9 +58,9 @@ pub(super) struct Receiving {
     measure: Option<Arc<Measure>>,
     timing: Arc<Timing>,
     tracks: JoinSet<(ReceivedReport, u64)>,
-    threads: Vec<Worker<Done>>,
+    threads: JoinSet<Result<Done, Error>>,
+    taken: Vec<MediaKind>,
     ended: Vec<Done>,
-    changed: Arc<Notify>,
     failure: Option<Error>,
 }
 
@@ -114,9 +113,9 @@ impl Receiving {
             measure,
             timing,
             tracks: JoinSet::new(),
-            threads: Vec::new(),
+            threads: JoinSet::new(),
+            taken: Vec::new(),
             ended: Vec::new(),
-            changed: Arc::new(Notify::new()),
             failure: None,
         })
     }
@@ -127,7 +126,8 @@ impl Receiving {
         let kind = track.kind();
         let codec = track.codec();
         let key_frames = track.key_frames();
-        let first = !self.threads.iter().any(|thread| thread.name() == thread_name(kind));
+        let first = !self.taken.contains(&kind);
+        self.taken.push(kind);
         let recorder = self.recorder.clone().filter(|_| first);
         let frames = Arc::new(frames);
         let counted = Arc::clone(&frames);
@@ -136,7 +136,6 @@ impl Receiving {
             (report, counted.stats().dropped)
         });
         let timing = Arc::clone(&self.timing);
-        let changed = Arc::clone(&self.changed);
         let video = if kind == MediaKind::Video { self.video.take() } else { None };
         let audio = if kind == MediaKind::Audio { self.audio.take() } else { None };
         let work = move || {
@@ -146,11 +145,7 @@ impl Receiving {
                 MediaKind::Audio => receive_audio(codec, &frames, &recording, audio, &timing),
             }
         };
-        self.threads.push(Worker::spawn(thread_name(kind), move || {
-            let result = work();
-            changed.notify_one();
-            result
-        })?);
+        self.threads.spawn(Worker::spawn(thread_name(kind), work)?.finished());
         Ok(())
     }
 
@@ -160,17 +155,22 @@ impl Receiving {
             if let Some(error) = self.failure.take() {
                 return error;
             }
-            self.changed.notified().await;
-            let mut index = 0;
-            while index < self.threads.len() {
-                if self.threads[index].is_finished() {
-                    match self.threads.swap_remove(index).join() {
-                        Ok(done) => self.ended.push(done),
-                        Err(error) => self.failure = Some(error),
-                    }
-                } else {
-                    index += 1;
-                }
+            match self.threads.join_next().await {
+                Some(done) => self.take_thread(done),
+                None => std::future::pending().await,
+            }
+        }
+    }
+
+    fn take_thread(&mut self, done: Result<Result<Done, Error>, tokio::task::JoinError>) {
+        match done {
+            Ok(Ok(done)) => self.ended.push(done),
+            // The first failure tells why; what follows from it does not.
+            Ok(Err(error)) => {
+                self.failure.get_or_insert(error);
+            }
+            Err(error) => {
+                self.failure.get_or_insert(Error::new(ErrorKind::Internal, "OperationError", error.to_string()));
             }
         }
     }
@@ -182,13 +182,10 @@ impl Receiving {
             received.tracks.push(ReceivedTrack { rtp, frames_decoded: None, frames_dropped });
         }
         received.tracks.sort_by(|a, b| b.rtp.kind.cmp(&a.rtp.kind));
-        let mut failure = self.failure.take();
-        for thread in std::mem::take(&mut self.threads) {
-            match thread.finished().await {
-                Ok(done) => self.ended.push(done),
-                Err(error) => failure = failure.or(Some(error)),
-            }
+        while let Some(done) = self.threads.join_next().await {
+            self.take_thread(done);
         }
+        let mut failure = self.failure.take();
         for done in std::mem::take(&mut self.ended) {
             let track = received.tracks.iter_mut().find(|track| track.rtp.kind == done.kind.as_str());
             if let Some(track) = track {
@@ -243,10 +240,13 @@ impl Recording {
     fn write(&self, frame: &EncodedFrame) -> Result<(), Error> {
         let Some(shared) = &self.recorder else { return Ok(()) };
         let mut recorder = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        match recorder.as_mut() {
-            Some(recorder) => recorder.write(self.track, frame).map_err(|error| Error::from(error).at("record")),
-            None => Ok(()),
+        let Some(working) = recorder.as_mut() else { return Ok(()) };
+        let written = working.write(self.track, frame);
+        if written.is_err() {
+            // Closed as it is: the other track must not report that it found a broken recorder, and hide what broke it.
+            *recorder = None;
         }
+        written.map_err(|error| Error::from(error).at("record"))
     }
 }
 

@@ -23,7 +23,6 @@ use std::future::Future;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
-use tokio::sync::Notify;
 use tokio::task::JoinSet;
 
 /// Encoded frames that may wait for the network: half a second of video.
@@ -112,11 +111,10 @@ type RawStats = Box<dyn Fn() -> QueueStats + Send>;
 
 /// The running half.
 pub(super) struct Sending {
-    workers: Vec<Worker<()>>,
+    workers: JoinSet<Result<(), Error>>,
     tracks: JoinSet<Result<SentTrack, PeerError>>,
     sent: Vec<SentTrack>,
     failure: Option<Error>,
-    changed: Arc<Notify>,
     active: bool,
     began: SystemTime,
 }
@@ -133,11 +131,10 @@ impl Sending {
         let clock = Clock::start();
         let inputs = inputs.begun_at(clock.origin(), options)?;
         let mut sending = Self {
-            workers: Vec::new(),
+            workers: JoinSet::new(),
             tracks: JoinSet::new(),
             sent: Vec::new(),
             failure: None,
-            changed: Arc::new(Notify::new()),
             active: false,
             began: SystemTime::now(),
         };
@@ -238,23 +235,16 @@ impl Sending {
         name: &'static str,
         work: impl FnOnce() -> Result<(), Error> + Send + 'static,
     ) -> Result<(), Error> {
-        let changed = Arc::clone(&self.changed);
         self.active = true;
-        self.workers.push(Worker::spawn(name, move || {
-            let result = work();
-            changed.notify_one();
-            result
-        })?);
+        self.workers.spawn(Worker::spawn(name, work)?.finished());
         Ok(())
     }
 
     fn send(&mut self, track: LocalTrack, frames: Receiver<EncodedFrame>, raw: Option<RawStats>) {
-        let changed = Arc::clone(&self.changed);
         let captured_at = self.began;
         self.tracks.spawn(async move {
             let frames = Arc::new(frames);
             let result = track.run(Arc::clone(&frames), captured_at).await;
-            changed.notify_one();
             let raw = raw.map(|stats| stats());
             result.map(|report: SentReport| SentTrack::new(report, raw, frames.stats()))
         });
@@ -276,18 +266,15 @@ impl Sending {
 
     async fn collect(&mut self) {
         tokio::select! {
-            () = self.changed.notified() => {}
-            Some(done) = self.tracks.join_next(), if !self.tracks.is_empty() => self.take(done),
+            Some(done) = self.tracks.join_next() => self.take(done),
+            Some(done) = self.workers.join_next() => self.take_worker(done),
+            else => {}
         }
-        let mut index = 0;
-        while index < self.workers.len() {
-            if self.workers[index].is_finished() {
-                let result = self.workers.swap_remove(index).join();
-                self.failure = self.failure.take().or(result.err());
-            } else {
-                index += 1;
-            }
-        }
+    }
+
+    fn take_worker(&mut self, done: Result<Result<(), Error>, tokio::task::JoinError>) {
+        let result = done.unwrap_or_else(|error| Err(internal(&error)));
+        self.failure = self.failure.take().or(result.err());
     }
 
     fn take(&mut self, done: Result<Result<SentTrack, PeerError>, tokio::task::JoinError>) {
@@ -297,7 +284,7 @@ impl Sending {
                 self.failure.get_or_insert(error.erase());
             }
             Err(error) => {
-                self.failure.get_or_insert(Error::new(ErrorKind::Internal, "OperationError", error.to_string()));
+                self.failure.get_or_insert(internal(&error));
             }
         }
     }
@@ -306,13 +293,12 @@ impl Sending {
     /// each track sent.
     pub(super) async fn finish(mut self, hang_up: impl Future<Output = ()>) -> (Vec<SentTrack>, Result<(), Error>) {
         let deadline = Instant::now() + super::FLUSH;
-        for worker in std::mem::take(&mut self.workers) {
-            let name = worker.name();
-            match tokio::time::timeout_at(deadline.into(), worker.finished()).await {
-                Ok(result) => self.failure = self.failure.take().or(result.err()),
-                // Nothing interrupts a read from a pipe that nobody writes to; it ends with the process.
-                Err(_) => tracing::debug!("thread {name} still waits for its input"),
-            }
+        while let Ok(Some(done)) = tokio::time::timeout_at(deadline.into(), self.workers.join_next()).await {
+            self.take_worker(done);
+        }
+        if !self.workers.is_empty() {
+            // Nothing interrupts a read from a pipe that nobody writes to; it ends with the process.
+            tracing::debug!("{} threads still wait for their input", self.workers.len());
         }
         while let Ok(Some(done)) = tokio::time::timeout_at(deadline.into(), self.tracks.join_next()).await {
             self.take(done);
@@ -321,6 +307,10 @@ impl Sending {
         self.sent.sort_by(|a, b| b.kind.cmp(&a.kind));
         (self.sent, self.failure.map_or(Ok(()), Err))
     }
+}
+
+fn internal(error: &tokio::task::JoinError) -> Error {
+    Error::new(ErrorKind::Internal, "OperationError", error.to_string())
 }
 
 fn encode_video(
