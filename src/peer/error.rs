@@ -30,7 +30,7 @@ pub enum PeerError {
         expected: &'static str,
     },
     /// Nobody answered in time.
-    #[error("no {expected} within {} s", .after.as_secs_f64())]
+    #[error("{expected} did not come within {:.1} s", .after.as_secs_f64())]
     Timeout {
         /// What was due.
         expected: &'static str,
@@ -45,6 +45,9 @@ pub enum PeerError {
         /// The candidates on both sides, in words.
         detail: String,
     },
+    /// Gathering gave no candidate of ours.
+    #[error("no candidate of ours: no TURN server gave a relay address")]
+    NoCandidates,
     /// ICE has a pair but DTLS did not come up.
     #[error("the DTLS handshake did not complete: {detail}")]
     DtlsFailed {
@@ -119,7 +122,7 @@ impl PeerError {
         match self {
             Self::Description { .. } | Self::Unexpected { .. } => "negotiate",
             Self::SignalingEnded { .. } | Self::Timeout { .. } | Self::Signaling(_) => "signaling",
-            Self::IceFailed { .. } | Self::NoInterface { .. } | Self::IceServer { .. } => "ice",
+            Self::IceFailed { .. } | Self::NoCandidates | Self::NoInterface { .. } | Self::IceServer { .. } => "ice",
             Self::DtlsFailed { .. } => "dtls",
             Self::DataChannel { .. } => "data-channel",
             Self::HungUp | Self::Lost { .. } | Self::Library { .. } | Self::Stopped => "session",
@@ -136,7 +139,7 @@ impl Classify for PeerError {
             | Self::IceServer { .. }
             | Self::DataChannel { .. } => ErrorKind::InvalidInput,
             Self::Timeout { .. } => ErrorKind::Timeout,
-            Self::IceFailed { .. } | Self::NoInterface { .. } => ErrorKind::Ice,
+            Self::IceFailed { .. } | Self::NoCandidates | Self::NoInterface { .. } => ErrorKind::Ice,
             Self::DtlsFailed { .. } => ErrorKind::Dtls,
             Self::HungUp | Self::Lost { .. } => ErrorKind::SessionLost,
             Self::Signaling(error) => error.kind(),
@@ -153,7 +156,7 @@ impl Classify for PeerError {
             Self::IceServer { .. } => "SyntaxError",
             Self::DataChannel { .. } => "data-channel-failure",
             Self::Timeout { .. } => "TimeoutError",
-            Self::IceFailed { .. } | Self::NoInterface { .. } => "ice-failure",
+            Self::IceFailed { .. } | Self::NoCandidates | Self::NoInterface { .. } => "ice-failure",
             Self::DtlsFailed { .. } => "dtls-failure",
             Self::HungUp | Self::Lost { .. } => "NetworkError",
             Self::Signaling(error) => error.name(),
@@ -169,6 +172,12 @@ impl Classify for PeerError {
             ),
             Self::SignalingEnded { expected: "the answer" } => {
                 Some("the peer's answer is read from standard input; keep it open until the answer is pasted".into())
+            }
+            Self::NoCandidates => {
+                Some("check address, user name and credential of the TURN servers; -v shows what they said".into())
+            }
+            Self::DtlsFailed { .. } => {
+                Some("was the description changed on its way? its a=fingerprint must be the peer's".into())
             }
             Self::Timeout { .. } => Some("--timeout bounds the time to connect".into()),
             _ => None,

@@ -44,8 +44,9 @@ struct Exchange {
     role: Role,
     trickle: bool,
     options: NegotiateOptions,
-    /// Our offer's SDP, to judge the answer by.
-    offer: String,
+    /// Our own SDP; the answer is judged by it when it is an offer.
+    local: String,
+    local_candidates: usize,
     remote_known: bool,
     signaling_ended: bool,
     early_candidates: Vec<Candidate>,
@@ -70,7 +71,8 @@ impl Session {
             role,
             trickle: signaling.trickles(),
             options: options.clone(),
-            offer: String::new(),
+            local: String::new(),
+            local_candidates: 0,
             remote_known: false,
             signaling_ended: false,
             early_candidates: Vec::new(),
@@ -80,8 +82,7 @@ impl Session {
         if role == Role::Call {
             let offer = self.pc.create_offer(None).await.map_err(PeerError::library("making the offer"))?;
             self.shared.timing.mark(Mark::OfferCreated);
-            let sdp = self.publish(offer, DescriptionKind::Offer, signaling, exchange.trickle, None).await?;
-            exchange.offer = sdp;
+            exchange.local = self.publish(offer, DescriptionKind::Offer, signaling, exchange.trickle, None).await?;
             exchange.waiting_since = Instant::now();
         }
         loop {
@@ -100,7 +101,10 @@ impl Session {
                 }
                 gathered = self.gathered.recv(), if exchange.trickle => {
                     let message = match gathered {
-                        Some(Gathered::Candidate(candidate)) => Message::Candidate(candidate),
+                        Some(Gathered::Candidate(candidate)) => Message::Candidate(exchange.placed(candidate)),
+                        Some(Gathered::Complete) if exchange.local_candidates == 0 => {
+                            return Err(PeerError::NoCandidates);
+                        }
                         Some(Gathered::Complete) => Message::EndOfCandidates,
                         None => return Err(self.failure(&exchange)),
                     };
@@ -185,7 +189,7 @@ impl Session {
         self.note_remote(&description.sdp);
         match exchange.role {
             Role::Call => {
-                check_answer(&exchange.offer, &description.sdp).map_err(|why| PeerError::Description { what, why })?;
+                check_answer(&exchange.local, &description.sdp).map_err(|why| PeerError::Description { what, why })?;
                 let answer = RTCSessionDescription::answer(description.sdp).map_err(refused)?;
                 self.runtime.clock().begin_setup();
                 self.pc.set_remote_description(answer).await.map_err(refused)?;
@@ -197,7 +201,9 @@ impl Session {
                 self.pc.set_remote_description(offer).await.map_err(refused)?;
                 let answer = self.pc.create_answer(None).await.map_err(refused)?;
                 check_common_ground(&answer.sdp).map_err(|why| PeerError::Description { what, why })?;
-                self.publish(answer, DescriptionKind::Answer, signaling, exchange.trickle, origin.as_deref()).await?;
+                exchange.local = self
+                    .publish(answer, DescriptionKind::Answer, signaling, exchange.trickle, origin.as_deref())
+                    .await?;
                 self.runtime.clock().begin_setup();
             }
         }
@@ -229,6 +235,9 @@ impl Session {
             self.gather().await;
             if let Some(complete) = self.pc.local_description().await {
                 sdp = complete.sdp;
+            }
+            if !sdp.contains("\na=candidate:") {
+                return Err(PeerError::NoCandidates);
             }
         }
         if let Some(origin) = in_reply_to {
@@ -293,6 +302,16 @@ impl Session {
 }
 
 impl Exchange {
+    /// Counts a candidate of ours and says which section it is for, which the library leaves empty: all are bundled with
+    /// the first.
+    fn placed(&mut self, mut candidate: Candidate) -> Candidate {
+        self.local_candidates += 1;
+        if candidate.sdp_mid.as_deref().is_none_or(str::is_empty) {
+            candidate.sdp_mid = sections(&self.local).first().and_then(|(_, mid)| mid.map(str::to_owned));
+        }
+        candidate
+    }
+
     fn expected(&self) -> &'static str {
         match self.role {
             Role::Call => "the answer",
