@@ -8,9 +8,10 @@ use bytes::Bytes;
 use rtc::rtp;
 use rtc::rtp::codec::vp8::Vp8Payloader;
 use rtc::rtp::packetizer::Payloader;
+use rtc::statistics::report::RTCStatsReport;
 use serde::Serialize;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, Instant, SystemTime};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::rtp_transceiver::RtpSender;
@@ -136,7 +137,24 @@ impl LocalTrack {
                 *count += 1;
             }
         }
+        self.handed_over(report.packets_sent).await;
         Ok(self.with_reception(report))
+    }
+
+    /// Waits until the library has taken what was written to it. It queues packets, and forgets the queue when the
+    /// connection is closed: the last frames of a file would be lost.
+    async fn handed_over(&self, packets: u64) {
+        const LOOK_EVERY: Duration = Duration::from_millis(1);
+        const PATIENCE: Duration = Duration::from_millis(200);
+        let begin = Instant::now();
+        while begin.elapsed() < PATIENCE {
+            match self.sender.get_stats(begin).await {
+                Ok(stats) if taken_of(&stats, self.ssrc).is_some_and(|taken| taken < packets) => {
+                    tokio::time::sleep(LOOK_EVERY).await;
+                }
+                _ => return,
+            }
+        }
     }
 
     async fn negotiated_payload_type(&self) -> Result<u8, PeerError> {
@@ -164,6 +182,11 @@ impl LocalTrack {
         }
         report
     }
+}
+
+fn taken_of(stats: &RTCStatsReport, ssrc: u32) -> Option<u64> {
+    let mut streams = stats.outbound_rtp_streams().map(|stream| &stream.sent_rtp_stream_stats);
+    streams.find(|stream| stream.rtp_stream_stats.ssrc == ssrc).map(|stream| stream.packets_sent)
 }
 
 enum Packetiser {
