@@ -4,10 +4,10 @@ use super::args::{ConnectionArgs, DataArgs, MediaArgs, ReceiveArgs, RunArgs, Sig
 use super::output::{GlobalArgs, Output, early_error};
 use super::{exit, log, signals, terminal};
 use clap::Args;
-use rtckit::capture::SourceSpec;
 use rtckit::error::{Error, ErrorKind};
-use rtckit::ops::call::{self, DataUse, Destination, Ended, Io, Options, Outcome, Report, Signal};
-use rtckit::peer::{NegotiateOptions, Role};
+use rtckit::ops::call::{
+    self, DataUse, Destination, Ended, Io, NegotiateOptions, Options, Outcome, Report, Role, Signal, SourceSpec,
+};
 use rtckit::progress::{Event, Progress};
 use rtckit::stop::Stop;
 use std::fmt::Write;

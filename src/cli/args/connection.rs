@@ -2,7 +2,7 @@
 
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
-use rtckit::peer::{Config, IceServer, IceTransportPolicy, Interfaces, Secret};
+use rtckit::ops::call::{Config, IceServer, IceTransportPolicy, Interfaces, Secret};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 

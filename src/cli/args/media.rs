@@ -1,9 +1,8 @@
 //! What is sent: sources and constraints.
 
 use clap::Args;
-use rtckit::capture::SourceSpec;
 use rtckit::media::{AudioConstraints, Constraint, VideoConstraints};
-use rtckit::ops::call::SendOptions;
+use rtckit::ops::call::{SendOptions, SourceSpec};
 
 /// `--video`, `--audio` and what is asked of them.
 #[derive(Args, Clone, Debug)]

@@ -2,9 +2,7 @@
 
 use crate::cli::value;
 use clap::Args;
-use rtckit::ops::call::{DataUse, Destination, ReceiveOptions};
-use rtckit::peer::{DataChannelInit, NegotiateOptions};
-use rtckit::record::Existing;
+use rtckit::ops::call::{DataChannelInit, DataUse, Destination, Existing, NegotiateOptions, ReceiveOptions};
 use std::time::Duration;
 
 /// What is done with the media that arrives.

@@ -2,7 +2,7 @@
 
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
-use rtckit::signaling::SdpFormat;
+use rtckit::ops::call::SdpFormat;
 
 /// `--signal`, `--sdp-format`, `--trickle`.
 #[derive(Args, Clone, Debug)]

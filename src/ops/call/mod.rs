@@ -19,10 +19,18 @@ pub use measure::{Latency, Measured};
 pub use options::{DataUse, Destination, Io, Options, ReceiveOptions, SendOptions, Signal};
 pub use report::{Ended, Outcome, Report};
 
+// What the options are made of, so that a caller of the operation need not know where in the house each part lives.
+pub use crate::capture::SourceSpec;
+pub use crate::peer::{
+    Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret,
+};
+pub use crate::record::Existing;
+pub use crate::signaling::SdpFormat;
+
 use crate::error::{Error, ErrorKind};
 use crate::peer::{ConnectionState, DataChannel, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing};
 use crate::progress::{Event, Progress};
-use crate::signaling::{Message, SdpFormat, Signaling, Stdio, memory};
+use crate::signaling::{Message, Signaling, Stdio, memory};
 use crate::stop::{Stop, StopReason};
 use data::{Data, DataIo};
 use receive::Receiving;
