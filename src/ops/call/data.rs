@@ -20,8 +20,6 @@ use tokio::task::JoinHandle;
 
 /// Bytes per message of a pipe: enough datagrams for one system call to send many.
 const CHUNK: usize = 64 << 10;
-/// The longest line of a chat.
-const LINE: u64 = 256 << 10;
 
 /// The streams behind a chat or a pipe.
 pub(super) struct DataIo {
@@ -178,7 +176,9 @@ impl Serving {
     }
 }
 
-/// The next message of the input; `None` at its end. Pending without an input. Cancel-safe.
+/// The next message of the input, at most `most` bytes of it; `None` at its end. Pending without an input. Cancel-safe.
+///
+/// `line` never holds more than `most` bytes and a buffer of the reader, however long a line without an end may be.
 async fn next_message(
     what: DataUse,
     reader: &mut Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
@@ -204,18 +204,18 @@ async fn next_message(
         }
         line.extend_from_slice(&bytes[..taken]);
         reader.consume(taken);
-        if line.len() as u64 > LINE.min(most as u64) {
-            return Err(Error::new(
-                ErrorKind::InvalidInput,
-                "DataError",
-                "a chat line is longer than a message can be",
-            ));
+        let text = match &line[..] {
+            [text @ .., b'\r', b'\n'] | [text @ .., b'\n' | b'\r'] => text,
+            text => text,
+        };
+        let whole = (end.is_some() || taken == 0).then(|| String::from_utf8_lossy(text).into_owned());
+        // What is no UTF-8 only grows when it is replaced.
+        if whole.as_ref().map_or(text.len(), String::len) > most {
+            let message = format!("a line of the chat is longer than a message to this peer can be: {most} bytes");
+            return Err(Error::new(ErrorKind::InvalidInput, "DataError", message));
         }
-        if end.is_some() || taken == 0 {
-            while line.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
-                line.pop();
-            }
-            let text = String::from_utf8_lossy(&std::mem::take(line)).into_owned();
+        if let Some(text) = whole {
+            line.clear();
             return Ok(Some(DataMessage::Text(text)));
         }
     }
@@ -244,4 +244,49 @@ fn written(result: std::io::Result<()>) -> Result<(), Error> {
         };
         Error::new(kind, name, format!("cannot write standard output: {error}"))
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    type Input = Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>;
+
+    fn input(bytes: impl AsyncRead + Send + Unpin + 'static) -> Input {
+        Some(BufReader::with_capacity(CHUNK, Box::new(bytes)))
+    }
+
+    async fn chat_lines(bytes: &[u8], most: usize) -> Result<Vec<String>, Error> {
+        let (mut reader, mut line, mut lines) = (input(std::io::Cursor::new(bytes.to_vec())), Vec::new(), Vec::new());
+        while let Some(message) = next_message(DataUse::Chat, &mut reader, &mut line, most).await? {
+            match message {
+                DataMessage::Text(text) => lines.push(text),
+                DataMessage::Binary(bytes) => panic!("a chat sends text: {bytes:?}"),
+            }
+        }
+        Ok(lines)
+    }
+
+    #[tokio::test]
+    async fn a_line_may_be_as_long_as_a_message_and_no_longer_whatever_ends_it() {
+        let most = 256 << 10;
+        let longest = "x".repeat(most);
+        for end in ["\n", "\r\n", ""] {
+            let lines = chat_lines(format!("{longest}{end}").as_bytes(), most).await.unwrap();
+            assert!(lines == [longest.as_str()], "ended by {end:?}");
+            let error = chat_lines(format!("x{longest}{end}").as_bytes(), most).await.unwrap_err();
+            assert!(error.kind() == ErrorKind::InvalidInput && error.to_string().contains("262144"), "{error}");
+        }
+        // A byte that is no UTF-8 is sent as three.
+        assert!(chat_lines(b"\xff\xff\n", 5).await.is_err());
+        assert_eq!(chat_lines(b"one\n\n\rtwo\r\nthree", 8).await.unwrap(), ["one", "", "\rtwo", "three"]);
+    }
+
+    #[tokio::test]
+    async fn a_line_without_an_end_takes_no_more_memory_than_a_message_and_a_buffer() {
+        let (mut reader, mut line) = (input(tokio::io::repeat(b'x')), Vec::new());
+        let error = next_message(DataUse::Chat, &mut reader, &mut line, 100_000).await.unwrap_err();
+        assert_eq!(error.kind(), ErrorKind::InvalidInput);
+        assert!(line.len() <= 100_000 + CHUNK, "{}", line.len());
+    }
 }
