@@ -4,7 +4,8 @@
 //! JSON does, compact where its deflate stream does. Raw SDP and base64 of it have no end of their own: they end at an empty
 //! line, at a line that is no SDP, at the end of the input, or when the input falls silent after a line end, which the
 //! caller reports by [`Reader::idle`]. A byte order mark, blank lines, quotes, code fences, CRLF and line breaks inserted
-//! on the way are tolerated. Time is linear in the bytes pushed and memory is bounded by [`MAX_MESSAGE_BYTES`].
+//! on the way are tolerated. Where the silence comes in the middle of a line, it ends those two forms only if what came until
+//! then seems whole: nobody need press Enter behind a description, and one that comes slowly is not cut. Time is linear in the bytes pushed and memory is bounded by [`MAX_MESSAGE_BYTES`].
 
 use super::error::excerpt;
 use super::tail::{Tail, Wrapping};
@@ -16,7 +17,7 @@ use std::time::Duration;
 /// The longest message that is read.
 pub const MAX_MESSAGE_BYTES: usize = 1 << 20;
 
-/// How long a silence after a line end means that nothing more belongs to the message.
+/// How long a silence means that nothing more belongs to a message that may be over.
 pub const QUIET: Duration = Duration::from_millis(300);
 
 /// No first line of a description we can read is undecided for longer than this.
@@ -34,6 +35,8 @@ pub struct Reader {
     wrapping: Wrapping,
     tail: Tail,
     messages: usize,
+    /// What had come of the message when a silence in the middle of a line did not end it.
+    not_whole_at: usize,
 }
 
 enum State {
@@ -60,6 +63,7 @@ impl Reader {
             wrapping: Wrapping::default(),
             tail: Tail::default(),
             messages: 0,
+            not_whole_at: 0,
         }
     }
 
@@ -89,10 +93,49 @@ impl Reader {
         match &self.state {
             State::Start => false,
             State::Json { blank, .. } => *blank,
-            State::Sdp { sdp, .. } => {
-                !sdp.is_empty() && self.buffer.len() < DECIDED_BY && self.buffer.trim_ascii().is_empty()
-            }
+            State::Sdp { sdp, .. } => !sdp.is_empty() && (self.is_between_lines() || self.has_grown()),
+            State::Base64 { json: None, .. } => self.is_between_lines() || self.has_grown(),
+            State::Base64 { .. } | State::Compact { .. } => self.is_between_lines(),
+        }
+    }
+
+    /// Whether the last line that came is over.
+    fn is_between_lines(&self) -> bool {
+        match &self.state {
+            State::Sdp { .. } => self.buffer.len() < DECIDED_BY && self.buffer.trim_ascii().is_empty(),
             State::Base64 { line, lines, .. } | State::Compact { line, lines, .. } => *line == 0 && *lines > 0,
+            State::Start | State::Json { .. } => false,
+        }
+    }
+
+    /// How much of the message came, when it is SDP or base64 of it.
+    fn came(&self) -> usize {
+        match &self.state {
+            State::Sdp { sdp, .. } => sdp.len() + self.buffer.len(),
+            State::Base64 { .. } => self.seen,
+            _ => 0,
+        }
+    }
+
+    fn has_grown(&self) -> bool {
+        self.came() != self.not_whole_at
+    }
+
+    /// Whether SDP, or base64 of it, of which a line is not over, may be all there is.
+    fn seems_whole(&self) -> bool {
+        match &self.state {
+            State::Sdp { sdp, .. } => {
+                let mut line = self.buffer.trim_ascii();
+                if let Some(quote) = self.wrapping.quote {
+                    line = line.strip_suffix(&[quote]).unwrap_or(line);
+                }
+                // What ends a description: see `raw`.
+                let closing = matches!(line, b"." | b"---" | b"```");
+                let line = if closing { "" } else { &*String::from_utf8_lossy(line) };
+                sdp::seems_whole(&format!("{sdp}{line}"))
+            }
+            State::Base64 { decoded, .. } => sdp::seems_whole(&String::from_utf8_lossy(decoded)),
+            _ => false,
         }
     }
 
@@ -101,7 +144,23 @@ impl Reader {
     /// # Errors
     /// As [`next`](Self::next); also when what came is cut.
     pub fn idle(&mut self) -> Result<Option<Message>, SignalingError> {
-        if self.awaits_quiet() { self.step(Some(Over::Quiet)) } else { Ok(None) }
+        if !self.awaits_quiet() {
+            return Ok(None);
+        }
+        if matches!(self.state, State::Json { .. }) || self.is_between_lines() {
+            return self.step(Some(Over::Quiet));
+        }
+        if !self.seems_whole() {
+            self.not_whole_at = self.came();
+            return Ok(None);
+        }
+        let (raw, wrapping) = (matches!(self.state, State::Sdp { .. }), self.wrapping);
+        let message = self.step(Some(Over::End))?;
+        if raw {
+            // Its line end, and what closes a quote, may still come.
+            self.tail = Tail::after(Wrapping { fence: false, ..wrapping }, false);
+        }
+        Ok(message)
     }
 
     /// The input has ended. Call it until it gives `None`.
@@ -127,6 +186,7 @@ impl Reader {
                 self.messages += 1;
                 self.state = State::Start;
                 self.wrapping = Wrapping::default();
+                self.not_whole_at = 0;
             }
             Ok(None) => {}
             Err(_) => *self = Self { messages: self.messages + 1, ..Self::new() },

@@ -169,6 +169,14 @@ pub fn inspect(sdp: &str) -> Result<Summary, SdpError> {
     if summary.media.is_empty() { Err(SdpError::Nothing) } else { Ok(summary) }
 }
 
+/// Whether `sdp` passes [`inspect`] and holds every section that its `a=group:BUNDLE` names (RFC 9143): nothing says that
+/// more of it is to come, although its last line may be cut.
+pub(super) fn seems_whole(sdp: &str) -> bool {
+    let values = |name: &'static str| sdp.lines().filter_map(move |line| line.trim_end().strip_prefix(name));
+    let mut bundled = values("a=group:BUNDLE").flat_map(str::split_ascii_whitespace);
+    inspect(sdp).is_ok() && bundled.all(|mid| values("a=mid:").any(|there| there == mid))
+}
+
 fn encoding_name(rtpmap: &str) -> Option<String> {
     let name = rtpmap.split_ascii_whitespace().nth(1)?.split('/').next()?;
     Some(name.chars().take(32).flat_map(char::escape_debug).collect())

@@ -197,6 +197,33 @@ fn every_fault_has_its_own_line() {
 }
 
 #[test]
+fn a_silence_ends_sdp_without_a_last_line_end_once_every_section_is_there() {
+    let unended = OFFER.trim_end();
+    let second = OFFER.find("a=mid:1").unwrap() - "tpass\r\n".len();
+    for (name, text, cut) in [
+        ("raw", unended.to_owned(), second),
+        ("raw in quotes", format!("'{unended}'"), second),
+        ("raw in a fence", format!("```\n{OFFER}```"), second),
+        ("base64", STANDARD_NO_PAD.encode(OFFER), second / 3 * 4),
+    ] {
+        let mut reader = Reader::new();
+        let (first, rest) = text.as_bytes().split_at(cut);
+        reader.push(first);
+        assert_eq!(reader.next().unwrap(), None, "{name}");
+        assert!(reader.awaits_quiet(), "{name}");
+        assert_eq!(reader.idle().unwrap(), None, "{name}: a section is missing");
+        assert!(!reader.awaits_quiet(), "{name}: nothing is won by asking again before more came");
+        reader.push(rest);
+        assert_eq!(reader.next().unwrap(), None, "{name}");
+        assert!(reader.awaits_quiet(), "{name}");
+        assert_eq!(reader.idle().unwrap(), Some(offer()), "{name}");
+        // Enter, pressed late, is no empty line of a chat.
+        reader.push(b"\r\nhello\n");
+        assert_eq!(reader.into_rest().0, &b"hello\n"[..], "{name}");
+    }
+}
+
+#[test]
 fn a_cut_paste_is_noticed_although_the_input_stays_open() {
     for text in [SdpFormat::Base64.encode(&long_offer()), SdpFormat::Compact.encode(&long_offer())] {
         let cut = format!("{}\n", &text[..text.len() / 2]);
@@ -329,17 +356,19 @@ async fn without_trickle_one_description_goes_each_way_and_the_streams_go_on() {
 
 #[tokio::test]
 async fn silence_ends_raw_sdp_even_when_the_wait_was_dropped_and_taken_up_again() {
-    let (mut road, mut to_us, _from_us) = stdio(SdpFormat::Sdp, true);
-    to_us.write_all(OFFER.as_bytes()).await.unwrap();
-    let mut waits = 0;
-    let message = loop {
-        waits += 1;
-        if let Ok(message) = tokio::time::timeout(Duration::from_millis(70), road.receive()).await {
-            break message.unwrap();
-        }
-    };
-    assert_eq!(message, Some(offer()));
-    assert!(waits > 1, "the wait was never dropped");
+    for text in [OFFER, OFFER.trim_end()] {
+        let (mut road, mut to_us, _from_us) = stdio(SdpFormat::Sdp, true);
+        to_us.write_all(text.as_bytes()).await.unwrap();
+        let mut waits = 0;
+        let message = loop {
+            waits += 1;
+            if let Ok(message) = tokio::time::timeout(Duration::from_millis(70), road.receive()).await {
+                break message.unwrap();
+            }
+        };
+        assert_eq!(message, Some(offer()));
+        assert!(waits > 1, "the wait was never dropped");
+    }
 }
 
 #[tokio::test]
