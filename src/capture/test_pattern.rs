@@ -312,27 +312,4 @@ mod tests {
             }
         }
     }
-
-    #[test]
-    #[ignore = "a measurement: cargo test --release --lib -- --ignored --nocapture cost_of_a_frame"]
-    fn cost_of_a_frame() {
-        for (width, height) in [(640, 480), (1280, 720), (1920, 1080)] {
-            let source = TestPattern::new(format(width, height, 30.0), Instant::now());
-            let begun = Instant::now();
-            for n in 0..1000 {
-                let mut picture = source.draw(n);
-                barcode::draw_flash(&mut picture, false);
-                barcode::draw(&mut picture, barcode::Barcode { frame: 1, captured_micros: n });
-                std::hint::black_box(&picture);
-            }
-            println!("{width}x{height}: {:.4} ms per frame", begun.elapsed().as_secs_f64());
-            let begun = Instant::now();
-            let mut picture = source.draw(0);
-            barcode::draw(&mut picture, barcode::Barcode { frame: 1, captured_micros: 1 });
-            for _ in 0..1000 {
-                std::hint::black_box(barcode::read(&picture));
-            }
-            println!("{width}x{height}: {:.4} ms per read", begun.elapsed().as_secs_f64());
-        }
-    }
 }
