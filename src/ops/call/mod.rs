@@ -49,7 +49,7 @@ const FLUSH: Duration = Duration::from_secs(5);
 /// sent and nothing is to be received. `process_start` is the zero of all timing.
 pub async fn run(options: Options, io: Io, process_start: Instant, progress: Arc<dyn Progress>, stop: Stop) -> Outcome {
     if let Err(error) = options.check() {
-        return Outcome::failed(error);
+        return Outcome::failed(options.role, error);
     }
     let peer = Peer { progress, stop, process_start };
     match options.signal {

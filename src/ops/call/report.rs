@@ -203,7 +203,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    pub(super) fn failed(error: Error) -> Self {
-        Self { report: Report::new(Role::Call), error: Some(error) }
+    pub(super) fn failed(role: Role, error: Error) -> Self {
+        Self { report: Report::new(role), error: Some(error) }
     }
 }

@@ -85,4 +85,7 @@ async fn what_does_not_fit_together_is_refused_before_anything_happens() {
     both.send.video = SourceSpec::Stdin;
     let error = call(both, io(b"", tokio::io::sink())).await.error.unwrap();
     assert!(error.to_string().contains("standard input"), "{error}");
+    let mut answer = Options::new(Role::Answer);
+    answer.send.video = SourceSpec::Stdin;
+    assert_eq!(call(answer, io(b"", tokio::io::sink())).await.report.role, "answer");
 }
