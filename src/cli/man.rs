@@ -1,6 +1,6 @@
 //! The man pages, from the same definitions as `--help`.
 
-use super::exit;
+use super::{exit, schema};
 use clap::Command;
 use clap_mangen::Man;
 use clap_mangen::roff::{Roff, bold, roman};
@@ -36,13 +36,14 @@ pub fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
         if index == 0 {
             man.render_subcommands_section(&mut page)?;
         }
-        sections(&examples, names.iter().filter(|other| *other != name)).to_writer(&mut page)?;
+        let json = name.strip_prefix("rtckit-").and_then(schema::of);
+        sections(&examples, json, names.iter().filter(|other| *other != name)).to_writer(&mut page)?;
         pages.push((format!("{name}.1"), page));
     }
     Ok(pages)
 }
 
-fn sections<'a>(examples: &str, others: impl Iterator<Item = &'a String>) -> Roff {
+fn sections<'a>(examples: &str, json: Option<&str>, others: impl Iterator<Item = &'a String>) -> Roff {
     let mut roff = Roff::new();
     let examples = examples.trim_start_matches("Examples:\n");
     if !examples.is_empty() {
@@ -51,6 +52,9 @@ fn sections<'a>(examples: &str, others: impl Iterator<Item = &'a String>) -> Rof
             roff.text([roman(line)]);
         }
         roff.control("fi", []);
+    }
+    if let Some(schema) = json {
+        describe_json(schema, &mut roff);
     }
     roff.control("SH", ["EXIT STATUS"]);
     for (code, meaning) in exit::TABLE {
@@ -76,4 +80,26 @@ fn sections<'a>(examples: &str, others: impl Iterator<Item = &'a String>) -> Rof
     let others: Vec<String> = others.map(|name| format!("{name}(1)")).collect();
     roff.control("SH", ["SEE ALSO"]).text([roman(others.join(", "))]);
     roff
+}
+
+fn describe_json(schema: &str, roff: &mut Roff) {
+    let mut section = |title: &str, intro: String, members: &[schema::Member]| {
+        roff.control("SH", [title]).text([roman(intro)]);
+        for (name, unit, meaning) in members {
+            let meaning = format!("{}{}", meaning[..1].to_uppercase(), &meaning[1..]);
+            roff.control("TP", []).text([bold(*name), roman(format!(" ({unit})"))]).text([roman(meaning)]);
+        }
+    };
+    let intro = format!(
+        "--json writes one object, {schema}, at the end: to standard output or, where that carries descriptions, media or \
+         data, to --events-file, else to standard error. The version only changes if a member is renamed or removed; \
+         readers must ignore members they do not know. sent[].ssrc is the member ssrc of each element of the array sent. \
+         Members named as in W3C webrtc-stats mean what they mean there."
+    );
+    section("JSON REPORT", intro, schema::REPORT);
+    let intro = format!(
+        "--events and --events-file write one object of {schema} per line while the command runs: type first, then the \
+         members below, then schema. --events writes where --json does."
+    );
+    section("EVENTS", intro, schema::EVENTS);
 }

@@ -11,6 +11,7 @@ mod exit;
 mod log;
 mod man;
 mod output;
+mod schema;
 mod signals;
 mod terminal;
 mod value;

@@ -8,4 +8,5 @@ mod call_chromium;
 mod call_pair;
 mod cli;
 mod man;
+mod schema;
 mod support;

@@ -5,7 +5,7 @@ mod process;
 mod terminal;
 
 pub use ffprobe::MediaFile;
-pub use process::{Exit, Rtckit};
+pub use process::{Exit, PATIENCE, Rtckit};
 pub use terminal::Terminal;
 
 use std::io::Write;

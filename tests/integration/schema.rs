@@ -1,0 +1,117 @@
+//! The JSON that the program writes is the JSON that its man pages describe, member by member.
+
+use crate::support::{PATIENCE, Rtckit, Scratch, in_repository, one_call_at_a_time};
+use serde_json::Value;
+use std::collections::BTreeSet;
+
+/// The members that a man page describes, under `section`.
+fn documented(page: &str, section: &str) -> BTreeSet<String> {
+    let page = std::fs::read_to_string(in_repository(page)).unwrap();
+    let (_, rest) = page.split_once(&format!(".SH {section}\n")).expect("the section is there");
+    let section = rest.split("\n.SH ").next().unwrap();
+    let names = section.lines().filter_map(|line| line.strip_prefix("\\fB")?.split_once("\\fR ("));
+    names.map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The paths of all members of `value`, as the man pages write them.
+fn members(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(object) => {
+            for (name, value) in object {
+                let path = if path.is_empty() { name.clone() } else { format!("{path}.{name}") };
+                let path = if value.is_array() { format!("{path}[]") } else { path };
+                into.insert(path.clone());
+                // The other side of a loopback call has the members of this one.
+                members(value, if path == "peer" { "" } else { &path }, into);
+            }
+        }
+        Value::Array(elements) => elements.iter().for_each(|element| members(element, path, into)),
+        _ => {}
+    }
+}
+
+/// What a run wrote: the members of its report and of its events.
+#[derive(Default)]
+struct Written {
+    report: BTreeSet<String>,
+    events: BTreeSet<String>,
+}
+
+impl Written {
+    fn take(&mut self, events: &std::path::Path, schema: &str) {
+        let text = std::fs::read_to_string(events).unwrap();
+        let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        let (result, events) = lines.split_last().expect("at least the result");
+        assert_eq!(result["type"], "result");
+        for line in &lines {
+            assert_eq!(line["schema"], schema, "{line}");
+        }
+        self.events.insert("result".to_owned());
+        let mut result = result.clone();
+        result.as_object_mut().unwrap().remove("type");
+        members(&result, "", &mut self.report);
+        for event in events {
+            let mut event = event.clone();
+            let event_members = event.as_object_mut().unwrap();
+            event_members.remove("schema");
+            let kind = event_members.remove("type").unwrap();
+            self.events.insert(kind.as_str().unwrap().to_owned());
+            members(&event, kind.as_str().unwrap(), &mut self.events);
+        }
+    }
+}
+
+#[test]
+fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let file = |name: &str| scratch.path(name).to_str().unwrap().to_owned();
+    let mut written = Written::default();
+
+    // A call with everything in it. stdout and the events say the same.
+    let events = scratch.path("loopback.ndjson");
+    let (record, video, audio) = (file("call.webm"), file("call.y4m"), file("call.wav"));
+    let outputs = ["--record", &record, "--video-output", &video, "--audio-output", &audio, "--measure"];
+    let run = ["--data", "--duration=1500ms", "--json", "--events-file", events.to_str().unwrap()];
+    let media = ["--video=test", "--audio=test", "--width=320", "--height=240"];
+    let mut call = Rtckit::start(["call", "--loopback"].iter().chain(&media).chain(&outputs).chain(&run));
+    let exit = call.succeed(PATIENCE);
+    let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+    assert_eq!(report["schema"], "rtckit.call/1");
+    members(&report, "", &mut written.report);
+    written.take(&events, "rtckit.call/1");
+
+    // An answer to another process, which tells of the tracks that come.
+    let events = scratch.path("answer.ndjson");
+    let mut callee = Rtckit::start(["answer", "--events-file", events.to_str().unwrap(), "--measure"]);
+    let mut caller = Rtckit::start(["call", "--audio=test", "--duration=500ms"]);
+    let offer = caller.json();
+    callee.write_json(&offer);
+    caller.write_json(&callee.json());
+    caller.succeed(PATIENCE);
+    callee.succeed(PATIENCE);
+    written.take(&events, "rtckit.answer/1");
+
+    // An error, and a warning before it.
+    let events = scratch.path("error.ndjson");
+    let secret = "--ice-server=turn:user:secret@127.0.0.1:9";
+    let mut callee = Rtckit::start(["answer", "--events-file", events.to_str().unwrap(), secret]);
+    callee.write(b"nonsense\n");
+    assert_eq!(callee.wait(PATIENCE).code, Some(3));
+    written.take(&events, "rtckit.answer/1");
+
+    // What only a reader that is too slow makes, and what a call as short as ours may end before.
+    let round_trips = ["sent[].roundTripTime", "connection.selectedPair.currentRoundTripTime", "quality"];
+    written.report.extend(["eventsDropped", "measured.avSkew"].iter().chain(&round_trips).map(ToString::to_string));
+    for page in ["man/rtckit-call.1", "man/rtckit-answer.1"] {
+        let differ = |written: &BTreeSet<String>, section: &str| {
+            let documented = documented(page, section);
+            assert!(documented.len() >= 10, "{page}: {documented:?}");
+            let missing: Vec<_> = written.difference(&documented).cloned().collect();
+            let stale: Vec<_> = documented.difference(written).cloned().collect();
+            assert!(missing.is_empty() && stale.is_empty(), "{page} lacks {missing:?}, and nothing writes {stale:?}");
+        };
+        differ(&written.report, "\"JSON REPORT\"");
+        differ(&written.events, "EVENTS");
+    }
+}
