@@ -40,8 +40,6 @@ use std::time::{Duration, Instant};
 
 /// Silence after which a peer counts as gone: consent checks come every second.
 const LOST_AFTER: Duration = Duration::from_millis(8500);
-/// How long the end of a run may take: the peer is told, queues drain, files are completed.
-const FLUSH: Duration = Duration::from_secs(5);
 
 /// Makes or answers a call and serves it until it ends.
 ///
@@ -115,7 +113,8 @@ impl Peer {
                     // Whoever fails first ends the other's signaling: that error is only the echo.
                     (Some(error), Some(other)) if error.stage() == "signaling" => Some(other),
                     (Some(error), _) => Some(error),
-                    (None, other) => other,
+                    // Stopped before the connection was up: what the other makes of that is an echo too.
+                    (None, other) => other.filter(|_| called.report.was_connected()),
                 };
                 called.report.peer = Some(Box::new(answered.report));
             }
@@ -151,7 +150,15 @@ impl Peer {
         report: &mut Report,
     ) -> Result<(), Error> {
         // Everything that can be wrong with inputs and outputs is found before the peer is bothered.
-        let inputs = send::open(&options.send, media_input)?;
+        let inputs = tokio::select! {
+            biased;
+            // The first bytes of a pipe may never come; a thread that still waits for them ends with the process.
+            () = self.stop.stopped() => {
+                report.ended = self.stop.reason().map(Ended::from);
+                return Ok(());
+            }
+            inputs = send::open(options.send.clone(), media_input) => inputs?,
+        };
         let plan = MediaPlan {
             send_video: inputs.video_codec(),
             send_audio: inputs.audio_codec(),

@@ -22,7 +22,7 @@ use crate::stop::Stop;
 use std::future::Future;
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinSet;
 
 /// Encoded frames that may wait for the network: half a second of video.
@@ -56,8 +56,13 @@ impl Inputs {
     }
 }
 
-/// Opens what `options` name.
-pub(super) fn open(options: &SendOptions, mut stdin: Option<Box<dyn std::io::Read + Send>>) -> Result<Inputs, Error> {
+/// Opens what `options` name, on a thread that may block.
+pub(super) async fn open(options: SendOptions, stdin: Option<Box<dyn std::io::Read + Send>>) -> Result<Inputs, Error> {
+    let opening = tokio::task::spawn_blocking(move || open_both(&options, stdin));
+    opening.await.unwrap_or_else(|error| Err(internal(&error)))
+}
+
+fn open_both(options: &SendOptions, mut stdin: Option<Box<dyn std::io::Read + Send>>) -> Result<Inputs, Error> {
     let mut open = |spec: &SourceSpec, wanted: Wanted| -> Result<MediaInput, Error> {
         let stdin = if *spec == SourceSpec::Stdin { stdin.take() } else { None };
         open_one(options, spec, wanted, stdin, Instant::now())
@@ -106,6 +111,9 @@ fn default_bitrate(format: &VideoFormat) -> u32 {
     let rate = (pixels_per_second * 0.1).clamp(100_000.0, 8_000_000.0) as u32;
     rate
 }
+
+/// How long threads and tracks may take to end once they were asked to. The peer waits to be told.
+const LETTING_GO: Duration = Duration::from_millis(500);
 
 type RawStats = Box<dyn Fn() -> QueueStats + Send>;
 
@@ -292,7 +300,7 @@ impl Sending {
     /// Ends after the stop was asked for: joins the threads, lets `hang_up` run while the tracks drain, and gives what
     /// each track sent.
     pub(super) async fn finish(mut self, hang_up: impl Future<Output = ()>) -> (Vec<SentTrack>, Result<(), Error>) {
-        let deadline = Instant::now() + super::FLUSH;
+        let deadline = Instant::now() + LETTING_GO;
         while let Ok(Some(done)) = tokio::time::timeout_at(deadline.into(), self.workers.join_next()).await {
             self.take_worker(done);
         }
