@@ -23,26 +23,30 @@ const CHUNK: usize = 64 << 10;
 
 /// The streams behind a chat or a pipe.
 pub(super) struct DataIo {
-    reader: Box<dyn AsyncRead + Send + Unpin>,
+    /// None: nothing is ever said on this side, but it listens.
+    reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
     writer: Box<dyn AsyncWrite + Send + Unpin>,
 }
 
 impl From<Rest> for DataIo {
     fn from(rest: Rest) -> Self {
         let leftover = std::io::Cursor::new(rest.leftover);
-        Self { reader: Box::new(leftover.chain(rest.reader)), writer: rest.writer }
+        Self { reader: Some(Box::new(leftover.chain(rest.reader))), writer: rest.writer }
     }
 }
 
 impl DataIo {
-    /// What goes into one side comes out at the other: the caller reads `input`, the answerer writes `output`.
+    /// What goes into one side comes out at the other: the caller reads `input`, the answerer writes `output`. A pipe
+    /// ends when both directions have, so there the answerer's is over at once; the end of an input ends a chat, so
+    /// there the answerer has none.
     pub(super) fn across(
+        what: DataUse,
         input: Box<dyn AsyncRead + Send + Unpin>,
         output: Box<dyn AsyncWrite + Send + Unpin>,
     ) -> (Self, Self) {
         (
-            Self { reader: input, writer: Box::new(tokio::io::sink()) },
-            Self { reader: Box::new(tokio::io::empty()), writer: output },
+            Self { reader: Some(input), writer: Box::new(tokio::io::sink()) },
+            Self { reader: (what == DataUse::Pipe).then(|| Box::new(tokio::io::empty()) as _), writer: output },
         )
     }
 }
@@ -64,7 +68,7 @@ impl Data {
     ) -> Self {
         let report = Arc::new(Mutex::new(None));
         let (reader, writer) = match io.filter(|_| what != DataUse::Count) {
-            Some(io) => (Some(BufReader::with_capacity(CHUNK, io.reader)), Some(io.writer)),
+            Some(io) => (io.reader.map(|reader| BufReader::with_capacity(CHUNK, reader)), Some(io.writer)),
             None => (None, None),
         };
         let serving = Serving { what, reader, writer, line: Vec::new(), report: Arc::clone(&report) };

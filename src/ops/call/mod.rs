@@ -96,11 +96,12 @@ impl Peer {
     /// Both ends in one process: this side sends as asked, the other receives as asked.
     async fn loopback(self, options: Options, io: Io) -> Outcome {
         let (near, far) = memory::pair();
+        let data_use = options.data_use;
         let (calling, answering) = options.split_for_loopback();
         let caller = Self { progress: Arc::clone(&self.progress), stop: self.stop.clone(), ..self };
         let answerer =
             Self { progress: Arc::new(crate::progress::Silent), stop: Stop::new(), process_start: self.process_start };
-        let (call_io, answer_io) = DataIo::across(io.input, io.output);
+        let (call_io, answer_io) = DataIo::across(data_use, io.input, io.output);
         let answer_stop = answerer.stop.clone();
         let answer = tokio::spawn(answerer.serve(answering, Road::Memory(far, Some(answer_io)), None, io.media_output));
         let mut called = caller.serve(calling, Road::Memory(near, Some(call_io)), io.media_input, None).await;

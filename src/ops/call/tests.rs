@@ -74,6 +74,21 @@ async fn a_pipe_carries_every_byte_and_ends() {
     assert!(outcome.report.timing.data_channel_open.is_some());
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn every_line_of_a_chat_arrives_before_the_end_of_the_input_ends_it() {
+    let mut options = options();
+    options.duration = None;
+    options.data = Some(DataChannelInit::reliable("chat"));
+    options.data_use = DataUse::Chat;
+    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let outcome = tokio::time::timeout(Duration::from_secs(10), call(options, io(b"one\n\ntwo", ours))).await.unwrap();
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(outcome.report.ended, Some(Ended::InputEnded));
+    let mut read = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut theirs, &mut read).await.unwrap();
+    assert_eq!(read, "one\n\ntwo\n");
+}
+
 #[tokio::test]
 async fn what_does_not_fit_together_is_refused_before_anything_happens() {
     let mut nothing = options();
