@@ -33,7 +33,7 @@ pub enum SdpFormat {
     Sdp,
     /// Base64 (RFC 4648 section 4) of the JSON, one line.
     Base64,
-    /// Deflated, one line; see the [module](self).
+    /// Deflated, one line: `rtckit1:` and base64.
     Compact,
 }
 
