@@ -1,35 +1,13 @@
 //! Two rtckit peers on one machine, over pipes and over a terminal.
 
-use crate::support::{Exit, MediaFile, Rtckit, Scratch, Terminal, have, in_repository, noise, one_call_at_a_time};
+use crate::support::{
+    Exit, MediaFile, Rtckit, Scratch, Terminal, await_growth, have, in_repository, introduce, noise, one_call_at_a_time,
+};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
-
-/// Carries the offer and the answer across.
-fn introduce(caller: &mut Rtckit, callee: &mut Rtckit) {
-    let offer = caller.json();
-    assert_eq!(offer["type"], "offer");
-    callee.write_json(&offer);
-    let answer = callee.json();
-    assert_eq!(answer["type"], "answer");
-    caller.write_json(&answer);
-}
-
-/// Waits until the files in a directory hold this many bytes: media is flowing.
-fn await_growth(scratch: &Scratch, bytes: u64) {
-    let begin = Instant::now();
-    loop {
-        let sizes = scratch.names().into_iter().filter_map(|name| scratch.path(&name).metadata().ok());
-        let sum: u64 = sizes.map(|facts| facts.len()).sum();
-        if sum >= bytes {
-            return;
-        }
-        assert!(begin.elapsed() < PATIENCE, "nothing is being recorded: {sum} bytes in {:?}", scratch.names());
-        std::thread::sleep(Duration::from_millis(10));
-    }
-}
 
 /// The offer of a caller that was asked for `args`.
 fn an_offer(args: &[&str]) -> (Rtckit, Value) {

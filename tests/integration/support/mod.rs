@@ -1,9 +1,11 @@
 //! What the tests share: running our binary, foreign readers, directories, the policy on skipping.
 
+mod coturn;
 mod ffprobe;
 mod process;
 mod terminal;
 
+pub use coturn::Coturn;
 pub use ffprobe::MediaFile;
 pub use process::{Exit, PATIENCE, Rtckit};
 pub use terminal::Terminal;
@@ -12,6 +14,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Says that the running test cannot do its work here. With `CI` set everything is installed, so there it fails.
 pub fn skip(why: &str) {
@@ -90,4 +93,28 @@ pub fn noise(len: usize, seed: u32) -> Vec<u8> {
     })
     .take(len)
     .collect()
+}
+
+/// Carries the offer and the answer across.
+pub fn introduce(caller: &mut Rtckit, callee: &mut Rtckit) {
+    let offer = caller.json();
+    assert_eq!(offer["type"], "offer");
+    callee.write_json(&offer);
+    let answer = callee.json();
+    assert_eq!(answer["type"], "answer");
+    caller.write_json(&answer);
+}
+
+/// Waits until the files in a directory hold this many bytes: media is flowing.
+pub fn await_growth(scratch: &Scratch, bytes: u64) {
+    let begin = Instant::now();
+    loop {
+        let sizes = scratch.names().into_iter().filter_map(|name| scratch.path(&name).metadata().ok());
+        let sum: u64 = sizes.map(|facts| facts.len()).sum();
+        if sum >= bytes {
+            return;
+        }
+        assert!(begin.elapsed() < process::PATIENCE, "nothing is being recorded: {sum} bytes in {:?}", scratch.names());
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }

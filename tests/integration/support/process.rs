@@ -111,10 +111,20 @@ impl Rtckit {
         self.read.drain(..count).collect()
     }
 
-    /// Sends Ctrl-C.
+    /// Sends Ctrl-C, if it still runs.
     pub fn interrupt(&self) {
+        self.signal(rustix::process::Signal::INT);
+    }
+
+    /// Sends SIGTERM, if it still runs.
+    pub fn terminate(&self) {
+        self.signal(rustix::process::Signal::TERM);
+    }
+
+    fn signal(&self, signal: rustix::process::Signal) {
+        // Until it is waited for, its pid stays its own.
         let pid = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(pid, rustix::process::Signal::INT).unwrap();
+        rustix::process::kill_process(pid, signal).unwrap();
     }
 
     /// `kill -9`.
