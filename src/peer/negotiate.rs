@@ -39,6 +39,8 @@ const GATHERING: Duration = Duration::from_secs(5);
 /// Our own attribute in an answer: the session id of the offer it belongs to. Browsers ignore it.
 const IN_REPLY_TO: &str = "a=x-rtckit-in-reply-to:";
 
+const NO_CODEC: &str = "no codec in common";
+
 /// Where an exchange stands.
 struct Exchange {
     role: Role,
@@ -199,7 +201,11 @@ impl Session {
                 let origin = origin_of(&description.sdp).map(str::to_owned);
                 let offer = RTCSessionDescription::offer(description.sdp).map_err(refused)?;
                 self.pc.set_remote_description(offer).await.map_err(refused)?;
-                let answer = self.pc.create_answer(None).await.map_err(refused)?;
+                let answer = self.pc.create_answer(None).await.map_err(|error| match error.to_string() {
+                    // What it says of a track of ours that the offer has no codec for.
+                    why if why.contains("no codecs") => PeerError::Description { what, why: NO_CODEC.to_owned() },
+                    why => PeerError::Description { what, why },
+                })?;
                 check_common_ground(&answer.sdp).map_err(|why| PeerError::Description { what, why })?;
                 exchange.local = self
                     .publish(answer, DescriptionKind::Answer, signaling, exchange.trickle, origin.as_deref())
@@ -387,7 +393,7 @@ fn check_common_ground(answer: &str) -> Result<(), String> {
         return Err("there is nothing in it".to_owned());
     }
     if media.all(|line| line.split(' ').nth(1) == Some("0")) {
-        return Err("no codec in common: every media section is refused".to_owned());
+        return Err(format!("{NO_CODEC}: every media section is refused"));
     }
     Ok(())
 }
