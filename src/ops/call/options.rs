@@ -198,6 +198,10 @@ impl Options {
         if self.role == Role::Call && !sends && !receives && self.data.is_none() {
             return usage("nothing to offer: give --video, --audio, --record, --data, --chat or --pipe");
         }
+        // RFC 8832 section 5.1: both lengths are 16 bits. The library would send them modulo 65536.
+        if self.data.as_ref().is_some_and(|channel| channel.label.len().max(channel.protocol.len()) > 65_535) {
+            return usage("the label or protocol of a data channel is longer than 65535 bytes");
+        }
         if stdio && reads_stdin > 0 {
             return usage("standard input carries the signaling: media cannot be read from it");
         }

@@ -103,6 +103,10 @@ async fn what_does_not_fit_together_is_refused_before_anything_happens() {
     both.send.video = SourceSpec::Stdin;
     let error = call(both, io(b"", tokio::io::sink())).await.error.unwrap();
     assert!(error.to_string().contains("standard input"), "{error}");
+    let mut talkative = options();
+    talkative.data = Some(DataChannelInit::reliable("x".repeat(65_536)));
+    let error = call(talkative, io(b"", tokio::io::sink())).await.error.unwrap();
+    assert!(error.to_string().contains("65535"), "{error}");
     let mut answer = Options::new(Role::Answer);
     answer.send.video = SourceSpec::Stdin;
     assert_eq!(call(answer, io(b"", tokio::io::sink())).await.report.role, "answer");
