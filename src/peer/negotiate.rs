@@ -39,6 +39,9 @@ const GATHERING: Duration = Duration::from_secs(5);
 /// Our own attribute in an answer: the session id of the offer it belongs to. Browsers ignore it.
 const IN_REPLY_TO: &str = "a=x-rtckit-in-reply-to:";
 
+/// More candidates of a peer than this are nobody's interfaces; each costs checks and memory.
+const MOST_CANDIDATES: usize = 256;
+
 const NO_CODEC: &str = "no codec in common";
 
 /// Where an exchange stands.
@@ -155,15 +158,16 @@ impl Session {
         match message {
             Message::Bye => return Err(PeerError::HungUp),
             Message::EndOfCandidates => {}
+            Message::Candidate(_)
+                if exchange.remote_candidates + exchange.early_candidates.len() >= MOST_CANDIDATES =>
+            {
+                tracing::debug!("ignored a candidate of the peer: it gave {MOST_CANDIDATES} already");
+            }
             Message::Candidate(candidate) if exchange.remote_known => {
                 exchange.remote_candidates += 1;
                 self.add_candidate(candidate).await;
             }
-            Message::Candidate(candidate) => {
-                if exchange.early_candidates.len() < 256 {
-                    exchange.early_candidates.push(candidate);
-                }
-            }
+            Message::Candidate(candidate) => exchange.early_candidates.push(candidate),
             Message::Description(description) => self.take_description(description, exchange, signaling).await?,
         }
         Ok(())
