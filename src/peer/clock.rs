@@ -95,6 +95,13 @@ impl ProtocolClock {
         self.follow([REAL_TIME; 3]);
     }
 
+    /// How long it has been in step with real time.
+    pub(super) fn true_for(&self) -> Duration {
+        let state = self.state();
+        let hurry: Duration = state.hurry.iter().map(|(length, _)| *length).sum();
+        state.real.elapsed().saturating_sub(hurry)
+    }
+
     /// How long `shown` of its time lasts in real time, at the speed it has now. When it slows down meanwhile a sleep of
     /// that length ends early, which the core tolerates.
     pub(super) fn real_duration(&self, shown: Duration) -> Duration {

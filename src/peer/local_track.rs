@@ -8,6 +8,7 @@ use bytes::Bytes;
 use rtc::rtp;
 use rtc::rtp::codec::vp8::Vp8Payloader;
 use rtc::rtp::packetizer::Payloader;
+use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::statistics::report::RTCStatsReport;
 use serde::Serialize;
 use std::sync::Arc;
@@ -78,6 +79,10 @@ impl LocalTrack {
     /// The codec it was made for.
     pub fn codec(&self) -> Codec {
         self.codec
+    }
+
+    pub(super) fn sender_id(&self) -> RTCRtpSenderId {
+        self.sender.id()
     }
 
     /// Where the peer's wishes arrive: key frames.

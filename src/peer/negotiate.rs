@@ -36,6 +36,10 @@ impl Default for NegotiateOptions {
 /// How long gathering may hold back a description that carries all candidates: a dead STUN server must not.
 const GATHERING: Duration = Duration::from_secs(5);
 
+/// How long DTLS may take once ICE has a pair. The library goes on for ever with a peer whose certificate is not the one
+/// that was announced.
+const HANDSHAKE: Duration = Duration::from_secs(8);
+
 /// Our own attribute in an answer: the session id of the offer it belongs to. Browsers ignore it.
 const IN_REPLY_TO: &str = "a=x-rtckit-in-reply-to:";
 
@@ -57,6 +61,7 @@ struct Exchange {
     early_candidates: Vec<Candidate>,
     remote_candidates: usize,
     waiting_since: Instant,
+    nominated_at: Option<Instant>,
 }
 
 impl Session {
@@ -83,6 +88,7 @@ impl Session {
             early_candidates: Vec::new(),
             remote_candidates: 0,
             waiting_since: Instant::now(),
+            nominated_at: None,
         };
         if role == Role::Call {
             let offer = self.pc.create_offer(None).await.map_err(PeerError::library("making the offer"))?;
@@ -121,6 +127,9 @@ impl Session {
                         None if exchange.remote_known => exchange.signaling_ended = true,
                         None => return Err(PeerError::SignalingEnded { expected: exchange.expected() }),
                     }
+                }
+                Ok(()) = self.ice_connected.changed() => {
+                    exchange.nominated_at = Some(Instant::now());
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return Err(self.failure(&exchange));
@@ -336,7 +345,11 @@ impl Exchange {
                 Role::Call => !self.remote_known,
                 Role::Answer => !self.remote_known || session.silence().is_none(),
             };
-        (!person_at_work).then(|| self.waiting_since + self.options.timeout)
+        let patience = self.waiting_since + self.options.timeout;
+        match self.nominated_at {
+            Some(at) => Some(patience.min(at + HANDSHAKE)),
+            None => (!person_at_work).then_some(patience),
+        }
     }
 }
 

@@ -3,8 +3,9 @@
 //! Sockets get buffers large enough for a whole burst of the send window, because each datagram that the kernel drops
 //! costs a retransmission time-out of a second. Every datagram that comes in is noticed, so that a peer that vanished
 //! is told from one that is silent on purpose: a live peer answers a STUN consent check (RFC 7675) every few seconds.
-//! And a DTLS handshake that a faster peer begins before our side of ICE has its pair is kept until it has: the library
-//! drops it, which costs the peer's retransmission time-out (50 ms in browsers).
+//! And what a faster peer sends before its time is kept until then, because the library drops it: a DTLS handshake before
+//! our side of ICE has its pair (which costs the peer's retransmission time-out, 50 ms in browsers), and media that comes
+//! right behind the last flight of the handshake (which may be the first key frame).
 
 use super::clock::ProtocolClock;
 use std::collections::VecDeque;
@@ -12,7 +13,7 @@ use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -30,7 +31,7 @@ pub(super) struct SessionRuntime {
     tokio: TokioRuntime,
     clock: Arc<ProtocolClock>,
     arrivals: Arc<Arrivals>,
-    gate: Arc<DtlsGate>,
+    gate: Arc<Gate>,
     /// Which datagrams never leave: a bad network for tests.
     #[cfg(test)]
     pub(super) lose: Arc<Mutex<Option<Lose>>>,
@@ -45,27 +46,49 @@ impl std::fmt::Debug for SessionRuntime {
     }
 }
 
-/// Holds DTLS back until ICE has a pair.
+/// How far the set-up is: what came before its time is kept until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub(super) enum Stage {
+    /// Connectivity checks: nothing but STUN is of use.
+    Checks,
+    /// ICE has a pair: DTLS may begin.
+    Handshake,
+    /// DTLS is up: media can be decrypted.
+    Media,
+}
+
+/// Holds back what the library cannot use yet.
 #[derive(Debug, Default)]
-pub(super) struct DtlsGate {
-    open: AtomicBool,
+pub(super) struct Gate {
+    stage: AtomicU8,
     waiting: Mutex<Vec<Waker>>,
 }
 
-impl DtlsGate {
-    /// Lets through what was kept, and everything from now on.
-    pub(super) fn open(&self) {
-        self.open.store(true, Ordering::Release);
+impl Gate {
+    /// Lets through what was kept for `stage` and all that follows. Never goes back.
+    pub(super) fn reach(&self, stage: Stage) {
+        self.stage.fetch_max(stage as u8, Ordering::AcqRel);
         let waiting = std::mem::take(&mut *self.waiting.lock().unwrap_or_else(PoisonError::into_inner));
         waiting.into_iter().for_each(Waker::wake);
     }
 
-    fn is_open(&self) -> bool {
-        self.open.load(Ordering::Acquire)
+    fn passes(&self, datagram: &[u8]) -> bool {
+        // By the first byte, RFC 7983.
+        let needs = match datagram.first() {
+            Some(20..=63) => Stage::Handshake,
+            Some(128..=191) => Stage::Media,
+            _ => Stage::Checks,
+        };
+        self.stage.load(Ordering::Acquire) >= needs as u8
     }
 
-    /// Wakes `waker` when it opens; false when it is open already.
-    fn wait(&self, waker: &Waker) -> bool {
+    fn is_open(&self) -> bool {
+        self.stage.load(Ordering::Acquire) == Stage::Media as u8
+    }
+
+    /// Wakes `waker` at the next stage.
+    fn wait(&self, waker: &Waker) {
         // The driver also probes its sockets with a waker that does nothing.
         if !waker.will_wake(Waker::noop()) {
             let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
@@ -73,21 +96,40 @@ impl DtlsGate {
                 waiting.push(waker.clone());
             }
         }
-        !self.is_open()
     }
 }
 
-/// When the last datagram came in.
+/// When the last datagram came from the peer. What STUN and TURN servers say of themselves does not count.
 #[derive(Debug)]
 pub(super) struct Arrivals {
     began: Instant,
     last_micros: AtomicU64,
+    /// Who has asked, shaken hands or sent media: such an address is the peer's, and its answers count as well.
+    peers: Mutex<Vec<SocketAddr>>,
 }
 
 impl Arrivals {
-    fn note(&self) {
-        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.last_micros.store(micros.max(1), Ordering::Relaxed);
+    const MOST_PEERS: usize = 64;
+
+    fn note(&self, datagram: &[u8], from: SocketAddr) {
+        let is_peer = match datagram {
+            // Binding requests, and the indications in which a TURN server passes the peer's datagrams on.
+            [0, 0x01 | 0x17, ..] | [20..=63, ..] => {
+                let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+                if !peers.contains(&from) && peers.len() < Self::MOST_PEERS {
+                    peers.push(from);
+                }
+                true
+            }
+            [0..=3, ..] => self.peers.lock().unwrap_or_else(PoisonError::into_inner).contains(&from),
+            // TURN channel data and media.
+            [64..=79 | 128..=191, ..] => true,
+            _ => false,
+        };
+        if is_peer {
+            let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.last_micros.store(micros.max(1), Ordering::Relaxed);
+        }
     }
 
     /// Time since the last datagram; `None` before the first.
@@ -102,7 +144,11 @@ impl SessionRuntime {
         Self {
             tokio: TokioRuntime,
             clock: Arc::new(ProtocolClock::new()),
-            arrivals: Arc::new(Arrivals { began: Instant::now(), last_micros: AtomicU64::new(0) }),
+            arrivals: Arc::new(Arrivals {
+                began: Instant::now(),
+                last_micros: AtomicU64::new(0),
+                peers: Mutex::default(),
+            }),
             gate: Arc::default(),
             #[cfg(test)]
             lose: Arc::default(),
@@ -113,7 +159,7 @@ impl SessionRuntime {
         &self.clock
     }
 
-    pub(super) fn gate(&self) -> &Arc<DtlsGate> {
+    pub(super) fn gate(&self) -> &Arc<Gate> {
         &self.gate
     }
 
@@ -202,7 +248,7 @@ impl Runtime for SessionRuntime {
 struct SessionSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     arrivals: Arc<Arrivals>,
-    gate: Arc<DtlsGate>,
+    gate: Arc<Gate>,
     early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
     #[cfg(test)]
     lose: Arc<Mutex<Option<Lose>>>,
@@ -215,8 +261,8 @@ impl std::fmt::Debug for SessionSocket {
 }
 
 impl SessionSocket {
-    /// A handshake's first flight is a datagram or two; more than this is nobody's handshake.
-    const MOST_EARLY: usize = 16;
+    /// A first flight of a handshake and a key frame; more than this is nobody's beginning.
+    const MOST_EARLY: usize = 64;
 
     fn keep(&self, datagram: &[u8], meta: RecvMeta) {
         let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
@@ -225,14 +271,17 @@ impl SessionSocket {
         }
     }
 
-    fn kept(&self) -> Option<(Vec<u8>, RecvMeta)> {
-        self.early.lock().unwrap_or_else(PoisonError::into_inner).pop_front()
+    fn has_ripe(&self) -> bool {
+        let early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        early.iter().any(|(datagram, _)| self.gate.passes(datagram))
     }
-}
 
-/// Whether a datagram is DTLS, by its first byte (RFC 7983).
-fn is_dtls(datagram: &[u8]) -> bool {
-    matches!(datagram.first(), Some(20..=63))
+    /// The first of what was kept whose time has come.
+    fn kept(&self) -> Option<(Vec<u8>, RecvMeta)> {
+        let mut early = self.early.lock().unwrap_or_else(PoisonError::into_inner);
+        let index = early.iter().position(|(datagram, _)| self.gate.passes(datagram))?;
+        early.remove(index)
+    }
 }
 
 impl AsyncUdpSocket for SessionSocket {
@@ -255,24 +304,31 @@ impl AsyncUdpSocket for SessionSocket {
         meta: &mut [RecvMeta],
     ) -> Poll<io::Result<usize>> {
         loop {
-            if self.gate.is_open()
-                && let Some((datagram, kept)) = self.kept()
-            {
+            if let Some((datagram, kept)) = self.kept() {
                 bufs[0][..datagram.len()].copy_from_slice(&datagram);
                 meta[0] = kept;
                 return Poll::Ready(Ok(1));
             }
             match self.socket.poll_recv(cx, bufs, meta) {
                 Poll::Ready(Ok(count)) => {
-                    self.arrivals.note();
-                    if count == 1 && !self.gate.is_open() && is_dtls(&bufs[0]) {
-                        self.keep(&bufs[0][..meta[0].len], meta[0]);
+                    for (datagram, meta) in bufs.iter().zip(&*meta).take(count) {
+                        self.arrivals.note(&datagram[..meta.len], meta.addr);
+                    }
+                    let first = &bufs[0][..meta[0].len];
+                    if count == 1 && !self.gate.passes(first) {
+                        self.keep(first, meta[0]);
                         continue;
                     }
                     return Poll::Ready(Ok(count));
                 }
-                Poll::Pending if self.gate.is_open() || self.gate.wait(cx.waker()) => return Poll::Pending,
-                Poll::Pending => {}
+                Poll::Pending if self.gate.is_open() => return Poll::Pending,
+                Poll::Pending => {
+                    self.gate.wait(cx.waker());
+                    // The stage may have been reached meanwhile, with nobody to wake.
+                    if !self.has_ripe() {
+                        return Poll::Pending;
+                    }
+                }
                 error => return error,
             }
         }

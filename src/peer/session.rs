@@ -7,7 +7,7 @@ use super::error::PeerError;
 use super::local_track::{LocalTrack, random_u32};
 use super::remote_track::{RemoteTrack, Shared};
 use super::rtcp::{RtcpState, RtcpTap};
-use super::runtime::{DtlsGate, SessionRuntime, sctp_receive_window};
+use super::runtime::{Gate, SessionRuntime, Stage, sctp_receive_window};
 use super::timing::{Mark, Timing};
 use crate::media::{Codec, MediaKind};
 use crate::signaling::Candidate;
@@ -266,6 +266,19 @@ impl Session {
             .map_err(PeerError::library("preparing to receive"))
     }
 
+    /// Whether the peer takes this track: a description may have refused it, or never had a section for it.
+    pub async fn takes(&self, track: &LocalTrack) -> bool {
+        for transceiver in self.pc.get_transceivers().await {
+            if matches!(transceiver.sender().await, Ok(Some(sender)) if sender.id() == track.sender_id()) {
+                return matches!(
+                    transceiver.current_direction().await,
+                    Ok(RTCRtpTransceiverDirection::Sendrecv | RTCRtpTransceiverDirection::Sendonly)
+                );
+            }
+        }
+        false
+    }
+
     /// Opens a data channel of ours. It is usable once it is [`opened`](DataChannel::opened).
     ///
     /// # Errors
@@ -301,7 +314,7 @@ impl Session {
         self.state.clone()
     }
 
-    /// Time since anything came from the network; `None` when nothing has come yet. A live peer answers consent checks
+    /// Time since anything came from the peer; `None` when nothing has come yet. A live peer answers consent checks
     /// every few seconds (RFC 7675).
     pub fn silence(&self) -> Option<Duration> {
         self.runtime.arrivals().silence()
@@ -417,7 +430,7 @@ fn media_engine() -> webrtc::error::Result<MediaEngine> {
 struct Handler {
     shared: Arc<Shared>,
     clock: Arc<ProtocolClock>,
-    gate: Arc<DtlsGate>,
+    gate: Arc<Gate>,
     carries_media: Arc<AtomicBool>,
     max_message_size: Arc<AtomicUsize>,
     state: watch::Sender<ConnectionState>,
@@ -461,7 +474,7 @@ impl PeerConnectionEventHandler for Handler {
     async fn on_ice_connection_state_change(&self, state: RTCIceConnectionState) {
         if matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) {
             self.shared.timing.mark(Mark::Nominated);
-            self.gate.open();
+            self.gate.reach(Stage::Handshake);
             self.ice_connected.send_replace(true);
         }
     }
@@ -470,6 +483,7 @@ impl PeerConnectionEventHandler for Handler {
         let state = ConnectionState::from(state);
         if state == ConnectionState::Connected {
             self.shared.timing.mark(Mark::DtlsConnected);
+            self.gate.reach(Stage::Media);
             // Media may follow at once, and its reports are measured with this clock.
             if self.carries_media.load(Ordering::Relaxed) { self.clock.stop_hurrying() } else { self.clock.settle() }
         }

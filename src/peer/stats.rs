@@ -3,7 +3,7 @@
 use super::session::Session;
 use rtc::peer_connection::transport::{RTCIceCandidate, RTCIceCandidatePair};
 use serde::Serialize;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use webrtc::peer_connection::StatsSelector;
 
 /// One end of the selected pair; `RTCIceCandidateStats`.
@@ -29,7 +29,7 @@ pub struct SelectedPair {
     pub local: CandidateReport,
     /// The peer's end.
     pub remote: CandidateReport,
-    /// Seconds there and back, by STUN.
+    /// Seconds there and back, by STUN consent checks; absent in the first second.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_round_trip_time: Option<f64>,
 }
@@ -101,11 +101,13 @@ impl Session {
             report.dtls_cipher.clone_from(&transport.dtls_cipher);
             report.srtp_cipher.clone_from(&transport.srtp_cipher);
         }
+        // Consent checks come every second. Before the first one the library only knows what the hurried clock showed.
+        let measured = self.runtime.clock().true_for() > Duration::from_millis(1200);
         let rtt = stats.candidate_pairs().find(|pair| pair.nominated).map(|pair| pair.current_round_trip_time);
         report.selected_pair = self.selected_pair().await.map(|pair| SelectedPair {
             local: CandidateReport::from(pair.local()),
             remote: CandidateReport::from(pair.remote()),
-            current_round_trip_time: rtt.filter(|seconds| *seconds > 0.0),
+            current_round_trip_time: rtt.filter(|seconds| measured && *seconds > 0.0),
         });
         report
     }

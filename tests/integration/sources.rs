@@ -70,9 +70,10 @@ fn encoded_files_arrive_byte_for_byte_and_end_the_call() {
         assert_eq!(report["ended"], "input-ended", "{video}");
         for (track, file) in [("v", video), ("a", audio)] {
             let (sent, arrived) = (packets(Path::new(&data(file)), track), packets(&recording, track));
-            // The end must be there. The recorder leaves out what comes before the first key frame that arrived.
+            // The recorder leaves out the sound that is over before the first picture: a packet or two, by their arrival.
+            let may_lack = if track == "a" { 2 } else { 0 };
             assert!(sent.ends_with(&arrived), "{file} {track}: {sent:?}\n{arrived:?}");
-            assert!(arrived.len() * 2 >= sent.len(), "{file} {track}: {} of {}", arrived.len(), sent.len());
+            assert!(arrived.len() + may_lack >= sent.len(), "{file} {track}: {} of {}", arrived.len(), sent.len());
         }
     }
 }

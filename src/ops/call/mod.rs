@@ -28,7 +28,9 @@ pub use crate::record::Existing;
 pub use crate::signaling::SdpFormat;
 
 use crate::error::{Error, ErrorKind};
-use crate::peer::{ConnectionState, DataChannel, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing};
+use crate::peer::{
+    ConnectionState, DataChannel, LocalTrack, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing,
+};
 use crate::progress::{Event, Progress};
 use crate::signaling::{Message, Signaling, Stdio, memory};
 use crate::stop::{Stop, StopReason};
@@ -38,6 +40,8 @@ use send::Sending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(200);
 /// Silence after which a peer counts as gone: consent checks come every second.
 const LOST_AFTER: Duration = Duration::from_millis(8500);
 
@@ -208,7 +212,7 @@ impl Peer {
         plan: &MediaPlan,
         session: &mut Session,
         road: &mut Road,
-    ) -> Result<(Option<crate::peer::LocalTrack>, Option<crate::peer::LocalTrack>, Option<DataChannel>), Error> {
+    ) -> Result<(Option<LocalTrack>, Option<LocalTrack>, Option<DataChannel>), Error> {
         let erase = PeerError::erase;
         let (video, audio) = session.add_media(plan).await.map_err(erase)?;
         let channel = match &options.data {
@@ -216,9 +220,24 @@ impl Peer {
             _ => None,
         };
         let signaling = road.signaling();
-        session.connect(options.role, signaling, &options.negotiate, &self.stop).await.map_err(erase)?;
+        if let Err(error) = session.connect(options.role, signaling, &options.negotiate, &self.stop).await {
+            // A road that is broken or takes nothing more is no news now.
+            let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
+            return Err(error.erase());
+        }
         self.tell(ConnectionState::Connected);
-        Ok((video, audio, channel))
+        Ok((self.if_taken(video, session).await, self.if_taken(audio, session).await, channel))
+    }
+
+    /// The track, unless the peer refused it; then the user is told.
+    async fn if_taken(&self, track: Option<LocalTrack>, session: &Session) -> Option<LocalTrack> {
+        let track = track?;
+        if session.takes(&track).await {
+            return Some(track);
+        }
+        let message = format!("the peer takes no {}: none is sent", track.codec().kind());
+        self.progress.event(Event::Warning { message });
+        None
     }
 
     #[expect(clippy::too_many_arguments, reason = "each is an end of the connection that is served here")]
@@ -289,7 +308,7 @@ impl Peer {
         }
         if let Some(signaling) = signaling.as_mut().filter(|_| ended != Some(Ended::PeerHungUp)) {
             let goodbye = signaling.send(&Message::Bye);
-            let _ = tokio::time::timeout(Duration::from_millis(200), goodbye).await;
+            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         }
         End { ended, error, data, sending }
     }
