@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
-/// Sound on a schedule, 10 ms at a time; like a microphone's, a frame is due when its last sample has sounded.
+/// Sound on a schedule, 20 ms at a time; like a microphone's, a frame is due when its last sample has sounded.
 ///
 /// A reader that is late by less than 200 ms gets the missed frames at once; one that is later loses them, and the times say so.
 pub struct TestTone {
@@ -24,8 +24,8 @@ pub struct TestTone {
 }
 
 impl TestTone {
-    const FRAMES_PER_SECOND: u64 = 100;
-    const MOST_BEHIND: u64 = 20;
+    const FRAMES_PER_SECOND: u64 = 50;
+    const MOST_BEHIND: u64 = 10;
 
     /// What the constraints make of 48 kHz stereo: 8 to 192 kHz, one or two channels.
     ///
@@ -52,7 +52,7 @@ impl TestTone {
         Self { format, origin, second, next: None, skipped: Arc::default() }
     }
 
-    /// Counts the 10 ms frames that were skipped because the reader came too late; readable while it runs.
+    /// Counts the 20 ms frames that were skipped because the reader came too late; readable while it runs.
     pub fn skipped(&self) -> Arc<AtomicU64> {
         Arc::clone(&self.skipped)
     }
@@ -69,7 +69,8 @@ impl TestTone {
 
 impl Source<AudioFrame> for TestTone {
     fn next(&mut self, stop: &Stop) -> Result<Option<AudioFrame>, Error> {
-        let running = u64::try_from(self.origin.elapsed().as_millis() / 10).unwrap_or(u64::MAX);
+        let elapsed = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let running = elapsed.saturating_mul(Self::FRAMES_PER_SECOND) / 1000;
         let n = match self.next {
             Some(next) if next + Self::MOST_BEHIND >= running => next,
             Some(next) => {
@@ -114,7 +115,7 @@ mod tests {
                 let end = frame.time.plus(frame.duration());
                 assert!(origin.elapsed() >= end.duration());
                 assert_eq!(frame.samples.len(), frame.len() * usize::from(channels));
-                assert!(frame.len().abs_diff(rate as usize / 100) <= 1);
+                assert!(frame.len().abs_diff(rate as usize / 50) <= 1);
                 if let Some(expected) = expected.replace(end) {
                     assert_eq!(frame.time, expected);
                 }
@@ -128,9 +129,9 @@ mod tests {
         let mut detector = ChirpDetector::new();
         let mut found = Vec::new();
         let mut source = TestTone::new(format(44_100, 2), Instant::now());
-        for n in 0..305 {
+        for n in 0..153 {
             source.next = Some(n);
-            source.origin = Instant::now() - Duration::from_millis((n + 1) * 10);
+            source.origin = Instant::now() - Duration::from_millis((n + 1) * 20);
             let frame = source.next(&Stop::new()).unwrap().unwrap();
             detector.push(&frame, &mut |time| found.push((time.seconds() * 1000.0).round()));
         }
@@ -140,11 +141,11 @@ mod tests {
     #[test]
     fn a_reader_that_is_very_late_loses_frames_and_the_times_say_so() {
         let mut source = TestTone::new(format(48_000, 1), Instant::now() - Duration::from_secs(5));
-        source.next = Some(100);
+        source.next = Some(50);
         let frame = source.next(&Stop::new()).unwrap().unwrap();
         let jumped = source.skipped().load(Ordering::Relaxed);
-        assert!(jumped >= 400, "{jumped}");
-        assert_eq!((frame.time.seconds() * 100.0).round() as u64, 100 + jumped);
+        assert!(jumped >= 200, "{jumped}");
+        assert_eq!((frame.time.seconds() * 50.0).round() as u64, 50 + jumped);
     }
 
     #[test]

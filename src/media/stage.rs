@@ -69,7 +69,7 @@ pub enum AudioInput {
         format: AudioFormat,
         /// Whether frames come at their own pace or as fast as they are read.
         live: bool,
-        /// The frames; each holds 10 ms or less where the source can choose.
+        /// The frames; each holds 20 ms, a usual packet of a call, or less where the source can choose.
         source: Box<dyn Source<AudioFrame>>,
     },
     /// Packets that are encoded already.
