@@ -229,6 +229,8 @@ def ours_to_chromium(chromium, site, rounds, *media):
     connects = []
     for _ in range(rounds):
         chromium.go(site.url)
+        # Queues of its own: the goodbye of the last round must not be the first that this page hears.
+        out, back = site.to_page, site.from_page = queue.Queue(), queue.Queue()
         with tempfile.TemporaryDirectory() as folder:
             events = f"{folder}/events"
             command = [RTCKIT, "call", *media, "--trickle", "--duration", "0.5s", "--timing", "--events-file", events]
@@ -242,15 +244,15 @@ def ours_to_chromium(chromium, site, rounds, *media):
             time.sleep(0.3)
             ours = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
 
-            def to_page():
+            def to_page(ours=ours, out=out):
                 for line in ours.stdout:
-                    site.to_page.put(line)
+                    out.put(line)
 
-            def to_us():
+            def to_us(ours=ours, back=back):
                 with contextlib.suppress(OSError):
                     while ours.poll() is None:
                         with contextlib.suppress(queue.Empty):
-                            ours.stdin.write(site.from_page.get(timeout=0.1) + b"\n")
+                            ours.stdin.write(back.get(timeout=0.1) + b"\n")
                             ours.stdin.flush()
 
             for job in (to_page, to_us):
