@@ -229,6 +229,20 @@ fn describe(report: &Report, who: &str, text: &mut String) {
     for output in [&report.video_output, &report.audio_output].into_iter().flatten() {
         let _ = writeln!(text, "{who}wrote {}: {}", output.path, bytes(output.bytes));
     }
+    if let Some(measured) = &report.measured {
+        let _ =
+            write!(text, "{who}measured {} pictures, {} missing", measured.frames_measured, measured.frames_missing);
+        if let Some(latency) = &measured.latency {
+            let ms = |seconds: f64| seconds * 1e3;
+            let _ = write!(text, ": {:.1} ms from capture to decoded", ms(latency.median));
+            let _ = write!(text, " (median; 95 % within {:.1}, most {:.1})", ms(latency.p95), ms(latency.max));
+        }
+        let _ = write!(text, ", {} freezes", measured.freeze_count);
+        if let Some(skew) = measured.av_skew {
+            let _ = write!(text, ", picture {:+.0} ms against the sound", skew * 1e3);
+        }
+        text.push('\n');
+    }
 }
 
 fn bytes(count: u64) -> String {

@@ -91,6 +91,7 @@ fn both_peers_in_one_process_decode_what_was_sent() {
     let measured = &report["peer"]["measured"];
     assert!(measured["framesMeasured"].as_u64() >= Some(75), "90 were sent: {measured}");
     assert!(measured["latency"]["median"].as_f64().unwrap() < 0.2, "{measured}");
+    assert!(exit.stderr.contains("ms from capture to decoded"), "people are told as well: {}", exit.stderr);
 }
 
 #[test]
