@@ -93,6 +93,16 @@ impl DataChannel {
         &self.label
     }
 
+    /// Whether messages come in the order they were sent; `false` also when the channel is gone.
+    pub async fn ordered(&self) -> bool {
+        self.inner.ordered().await.unwrap_or(false)
+    }
+
+    /// The sub-protocol that whoever opened it asked for; empty when there is none or the channel is gone.
+    pub async fn protocol(&self) -> String {
+        self.inner.protocol().await.unwrap_or_default()
+    }
+
     /// The largest message, in bytes, that both sides take (RFC 8841). Known once the channel is open.
     pub fn max_message_size(&self) -> usize {
         self.max_message_size.load(Ordering::Relaxed)

@@ -206,3 +206,29 @@ async fn lost_packets_are_asked_for_again_and_come() {
     assert!(report.frames_received >= 75, "{report:?}");
     assert!(report.packets_lost <= 5, "{report:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_peer_sees_a_channel_as_it_was_asked_for() {
+    let ((mut caller, _), (mut answerer, _)) = (session().await, session().await);
+    let reliable = DataChannelInit { protocol: "words".into(), ..DataChannelInit::reliable("a") };
+    let asked = [
+        DataChannelInit { ordered: false, ..reliable.clone() },
+        DataChannelInit { label: "b".into(), max_retransmits: Some(3), ..reliable.clone() },
+        DataChannelInit { label: "c".into(), ordered: false, max_packet_life_time: Some(70), ..reliable },
+    ];
+    let mut ours = Vec::new();
+    for init in &asked {
+        ours.push(caller.create_data_channel(init).await.unwrap());
+    }
+    connect(&mut caller, &mut answerer).await;
+    let mut seen = Vec::new();
+    for _ in &asked {
+        let channel = answerer.next_data_channel().await.unwrap();
+        seen.push((channel.label().to_owned(), channel.ordered().await, channel.protocol().await));
+    }
+    seen.sort();
+    // The library does not show the limits of retransmission at this end.
+    assert_eq!(seen, asked.map(|init| (init.label, init.ordered, init.protocol)));
+    caller.close().await;
+    answerer.close().await;
+}

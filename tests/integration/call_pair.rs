@@ -263,3 +263,43 @@ fn an_offer_longer_than_a_terminal_line_can_be_pasted() {
     callee.succeed(PATIENCE);
     assert!(terminal.edits_lines(), "the terminal was left in another state than it was found in");
 }
+
+#[test]
+fn an_output_that_exists_is_replaced_or_avoided_when_asked() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let recording = scratch.path("a.webm");
+    let call = |policy| {
+        let name = recording.to_str().unwrap();
+        let flags = ["call", "--loopback", "--video=test", "--duration", "500ms", "--record", name, policy];
+        Rtckit::start(flags).succeed(PATIENCE);
+    };
+    std::fs::write(&recording, "mine").unwrap();
+    call("--rename");
+    assert_eq!(std::fs::read(&recording).unwrap(), b"mine");
+    assert!(scratch.path("a-1.webm").metadata().unwrap().len() > 1000);
+    call("--overwrite");
+    assert!(recording.metadata().unwrap().len() > 1000);
+}
+
+#[test]
+fn the_offer_is_written_in_the_form_that_is_asked_for() {
+    for (form, begins) in
+        [("json", "{\"type\":\"offer\""), ("sdp", "v=0"), ("base64", "eyJ0"), ("compact", "rtckit1:o")]
+    {
+        let mut call = Rtckit::start(["call", "--data", "--interface", "lo", "--sdp-format", form]);
+        let line = call.line();
+        assert!(line.starts_with(begins), "{form}: {line}");
+    }
+}
+
+#[test]
+fn sound_that_no_source_can_give_is_exit_3_and_named() {
+    for (flag, value, named) in
+        [("--sample-rate", "exact:1", "sampleRate"), ("--channel-count", "min:3", "channelCount")]
+    {
+        let exit = Rtckit::start(["call", "--loopback", "--audio=test", flag, value]).wait(PATIENCE);
+        assert_eq!(exit.code, Some(3), "{exit:?}");
+        assert!(exit.error_line().contains(named), "{exit:?}");
+    }
+}
