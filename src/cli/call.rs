@@ -1,15 +1,15 @@
 //! `rtckit call` and `rtckit answer`: arguments to [`Options`], the [`Report`] in words.
 
 use super::args::{ConnectionArgs, DataArgs, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs};
-use super::output::{GlobalArgs, Output, early_error};
-use super::{exit, log, signals, terminal};
+use super::output::Output;
+use super::run::{self, Context};
+use super::{exit, terminal};
 use clap::Args;
-use rtckit::error::{Error, ErrorKind};
+use rtckit::error::Error;
 use rtckit::ops::call::{
     self, DataUse, Destination, Ended, Io, NegotiateOptions, Options, Outcome, Report, Role, Signal, SourceSpec,
 };
 use rtckit::progress::{Event, Progress};
-use rtckit::stop::Stop;
 use std::fmt::Write;
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -44,43 +44,30 @@ pub struct SessionArgs {
 }
 
 /// Runs `rtckit call`.
-pub fn call(args: CallArgs, global: &GlobalArgs, warning: Option<&str>, began: Instant) -> ExitCode {
-    run(Role::Call, args.loopback, args.session, global, warning, began)
+pub fn call(args: CallArgs, context: &Context) -> ExitCode {
+    run(Role::Call, args.loopback, args.session, context)
 }
 
 /// Runs `rtckit answer`.
-pub fn answer(args: SessionArgs, global: &GlobalArgs, warning: Option<&str>, began: Instant) -> ExitCode {
-    run(Role::Answer, false, args, global, warning, began)
+pub fn answer(args: SessionArgs, context: &Context) -> ExitCode {
+    run(Role::Answer, false, args, context)
 }
 
-fn run(
-    role: Role,
-    loopback: bool,
-    args: SessionArgs,
-    global: &GlobalArgs,
-    warning: Option<&str>,
-    began: Instant,
-) -> ExitCode {
-    let command = if role == Role::Call { "call" } else { "answer" };
-    let early = |error: &Error| early_error(error, command, Some(global));
+fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> ExitCode {
     let timing = args.run.timing;
     let options = match options(role, loopback, args) {
         Ok(options) => options,
-        Err(error) => return early(&error),
+        Err(error) => return context.fail(&error),
     };
     let to_stdout = |to: &Option<Destination>| *to == Some(Destination::Stdout);
     let media_on_stdout = [&options.receive.record, &options.receive.video_output, &options.receive.audio_output]
         .into_iter()
         .any(to_stdout);
     let payload_on_stdout = !loopback || media_on_stdout || options.data_use != DataUse::Count;
-    let output = match Output::new(global, command, payload_on_stdout) {
-        Ok(output) => Arc::new(output),
-        Err(error) => return early(&error),
+    let output = match context.output(payload_on_stdout) {
+        Ok(output) => output,
+        Err(code) => return code,
     };
-    log::start(global.verbose, global.quiet, global.colored());
-    if let Some(warning) = warning {
-        output.warn(warning);
-    }
     let by_hand = !loopback && std::io::stdin().is_terminal();
     if by_hand {
         output.say(match role {
@@ -89,7 +76,7 @@ fn run(
         });
     }
     let long_lines = by_hand.then(terminal::LongLines::begin);
-    let outcome = match converse(options, media_on_stdout, Arc::clone(&output), began) {
+    let outcome = match converse(options, media_on_stdout, Arc::clone(&output), context.began) {
         Ok(outcome) => outcome,
         Err(error) => return output.finish(&serde_json::json!({}), Some(&error), exit::INTERNAL, ""),
     };
@@ -124,26 +111,17 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
     })
 }
 
-/// Runs the operation in a runtime of its own, which ends even while a read of standard input is still waiting.
 fn converse(options: Options, media_on_stdout: bool, output: Arc<Output>, began: Instant) -> Result<Outcome, Error> {
-    let internal = |error: std::io::Error| Error::new(ErrorKind::Internal, "OperationError", error.to_string());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(internal)?;
     let media_on_stdin = options.send.video == SourceSpec::Stdin || options.send.audio == SourceSpec::Stdin;
-    let outcome = runtime.block_on(async {
-        let stop = Stop::new();
-        let signals = signals::watch(stop.clone()).map_err(internal)?;
+    run::block_on(async move |stop| {
         let io = Io {
             input: Box::new(terminal::Typed::new(tokio::io::stdin())),
             output: Box::new(tokio::io::stdout()),
             media_input: media_on_stdin.then(|| Box::new(std::io::stdin()) as _),
             media_output: media_on_stdout.then(|| Box::new(std::io::stdout()) as _),
         };
-        let outcome = Box::pin(call::run(options, io, began, Arc::new(Watched(output)), stop)).await;
-        signals.abort();
-        Ok(outcome)
-    });
-    runtime.shutdown_background();
-    outcome
+        Box::pin(call::run(options, io, began, Arc::new(Watched(output)), stop)).await
+    })
 }
 
 /// The output, and the terminal: once connected, a chat wants its line editing back.

@@ -43,7 +43,7 @@ pub fn pages(command: Command) -> io::Result<Vec<(String, Vec<u8>)>> {
     Ok(pages)
 }
 
-fn sections<'a>(examples: &str, json: Option<&str>, others: impl Iterator<Item = &'a String>) -> Roff {
+fn sections<'a>(examples: &str, json: Option<&schema::Tables>, others: impl Iterator<Item = &'a String>) -> Roff {
     let mut roff = Roff::new();
     let examples = examples.trim_start_matches("Examples:\n");
     if !examples.is_empty() {
@@ -53,8 +53,8 @@ fn sections<'a>(examples: &str, json: Option<&str>, others: impl Iterator<Item =
         }
         roff.control("fi", []);
     }
-    if let Some(schema) = json {
-        describe_json(schema, &mut roff);
+    if let Some(tables) = json {
+        describe_json(tables, &mut roff);
     }
     roff.control("SH", ["EXIT STATUS"]);
     for (code, meaning) in exit::TABLE {
@@ -82,7 +82,8 @@ fn sections<'a>(examples: &str, json: Option<&str>, others: impl Iterator<Item =
     roff
 }
 
-fn describe_json(schema: &str, roff: &mut Roff) {
+fn describe_json(tables: &schema::Tables, roff: &mut Roff) {
+    let schema = tables.schema;
     let mut section = |title: &str, intro: String, members: &[schema::Member]| {
         roff.control("SH", [title]).text([roman(intro)]);
         for (name, unit, meaning) in members {
@@ -96,10 +97,10 @@ fn describe_json(schema: &str, roff: &mut Roff) {
          readers must ignore members they do not know. sent[].ssrc is the member ssrc of each element of the array sent. \
          Members named as in W3C webrtc-stats mean what they mean there."
     );
-    section("JSON REPORT", intro, schema::REPORT);
+    section("JSON REPORT", intro, tables.report);
     let intro = format!(
         "--events and --events-file write one object of {schema} per line while the command runs: type first, then the \
          members below, then schema. --events writes where --json does."
     );
-    section("EVENTS", intro, schema::EVENTS);
+    section("EVENTS", intro, tables.events);
 }

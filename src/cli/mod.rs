@@ -11,6 +11,7 @@ mod exit;
 mod log;
 mod man;
 mod output;
+mod run;
 mod schema;
 mod signals;
 mod terminal;
@@ -20,6 +21,7 @@ use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use config::{ParseError, Surroundings};
 use output::GlobalArgs;
 use rtckit::error::{Error, ErrorKind};
+use run::Context;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -106,22 +108,23 @@ fn definition() -> clap::Command {
     lengthen(Cli::command()).mut_subcommands(lengthen)
 }
 
-fn run(cli: Cli, warning: Option<&str>, began: Instant) -> ExitCode {
+fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
     let Cli { global, command } = cli;
-    let (name, done) = match command {
-        Command::Call(args) => return call::call(*args, &global, warning, began),
-        Command::Answer(args) => return call::answer(*args, &global, warning, began),
+    let context = |command| Context { command, global: global.clone(), warning, began };
+    match command {
+        Command::Call(args) => call::call(*args, &context("call")),
+        Command::Answer(args) => call::answer(*args, &context("answer")),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut definition(), "rtckit", &mut script);
-            ("completions", output::product(&script))
+            ended(output::product(&script), &context("completions"))
         }
-        Command::Man { dir } => ("man", write_man(dir)),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => output::early_error(&error, name, Some(&global)),
+        Command::Man { dir } => ended(write_man(dir), &context("man")),
     }
+}
+
+fn ended(done: Result<(), Error>, context: &Context) -> ExitCode {
+    done.map_or_else(|error| context.fail(&error), |()| ExitCode::SUCCESS)
 }
 
 fn write_man(dir: Option<PathBuf>) -> Result<(), Error> {

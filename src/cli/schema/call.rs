@@ -1,21 +1,11 @@
-//! What the JSON of `call` and `answer` means: the one table that the man pages show, and a test holds against real runs.
-//!
-//! A name is a path: `sent[].ssrc` is the member `ssrc` of each element of the array `sent`.
+//! The JSON of `call` and `answer`.
 
-/// A member: its path, its type or unit, and what it says.
-pub type Member = (&'static str, &'static str, &'static str);
+use super::{Member, Tables};
 
-/// The version of the schema of a command's JSON; `None` where it writes none but errors.
-pub fn of(command: &str) -> Option<&'static str> {
-    match command {
-        "call" => Some("rtckit.call/1"),
-        "answer" => Some("rtckit.answer/1"),
-        _ => None,
-    }
-}
+pub const CALL: Tables = Tables { schema: "rtckit.call/1", report: REPORT, events: EVENTS };
+pub const ANSWER: Tables = Tables { schema: "rtckit.answer/1", report: REPORT, events: EVENTS };
 
-/// The object of `--json`, and the last line of `--events`.
-pub const REPORT: &[Member] = &[
+const REPORT: &[Member] = &[
     ("schema", "text", "what this object is: its name and, behind the slash, its version"),
     ("role", "text", "call or answer"),
     ("ended", "text", "why it ended: duration, peer-hung-up, input-ended, interrupt, terminate; absent when it failed"),
@@ -132,8 +122,7 @@ pub const REPORT: &[Member] = &[
     ("error.hint", "text", "what would help; null when we do not know"),
 ];
 
-/// The lines of `--events`: types, and behind a dot the members of each.
-pub const EVENTS: &[Member] = &[
+const EVENTS: &[Member] = &[
     ("connectionstatechange", "event", "RTCPeerConnection.connectionState changed"),
     ("connectionstatechange.state", "text", "connected, disconnected, failed or closed"),
     ("track", "event", "the first packet of a track of the peer came"),
@@ -145,21 +134,3 @@ pub const EVENTS: &[Member] = &[
     ("warning.message", "text", "one line for people"),
     ("result", "event", "the last line, with the members of the report"),
 ];
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn no_member_stands_twice_or_without_what_holds_it() {
-        for table in [REPORT, EVENTS] {
-            for (index, (name, unit, meaning)) in table.iter().enumerate() {
-                assert!(!unit.is_empty() && !meaning.is_empty(), "{name}");
-                assert!(!table[..index].iter().any(|(other, ..)| other == name), "{name} stands twice");
-                if let Some((holder, _)) = name.rsplit_once('.') {
-                    assert!(table[..index].iter().any(|(other, ..)| *other == holder), "{name} has no {holder}");
-                }
-            }
-        }
-    }
-}

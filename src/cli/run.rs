@@ -1,0 +1,52 @@
+//! What every command that runs an operation shares: its output, log, runtime and signals.
+
+use super::output::{GlobalArgs, Output, early_error};
+use super::{log, signals};
+use rtckit::error::{Error, ErrorKind};
+use rtckit::stop::Stop;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Instant;
+
+/// What the process was started with, besides the arguments of the command.
+pub struct Context {
+    pub command: &'static str,
+    pub global: GlobalArgs,
+    /// What to tell the user about the arguments, if anything.
+    pub warning: Option<&'static str>,
+    /// The start of the process.
+    pub began: Instant,
+}
+
+impl Context {
+    /// Ends a command whose arguments do not fit together.
+    pub fn fail(&self, error: &Error) -> ExitCode {
+        early_error(error, self.command, Some(&self.global))
+    }
+
+    /// The output of this run, with the log started. `payload_on_stdout`: see [`Output::new`].
+    pub fn output(&self, payload_on_stdout: bool) -> Result<Arc<Output>, ExitCode> {
+        let output = Output::new(&self.global, self.command, payload_on_stdout).map_err(|error| self.fail(&error))?;
+        log::start(self.global.verbose, self.global.quiet, self.global.colored());
+        if let Some(warning) = self.warning {
+            output.warn(warning);
+        }
+        Ok(Arc::new(output))
+    }
+}
+
+/// Runs an operation in a runtime of its own, which ends even while a read of standard input is still waiting. The first
+/// Ctrl-C or SIGTERM asks the `Stop` that it is given.
+pub fn block_on<T>(operation: impl AsyncFnOnce(Stop) -> T) -> Result<T, Error> {
+    let internal = |error: std::io::Error| Error::new(ErrorKind::Internal, "OperationError", error.to_string());
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(internal)?;
+    let done = runtime.block_on(async {
+        let stop = Stop::new();
+        let signals = signals::watch(stop.clone()).map_err(internal)?;
+        let done = operation(stop).await;
+        signals.abort();
+        Ok(done)
+    });
+    runtime.shutdown_background();
+    done
+}

@@ -1,0 +1,49 @@
+//! What the JSON of each command means: the tables that the man pages show, and tests hold against real runs.
+//!
+//! A name is a path: `sent[].ssrc` is the member `ssrc` of each element of the array `sent`.
+
+mod call;
+
+/// A member: its path, its type or unit, and what it says.
+pub type Member = (&'static str, &'static str, &'static str);
+
+/// The JSON of one command.
+pub struct Tables {
+    /// The name and version of its schema.
+    pub schema: &'static str,
+    /// The object of `--json`, and the last line of `--events`.
+    pub report: &'static [Member],
+    /// The lines of `--events`: types, and behind a dot the members of each.
+    pub events: &'static [Member],
+}
+
+/// The commands whose JSON is described.
+const COMMANDS: &[(&str, Tables)] = &[("call", call::CALL), ("answer", call::ANSWER)];
+
+/// The JSON of a command; `None` where it writes none but errors.
+pub fn of(command: &str) -> Option<&'static Tables> {
+    COMMANDS.iter().find(|(name, _)| *name == command).map(|(_, tables)| tables)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_member_stands_twice_or_without_what_holds_it() {
+        for (command, tables) in COMMANDS {
+            for table in [tables.report, tables.events] {
+                for (index, (name, unit, meaning)) in table.iter().enumerate() {
+                    assert!(!unit.is_empty() && !meaning.is_empty(), "{command}: {name}");
+                    assert!(!table[..index].iter().any(|(other, ..)| other == name), "{command}: {name} stands twice");
+                    if let Some((holder, _)) = name.rsplit_once('.') {
+                        assert!(
+                            table[..index].iter().any(|(other, ..)| *other == holder),
+                            "{command}: {name} has no {holder}"
+                        );
+                    }
+                }
+            }
+        }
+    }
+}
