@@ -27,6 +27,7 @@ mod stats;
 #[cfg(test)]
 mod tests;
 mod timing;
+mod traffic;
 
 pub use config::{Config, IceServer, IceTransportPolicy, Interfaces, MediaPlan, Secret};
 pub use data_channel::{DataChannel, DataChannelInit, DataMessage};

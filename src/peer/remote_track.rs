@@ -129,7 +129,8 @@ impl RemoteTrack {
         let mut jitter = Jitter::default();
         let mut asked: Option<Instant> = None;
         let mut first_packet = None;
-        loop {
+        let mut over = false;
+        while !over {
             let deadline = buffer.deadline();
             let mut wants_key = false;
             tokio::select! {
@@ -148,13 +149,15 @@ impl RemoteTrack {
                             buffer.insert(arrival, now);
                         }
                     }
-                    Some(TrackRemoteEvent::OnEnded | TrackRemoteEvent::OnError) | None => break,
+                    Some(TrackRemoteEvent::OnEnded | TrackRemoteEvent::OnError) | None => over = true,
                     Some(_) => {}
                 },
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now).into()), if deadline.is_some() => {}
                 () = self.key_frames.notify.notified(), if video => wants_key = true,
             }
-            while let Some(departure) = buffer.pop(Instant::now()) {
+            // Nothing more comes to fill a gap: what is behind it goes out at once.
+            let now = if over { Instant::now() + Self::PATIENCE } else { Instant::now() };
+            while let Some(departure) = buffer.pop(now) {
                 match (departure, &mut timeline) {
                     (Departure::Frame { timestamp, key, data }, Some(timeline)) => {
                         if report.frames_received == 0 {

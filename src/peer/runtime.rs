@@ -8,12 +8,13 @@
 //! right behind the last flight of the handshake (which may be the first key frame).
 
 use super::clock::ProtocolClock;
+use super::traffic::{Arrivals, Departures};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU8, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ pub(super) struct SessionRuntime {
     tokio: TokioRuntime,
     clock: Arc<ProtocolClock>,
     arrivals: Arc<Arrivals>,
+    departures: Arc<Departures>,
     gate: Arc<Gate>,
     /// Which datagrams never leave: a bad network for tests.
     #[cfg(test)]
@@ -99,56 +101,13 @@ impl Gate {
     }
 }
 
-/// When the last datagram came from the peer. What STUN and TURN servers say of themselves does not count.
-#[derive(Debug)]
-pub(super) struct Arrivals {
-    began: Instant,
-    last_micros: AtomicU64,
-    /// Who has asked, shaken hands or sent media: such an address is the peer's, and its answers count as well.
-    peers: Mutex<Vec<SocketAddr>>,
-}
-
-impl Arrivals {
-    const MOST_PEERS: usize = 64;
-
-    fn note(&self, datagram: &[u8], from: SocketAddr) {
-        let is_peer = match datagram {
-            // Binding requests, and the indications in which a TURN server passes the peer's datagrams on.
-            [0, 0x01 | 0x17, ..] | [20..=63, ..] => {
-                let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-                if !peers.contains(&from) && peers.len() < Self::MOST_PEERS {
-                    peers.push(from);
-                }
-                true
-            }
-            [0..=3, ..] => self.peers.lock().unwrap_or_else(PoisonError::into_inner).contains(&from),
-            // TURN channel data and media.
-            [64..=79 | 128..=191, ..] => true,
-            _ => false,
-        };
-        if is_peer {
-            let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.last_micros.store(micros.max(1), Ordering::Relaxed);
-        }
-    }
-
-    /// Time since the last datagram; `None` before the first.
-    pub(super) fn silence(&self) -> Option<Duration> {
-        let micros = self.last_micros.load(Ordering::Relaxed);
-        (micros != 0).then(|| self.began.elapsed().saturating_sub(Duration::from_micros(micros)))
-    }
-}
-
 impl SessionRuntime {
     pub(super) fn new() -> Self {
         Self {
             tokio: TokioRuntime,
             clock: Arc::new(ProtocolClock::new()),
-            arrivals: Arc::new(Arrivals {
-                began: Instant::now(),
-                last_micros: AtomicU64::new(0),
-                peers: Mutex::default(),
-            }),
+            arrivals: Arc::new(Arrivals::new()),
+            departures: Arc::default(),
             gate: Arc::default(),
             #[cfg(test)]
             lose: Arc::default(),
@@ -165,6 +124,10 @@ impl SessionRuntime {
 
     pub(super) fn arrivals(&self) -> &Arrivals {
         &self.arrivals
+    }
+
+    pub(super) fn departures(&self) -> &Arc<Departures> {
+        &self.departures
     }
 }
 
@@ -201,6 +164,7 @@ impl Runtime for SessionRuntime {
         Ok(Arc::new(SessionSocket {
             socket: self.tokio.wrap_udp_socket(socket)?,
             arrivals: Arc::clone(&self.arrivals),
+            departures: Arc::clone(&self.departures),
             gate: Arc::clone(&self.gate),
             early: Mutex::default(),
             #[cfg(test)]
@@ -248,6 +212,7 @@ impl Runtime for SessionRuntime {
 struct SessionSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     arrivals: Arc<Arrivals>,
+    departures: Arc<Departures>,
     gate: Arc<Gate>,
     early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
     #[cfg(test)]
@@ -294,7 +259,11 @@ impl AsyncUdpSocket for SessionSocket {
         if self.lose.lock().unwrap().as_mut().is_some_and(|lose| lose(transmit.contents)) {
             return Poll::Ready(Ok(transmit.contents.len()));
         }
-        self.socket.poll_send(cx, transmit)
+        let sent = self.socket.poll_send(cx, transmit);
+        if matches!(sent, Poll::Ready(Ok(_))) {
+            self.departures.note(transmit.contents, transmit.segment_size);
+        }
+        sent
     }
 
     fn poll_recv(

@@ -250,7 +250,8 @@ impl Session {
                 }
             }
         }
-        Ok(LocalTrack::new(track, sender, ssrc, codec, Arc::clone(&self.shared.rtcp)))
+        let (rtcp, departures) = (Arc::clone(&self.shared.rtcp), Arc::clone(self.runtime.departures()));
+        Ok(LocalTrack::new(track, sender, ssrc, codec, rtcp, departures))
     }
 
     async fn add_receiver(&self, kind: MediaKind) -> Result<(), PeerError> {
@@ -325,11 +326,14 @@ impl Session {
     pub async fn gone(&self, patience: Duration) -> PeerError {
         // The library closes the transport on a goodbye but tells nobody.
         const LOOK_EVERY: Duration = Duration::from_millis(50);
+        // What came with the goodbye is still on its way to tracks and channels, and closing would cut it off.
+        const AFTERMATH: Duration = Duration::from_millis(20);
         let transport = self.dtls_transport().await;
         loop {
             if let Some(transport) = &transport
                 && matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed))
             {
+                tokio::time::sleep(AFTERMATH).await;
                 return PeerError::HungUp;
             }
             let silence = self.silence().unwrap_or_default();

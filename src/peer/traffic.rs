@@ -1,0 +1,96 @@
+//! What passes our sockets, seen from outside: when the peer was last heard, and which media is really on its way.
+
+use std::collections::HashMap;
+use std::net::SocketAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+/// When the last datagram came from the peer. What STUN and TURN servers say of themselves does not count.
+#[derive(Debug)]
+pub(super) struct Arrivals {
+    began: Instant,
+    last_micros: AtomicU64,
+    /// Who has asked, shaken hands or sent media: such an address is the peer's, and its answers count as well.
+    peers: Mutex<Vec<SocketAddr>>,
+}
+
+impl Arrivals {
+    const MOST_PEERS: usize = 64;
+
+    pub(super) fn new() -> Self {
+        Self { began: Instant::now(), last_micros: AtomicU64::new(0), peers: Mutex::default() }
+    }
+
+    pub(super) fn note(&self, datagram: &[u8], from: SocketAddr) {
+        let is_peer = match datagram {
+            // Binding requests, and the indications in which a TURN server passes the peer's datagrams on.
+            [0, 0x01 | 0x17, ..] | [20..=63, ..] => {
+                let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
+                if !peers.contains(&from) && peers.len() < Self::MOST_PEERS {
+                    peers.push(from);
+                }
+                true
+            }
+            [0..=3, ..] => self.peers.lock().unwrap_or_else(PoisonError::into_inner).contains(&from),
+            // TURN channel data and media.
+            [64..=79 | 128..=191, ..] => true,
+            _ => false,
+        };
+        if is_peer {
+            let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+            self.last_micros.store(micros.max(1), Ordering::Relaxed);
+        }
+    }
+
+    /// Time since the last datagram; `None` before the first.
+    pub(super) fn silence(&self) -> Option<Duration> {
+        let micros = self.last_micros.load(Ordering::Relaxed);
+        (micros != 0).then(|| self.began.elapsed().saturating_sub(Duration::from_micros(micros)))
+    }
+}
+
+/// Media packets that were handed to the kernel, by RTP stream. What goes through a TURN server is wrapped and not seen.
+#[derive(Debug, Default)]
+pub(super) struct Departures {
+    packets: Mutex<HashMap<u32, u64>>,
+}
+
+impl Departures {
+    /// Takes a datagram, or several that the kernel cuts into `segment` bytes each.
+    pub(super) fn note(&self, contents: &[u8], segment: Option<usize>) {
+        for datagram in contents.chunks(segment.unwrap_or(contents.len()).max(1)) {
+            // RTP and not RTCP, RFC 5761 section 4. SRTP leaves the header in clear.
+            if let [128..=191, payload_type, _, _, _, _, _, _, a, b, c, d, ..] = *datagram
+                && !(192..=223).contains(&payload_type)
+            {
+                let mut packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
+                *packets.entry(u32::from_be_bytes([a, b, c, d])).or_default() += 1;
+            }
+        }
+    }
+
+    /// Packets of this stream so far, retransmissions under the same SSRC included.
+    pub(super) fn of(&self, ssrc: u32) -> u64 {
+        self.packets.lock().unwrap_or_else(PoisonError::into_inner).get(&ssrc).copied().unwrap_or(0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_media_is_counted_and_each_segment_once() {
+        let rtp = |ssrc: u8, payload_type: u8| [128, payload_type, 0, 1, 0, 0, 0, 0, 0, 0, 0, ssrc, 9, 9];
+        let departures = Departures::default();
+        departures.note(&rtp(7, 96), None);
+        departures.note(&rtp(7, 200), None);
+        departures.note(&[0, 1, 0, 0], None);
+        departures.note(&[], Some(0));
+        let burst: Vec<u8> = (0..3).flat_map(|_| rtp(8, 96 | 128)).collect();
+        departures.note(&burst, Some(14));
+        departures.note(&[rtp(8, 111).as_slice(), &rtp(8, 111)[..12]].concat(), Some(14));
+        assert_eq!((departures.of(7), departures.of(8), departures.of(9)), (1, 2, 0));
+    }
+}
