@@ -30,7 +30,8 @@ impl fmt::Debug for Secret {
 /// W3C `RTCIceServer`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IceServer {
-    /// `stun:HOST[:PORT]` and `turn:HOST[:PORT][?transport=udp]` (RFC 7064, RFC 7065).
+    /// `stun:HOST[:PORT]`, `turn:HOST[:PORT][?transport=udp|tcp]` and `turns:HOST[:PORT]`, which is over TLS (RFC 7064,
+    /// RFC 7065).
     pub urls: Vec<String>,
     /// For TURN.
     pub username: Option<String>,
@@ -52,17 +53,20 @@ impl IceServer {
         };
         let shown = format!("{scheme}:{rest}");
         match scheme {
-            "stun" | "turn" => {}
-            "stuns" | "turns" => return Err(unusable(&shown, "TLS is not supported yet; use stun: or turn: over UDP")),
-            _ => return Err(unusable(&shown, "unknown scheme: use stun: or turn:")),
+            "stun" | "turn" | "turns" => {}
+            "stuns" => {
+                let why = "the address that a stream shows is of no use for media over UDP, and browsers skip it too; use stun:";
+                return Err(unusable(&shown, why));
+            }
+            _ => return Err(unusable(&shown, "unknown scheme: use stun:, turn: or turns:")),
         }
         let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
         match (scheme, query) {
-            (_, "") | ("turn", "transport=udp") => {}
-            ("turn", "transport=tcp") => return Err(unusable(&shown, "TCP is not supported yet; use transport=udp")),
-            _ => return Err(unusable(&shown, "what follows '?' is not transport=udp")),
+            (_, "") | ("turn", "transport=udp") | ("turn" | "turns", "transport=tcp") => {}
+            ("turns", "transport=udp") => return Err(unusable(&shown, "TURN over DTLS is not supported")),
+            _ => return Err(unusable(&shown, "what follows '?' is not transport=udp or transport=tcp")),
         }
-        check_address(address).map_err(|why| unusable(&shown, why))?;
+        split_address(address).map_err(|why| unusable(&shown, why))?;
         let (username, credential) = match login {
             None => (None, None),
             Some(_) if scheme == "stun" => return Err(unusable(&shown, "STUN takes no user name")),
@@ -77,7 +81,7 @@ impl IceServer {
 
     /// Whether TURN credentials are missing.
     pub fn lacks_credentials(&self) -> bool {
-        let turn = self.urls.iter().any(|url| url.starts_with("turn:"));
+        let turn = self.urls.iter().any(|url| url.starts_with("turn"));
         turn && (self.username.is_none() || self.credential.is_none())
     }
 }
@@ -86,22 +90,63 @@ fn unusable(url: &str, why: &str) -> PeerError {
     PeerError::IceServer { url: url.to_owned(), why: why.to_owned() }
 }
 
-fn check_address(address: &str) -> Result<(), &'static str> {
-    let (host, port) = if let Some(rest) = address.strip_prefix('[') {
-        let (host, after) = rest.split_once(']').ok_or("']' is missing after the IPv6 address")?;
-        if host.parse::<std::net::Ipv6Addr>().is_err() {
+/// One URL of a server, taken apart.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ServerAddress {
+    /// A name or address; IPv6 in brackets.
+    pub host: String,
+    pub port: u16,
+    /// Over TCP, inside TLS or not; UDP otherwise.
+    pub stream: Option<Tls>,
+}
+
+/// Whether a stream is inside TLS.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Tls {
+    Plain,
+    Inside,
+}
+
+impl ServerAddress {
+    /// Takes apart what [`IceServer::parse`] has let through.
+    pub(super) fn of(url: &str) -> Option<Self> {
+        let (scheme, rest) = url.split_once(':')?;
+        let (address, query) = rest.split_once('?').unwrap_or((rest, ""));
+        let (host, port) = split_address(address).ok()?;
+        let stream = match (scheme, query) {
+            ("turns", _) => Some(Tls::Inside),
+            (_, "transport=tcp") => Some(Tls::Plain),
+            _ => None,
+        };
+        let default = if stream == Some(Tls::Inside) { 5349 } else { 3478 };
+        Some(Self { host: host.to_owned(), port: port.unwrap_or(default), stream })
+    }
+}
+
+/// Host, in brackets where it is IPv6, and port.
+fn split_address(address: &str) -> Result<(&str, Option<u16>), &'static str> {
+    let (host, port) = if let Some(end) = address.find(']') {
+        let (host, after) = address.split_at(end + 1);
+        if host.trim_matches(['[', ']']).parse::<std::net::Ipv6Addr>().is_err() {
             return Err("what stands in brackets is no IPv6 address");
         }
-        (host, after.strip_prefix(':').or_else(|| after.is_empty().then_some("3478")).ok_or("no ':' before the port")?)
+        let port = after.strip_prefix(':');
+        if port.is_none() && !after.is_empty() {
+            return Err("no ':' before the port");
+        }
+        (host, port)
+    } else if address.starts_with('[') {
+        return Err("']' is missing after the IPv6 address");
     } else {
-        address.split_once(':').unwrap_or((address, "3478"))
+        address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port)))
     };
     if host.is_empty() || host.contains(|c: char| c.is_whitespace() || c == '/') {
         return Err("it has no host");
     }
-    match port.parse::<u16>() {
-        Ok(1..) => Ok(()),
-        _ => Err("the port is not a number from 1 to 65535"),
+    match port.map(str::parse::<u16>) {
+        None => Ok((host, None)),
+        Some(Ok(port @ 1..)) => Ok((host, Some(port))),
+        Some(_) => Err("the port is not a number from 1 to 65535"),
     }
 }
 
@@ -220,13 +265,28 @@ mod tests {
             ("stun:", "no host"),
             ("stun:host:0", "port"),
             ("stun:host:99999", "port"),
-            ("turn:u:hunter2@host?transport=tcp", "TCP"),
-            ("turns:u:hunter2@host", "TLS"),
+            ("turn:u:hunter2@host?transport=sctp", "transport=tcp"),
+            ("turns:u:hunter2@host?transport=udp", "DTLS"),
+            ("stuns:host", "stun:"),
             ("turn:u@host", "password"),
             ("stun:[::1", "']'"),
         ] {
             let error = IceServer::parse(url).unwrap_err().to_string();
             assert!(error.contains(reason) && !error.contains("hunter2"), "{url}: {error}");
+        }
+    }
+
+    #[test]
+    fn urls_are_taken_apart_with_their_default_ports() {
+        for (url, host, port, stream) in [
+            ("stun:a.example", "a.example", 3478, None),
+            ("turn:a.example:99?transport=udp", "a.example", 99, None),
+            ("turn:[::1]?transport=tcp", "[::1]", 3478, Some(Tls::Plain)),
+            ("turns:a.example", "a.example", 5349, Some(Tls::Inside)),
+            ("turns:[::1]:443?transport=tcp", "[::1]", 443, Some(Tls::Inside)),
+        ] {
+            assert!(IceServer::parse(url).is_ok(), "{url}");
+            assert_eq!(ServerAddress::of(url), Some(ServerAddress { host: host.to_owned(), port, stream }), "{url}");
         }
     }
 

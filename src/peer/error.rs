@@ -1,5 +1,6 @@
 //! What can go wrong with a connection.
 
+use super::server_watch::{ServerTrouble, Trouble};
 use crate::error::{Classify, Error, ErrorKind};
 use std::time::Duration;
 
@@ -46,8 +47,11 @@ pub enum PeerError {
         detail: String,
     },
     /// Gathering gave no candidate of ours.
-    #[error("no candidate of ours: no TURN server gave a relay address")]
-    NoCandidates,
+    #[error("no candidate of ours: no TURN server gave a relay address{}", listed(.servers))]
+    NoCandidates {
+        /// What was wrong with each server.
+        servers: Vec<ServerTrouble>,
+    },
     /// ICE has a pair but DTLS did not come up.
     #[error("the DTLS handshake did not complete: {detail}")]
     DtlsFailed {
@@ -101,6 +105,26 @@ pub enum PeerError {
     Stopped,
 }
 
+fn listed(servers: &[ServerTrouble]) -> String {
+    servers.iter().map(|server| format!("; {server}")).collect()
+}
+
+/// The class of failure that tells most about what to change.
+fn worst(servers: &[ServerTrouble]) -> ErrorKind {
+    let has = |wanted: fn(&Trouble) -> bool| servers.iter().any(|server| wanted(&server.trouble));
+    if has(|trouble| matches!(trouble, Trouble::Refused { .. })) {
+        ErrorKind::Auth
+    } else if has(|trouble| matches!(trouble, Trouble::Tls(_))) {
+        ErrorKind::Dtls
+    } else if has(|trouble| matches!(trouble, Trouble::Silent | Trouble::Connect(_))) {
+        ErrorKind::Unreachable
+    } else if has(|trouble| matches!(trouble, Trouble::Dns(_))) {
+        ErrorKind::Dns
+    } else {
+        ErrorKind::Ice
+    }
+}
+
 impl PeerError {
     /// Wraps what the library underneath said while it was `doing`.
     pub(super) fn library(doing: &'static str) -> impl FnOnce(webrtc::error::Error) -> Self {
@@ -122,7 +146,9 @@ impl PeerError {
         match self {
             Self::Description { .. } | Self::Unexpected { .. } => "negotiate",
             Self::SignalingEnded { .. } | Self::Timeout { .. } | Self::Signaling(_) => "signaling",
-            Self::IceFailed { .. } | Self::NoCandidates | Self::NoInterface { .. } | Self::IceServer { .. } => "ice",
+            Self::IceFailed { .. } | Self::NoCandidates { .. } | Self::NoInterface { .. } | Self::IceServer { .. } => {
+                "ice"
+            }
             Self::DtlsFailed { .. } => "dtls",
             Self::DataChannel { .. } => "data-channel",
             Self::HungUp | Self::Lost { .. } | Self::Library { .. } | Self::Stopped => "session",
@@ -139,7 +165,8 @@ impl Classify for PeerError {
             | Self::IceServer { .. }
             | Self::DataChannel { .. } => ErrorKind::InvalidInput,
             Self::Timeout { .. } => ErrorKind::Timeout,
-            Self::IceFailed { .. } | Self::NoCandidates | Self::NoInterface { .. } => ErrorKind::Ice,
+            Self::NoCandidates { servers } => worst(servers),
+            Self::IceFailed { .. } | Self::NoInterface { .. } => ErrorKind::Ice,
             Self::DtlsFailed { .. } => ErrorKind::Dtls,
             Self::HungUp | Self::Lost { .. } => ErrorKind::SessionLost,
             Self::Signaling(error) => error.kind(),
@@ -156,7 +183,7 @@ impl Classify for PeerError {
             Self::IceServer { .. } => "SyntaxError",
             Self::DataChannel { .. } => "data-channel-failure",
             Self::Timeout { .. } => "TimeoutError",
-            Self::IceFailed { .. } | Self::NoCandidates | Self::NoInterface { .. } => "ice-failure",
+            Self::IceFailed { .. } | Self::NoCandidates { .. } | Self::NoInterface { .. } => "ice-failure",
             Self::DtlsFailed { .. } => "dtls-failure",
             Self::HungUp | Self::Lost { .. } => "NetworkError",
             Self::Signaling(error) => error.name(),
@@ -173,9 +200,10 @@ impl Classify for PeerError {
             Self::SignalingEnded { expected: "the answer" } => {
                 Some("the peer's answer is read from standard input; keep it open until the answer is pasted".into())
             }
-            Self::NoCandidates => {
-                Some("check address, user name and credential of the TURN servers; -v shows what they said".into())
+            Self::NoCandidates { servers } if servers.is_empty() => {
+                Some("--ice-transport-policy relay needs a TURN server: give --ice-server turn:…".into())
             }
+            Self::NoCandidates { .. } => Some("rtckit turn-probe tells more about a server".into()),
             Self::DtlsFailed { .. } => {
                 Some("was the description changed on its way? its a=fingerprint must be the peer's".into())
             }

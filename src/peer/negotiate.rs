@@ -61,6 +61,8 @@ struct Exchange {
     early_candidates: Vec<Candidate>,
     remote_candidates: usize,
     waiting_since: Instant,
+    /// When our description went out without its candidates.
+    gathering_since: Option<Instant>,
     nominated_at: Option<Instant>,
 }
 
@@ -88,6 +90,7 @@ impl Session {
             early_candidates: Vec::new(),
             remote_candidates: 0,
             waiting_since: Instant::now(),
+            gathering_since: None,
             nominated_at: None,
         };
         if role == Role::Call {
@@ -95,6 +98,7 @@ impl Session {
             self.shared.timing.mark(Mark::OfferCreated);
             exchange.local = self.publish(offer, DescriptionKind::Offer, signaling, exchange.trickle, None).await?;
             exchange.waiting_since = Instant::now();
+            exchange.gathering_since = Some(exchange.waiting_since);
         }
         loop {
             let deadline = exchange.deadline(self);
@@ -114,7 +118,7 @@ impl Session {
                     let message = match gathered {
                         Some(Gathered::Candidate(candidate)) => Message::Candidate(exchange.placed(candidate)),
                         Some(Gathered::Complete) if exchange.local_candidates == 0 => {
-                            return Err(PeerError::NoCandidates);
+                            return Err(PeerError::NoCandidates { servers: self.server_troubles() });
                         }
                         Some(Gathered::Complete) => Message::EndOfCandidates,
                         None => return Err(self.failure(&exchange)),
@@ -133,6 +137,11 @@ impl Session {
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return Err(self.failure(&exchange));
+                }
+                () = tokio::time::sleep_until(exchange.gathering_since.unwrap_or_else(Instant::now) + GATHERING),
+                    if exchange.lacks_candidates() =>
+                {
+                    return Err(PeerError::NoCandidates { servers: self.server_troubles() });
                 }
                 () = tokio::time::sleep(Duration::from_millis(500)), if deadline.is_none() => {}
             }
@@ -227,6 +236,7 @@ impl Session {
             }
         }
         self.shared.timing.mark(Mark::ChecksStarted);
+        exchange.gathering_since.get_or_insert_with(Instant::now);
         exchange.remote_known = true;
         exchange.waiting_since = Instant::now();
         for candidate in std::mem::take(&mut exchange.early_candidates) {
@@ -256,7 +266,7 @@ impl Session {
                 sdp = complete.sdp;
             }
             if !sdp.contains("\na=candidate:") {
-                return Err(PeerError::NoCandidates);
+                return Err(PeerError::NoCandidates { servers: self.server_troubles() });
             }
         }
         if let Some(origin) = in_reply_to {
@@ -316,11 +326,17 @@ impl Session {
             1 => format!("the peer gave 1 candidate, {heard} from it"),
             n => format!("the peer gave {n} candidates, {heard} from them"),
         };
-        PeerError::IceFailed { after, detail }
+        let servers = self.server_troubles().into_iter().map(|server| format!("; {server}"));
+        PeerError::IceFailed { after, detail: detail + &servers.collect::<String>() }
     }
 }
 
 impl Exchange {
+    /// Whether candidates should trickle and none has come yet.
+    fn lacks_candidates(&self) -> bool {
+        self.trickle && self.local_candidates == 0 && self.gathering_since.is_some()
+    }
+
     /// Counts a candidate of ours and says which section it is for, which the library leaves empty: all are bundled with
     /// the first.
     fn placed(&mut self, mut candidate: Candidate) -> Candidate {

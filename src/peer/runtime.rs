@@ -8,6 +8,8 @@
 //! right behind the last flight of the handshake (which may be the first key frame).
 
 use super::clock::ProtocolClock;
+use super::relay_stream::Doors;
+use super::server_watch::ServerWatch;
 use super::traffic::{Arrivals, Departures};
 use std::collections::VecDeque;
 use std::future::Future;
@@ -33,6 +35,8 @@ pub(super) struct SessionRuntime {
     clock: Arc<ProtocolClock>,
     arrivals: Arc<Arrivals>,
     departures: Arc<Departures>,
+    servers: Arc<ServerWatch>,
+    doors: Doors,
     gate: Arc<Gate>,
     /// Which datagrams never leave: a bad network for tests.
     #[cfg(test)]
@@ -102,12 +106,15 @@ impl Gate {
 }
 
 impl SessionRuntime {
-    pub(super) fn new() -> Self {
+    /// A runtime whose sockets are watched for `servers`, some of which are reached through `doors`.
+    pub(super) fn new(servers: Arc<ServerWatch>, doors: Doors) -> Self {
         Self {
             tokio: TokioRuntime,
             clock: Arc::new(ProtocolClock::new()),
             arrivals: Arc::new(Arrivals::new()),
             departures: Arc::default(),
+            servers,
+            doors,
             gate: Arc::default(),
             #[cfg(test)]
             lose: Arc::default(),
@@ -124,6 +131,10 @@ impl SessionRuntime {
 
     pub(super) fn arrivals(&self) -> &Arrivals {
         &self.arrivals
+    }
+
+    pub(super) fn servers(&self) -> &ServerWatch {
+        &self.servers
     }
 
     pub(super) fn departures(&self) -> &Arc<Departures> {
@@ -165,6 +176,7 @@ impl Runtime for SessionRuntime {
             socket: self.tokio.wrap_udp_socket(socket)?,
             arrivals: Arc::clone(&self.arrivals),
             departures: Arc::clone(&self.departures),
+            servers: Arc::clone(&self.servers),
             gate: Arc::clone(&self.gate),
             early: Mutex::default(),
             #[cfg(test)]
@@ -181,7 +193,17 @@ impl Runtime for SessionRuntime {
     }
 
     fn resolve_host<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        self.tokio.resolve_host(host)
+        if let Some(addresses) = self.doors.addresses(host) {
+            let addresses = Ok(addresses.to_vec());
+            self.servers.resolved(host, &addresses);
+            return Box::pin(std::future::ready(addresses));
+        }
+        let resolving = self.tokio.resolve_host(host);
+        Box::pin(async move {
+            let addresses = resolving.await;
+            self.servers.resolved(host, &addresses);
+            addresses
+        })
     }
 
     fn now(&self) -> Instant {
@@ -213,6 +235,7 @@ struct SessionSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     arrivals: Arc<Arrivals>,
     departures: Arc<Departures>,
+    servers: Arc<ServerWatch>,
     gate: Arc<Gate>,
     early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
     #[cfg(test)]
@@ -262,6 +285,7 @@ impl AsyncUdpSocket for SessionSocket {
         let sent = self.socket.poll_send(cx, transmit);
         if matches!(sent, Poll::Ready(Ok(_))) {
             self.departures.note(transmit.contents, transmit.segment_size);
+            self.servers.note_sent(transmit.contents);
         }
         sent
     }
@@ -282,6 +306,7 @@ impl AsyncUdpSocket for SessionSocket {
                 Poll::Ready(Ok(count)) => {
                     for (datagram, meta) in bufs.iter().zip(&*meta).take(count) {
                         self.arrivals.note(&datagram[..meta.len], meta.addr);
+                        self.servers.note_received(&datagram[..meta.len], meta.addr);
                     }
                     let first = &bufs[0][..meta[0].len];
                     if count == 1 && !self.gate.passes(first) {

@@ -1,13 +1,15 @@
 //! One peer connection: W3C `RTCPeerConnection`, with our runtime below it and plain channels above it.
 
 use super::clock::ProtocolClock;
-use super::config::{Config, IceTransportPolicy, MediaPlan};
+use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan, ServerAddress, Tls};
 use super::data_channel::{DataChannel, DataChannelInit};
 use super::error::PeerError;
 use super::local_track::{LocalTrack, random_u32};
+use super::relay_stream::{Doors, StreamServer};
 use super::remote_track::{RemoteTrack, Shared};
 use super::rtcp::{RtcpState, RtcpTap};
 use super::runtime::{Gate, SessionRuntime, Stage, sctp_receive_window};
+use super::server_watch::{ServerTrouble, ServerWatch};
 use super::timing::{Mark, Timing};
 use crate::media::{Codec, MediaKind};
 use crate::signaling::Candidate;
@@ -126,7 +128,11 @@ impl Session {
     }
 
     async fn build(config: &Config, timing: &Arc<Timing>, mdns: MulticastDnsMode) -> Result<Self, PeerError> {
-        let runtime = Arc::new(SessionRuntime::new());
+        let (servers, streams, watch) = library_servers(&config.ice_servers);
+        let doors = Doors::open(&streams, &watch).await.map_err(|error| PeerError::NoInterface {
+            detail: format!("none on loopback, where TURN over TCP needs one: {error}"),
+        })?;
+        let runtime = Arc::new(SessionRuntime::new(watch, doors));
         let rtcp = Arc::new(RtcpState::default());
         let mut media = media_engine().map_err(PeerError::library("registering codecs"))?;
         let registry = register_default_interceptors(Registry::new(), &mut media)
@@ -158,15 +164,6 @@ impl Session {
             IceTransportPolicy::All => RTCIceTransportPolicy::All,
             IceTransportPolicy::Relay => RTCIceTransportPolicy::Relay,
         };
-        let servers = config
-            .ice_servers
-            .iter()
-            .map(|server| RTCIceServer {
-                urls: server.urls.clone(),
-                username: server.username.clone().unwrap_or_default(),
-                credential: server.credential.as_ref().map_or_else(String::new, |secret| secret.reveal().to_owned()),
-            })
-            .collect();
         let configuration =
             RTCConfigurationBuilder::default().with_ice_servers(servers).with_ice_transport_policy(policy).build();
         let building = PeerConnectionBuilder::new()
@@ -321,6 +318,11 @@ impl Session {
         self.runtime.arrivals().silence()
     }
 
+    /// The ICE servers that have been of no use so far, and why.
+    pub fn server_troubles(&self) -> Vec<ServerTrouble> {
+        self.runtime.servers().troubles()
+    }
+
     /// Waits until the peer is gone: [`PeerError::HungUp`] when it said so (DTLS `close_notify`), [`PeerError::Lost`] when
     /// nothing has come for `patience`. Cancel-safe.
     pub async fn gone(&self, patience: Duration) -> PeerError {
@@ -367,6 +369,33 @@ impl Session {
             tracing::debug!("closing the connection: {error}");
         }
     }
+}
+
+/// The servers as the library is given them: those behind TCP or TLS under the name of a door of ours.
+fn library_servers(servers: &[IceServer]) -> (Vec<RTCIceServer>, Vec<StreamServer>, Arc<ServerWatch>) {
+    let (mut streams, watch) = (Vec::new(), ServerWatch::default());
+    let given = servers.iter().map(|server| {
+        let urls = server.urls.iter().map(|url| match ServerAddress::of(url) {
+            Some(ServerAddress { host, port, stream: Some(tls) }) => {
+                let name = format!("door-{}.invalid", streams.len());
+                let authority = format!("{name}:3478");
+                watch.add(url, authority.clone());
+                streams.push(StreamServer { host, port, tls: tls == Tls::Inside, authority });
+                format!("turn:{name}:3478?transport=udp")
+            }
+            Some(ServerAddress { host, port, stream: None }) => {
+                watch.add(url, format!("{host}:{port}"));
+                url.clone()
+            }
+            None => url.clone(),
+        });
+        RTCIceServer {
+            urls: urls.collect(),
+            username: server.username.clone().unwrap_or_default(),
+            credential: server.credential.as_ref().map_or_else(String::new, |secret| secret.reveal().to_owned()),
+        }
+    });
+    (given.collect(), streams, Arc::new(watch))
 }
 
 fn settings(mdns: MulticastDnsMode) -> SettingEngine {

@@ -81,8 +81,8 @@ fn a_turn_server_that_refuses_us_is_told_of_at_once() {
         let mut command = Rtckit::command(args.iter().chain(&["--ice-server", &url]).chain(trickle));
         let mut caller = Rtckit::spawn(command.env("RTCKIT_CREDENTIAL", "incorrect-horse").stdin(Stdio::piped()));
         let exit = caller.wait(PATIENCE);
-        assert_eq!(exit.code, Some(9), "{exit:?}");
-        assert!(exit.error_line().contains("no TURN server gave a relay address"), "{exit:?}");
+        assert_eq!(exit.code, Some(8), "{exit:?}");
+        assert!(exit.error_line().contains(": it refused user name or credential (401)"), "{exit:?}");
         assert!(exit.took < Duration::from_secs(3), "{exit:?}");
         assert!(!exit.stderr.contains("incorrect-horse"), "{exit:?}");
     }

@@ -10,7 +10,8 @@ use std::path::PathBuf;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
 pub struct ConnectionArgs {
-    /// A STUN or TURN server: stun:HOST[:PORT], turn:HOST[:PORT], turn:USER:PASSWORD@HOST; may be repeated
+    /// A STUN or TURN server: stun:HOST[:PORT], turn:HOST[:PORT][?transport=tcp], turns:HOST[:PORT] (TLS),
+    /// turn:USER:PASSWORD@HOST; may be repeated
     #[arg(long, value_name = "URL", action = clap::ArgAction::Append)]
     pub ice_server: Vec<String>,
     /// The user name for the TURN servers of --ice-server

@@ -116,7 +116,7 @@ impl Peer {
             Ok(answered) => {
                 called.error = match (called.error.take(), answered.error) {
                     // Whoever fails first ends the other's signaling: that error is only the echo.
-                    (Some(error), Some(other)) if error.stage() == "signaling" => Some(other),
+                    (Some(error), Some(other)) if matches!(error.stage(), "signaling" | "session") => Some(other),
                     (Some(error), _) => Some(error),
                     // Stopped before the connection was up: what the other makes of that is an echo too.
                     (None, other) => other.filter(|_| called.report.was_connected()),
@@ -226,6 +226,9 @@ impl Peer {
             return Err(error.erase());
         }
         self.tell(ConnectionState::Connected);
+        for server in session.server_troubles().into_iter().filter(|server| server.trouble.is_definite()) {
+            self.progress.event(Event::Warning { message: format!("ICE server {server}") });
+        }
         Ok((self.if_taken(video, session).await, self.if_taken(audio, session).await, channel))
     }
 
