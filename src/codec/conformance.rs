@@ -328,3 +328,27 @@ fn decoded_pictures_do_not_depend_on_what_their_memory_held() {
         }
     }
 }
+
+#[test]
+fn key_frames_come_by_themselves_when_an_interval_is_over() {
+    use std::time::Duration;
+    for codec in ALL_VIDEO {
+        for (count, seconds) in [(10, 0.0), (0, 0.5), (10, 0.5), (0, 0.0)] {
+            let settings = EncoderSettings {
+                key_frame_interval_count: count,
+                key_frame_interval_duration: Duration::from_secs_f64(seconds),
+                ..settings(500_000)
+            };
+            let mut encoder = video_encoder(codec, &format(64, 64), settings).unwrap();
+            let mut film = Film::new(false);
+            let keys: Vec<_> =
+                (0..40).filter(|&n| encode(&mut *encoder, &film.frame(n, 64, 64), n == 25)[0].key).collect();
+            let expected = match (count, seconds > 0.0) {
+                (0, false) => vec![0, 25],
+                (0, true) => vec![0, 15, 25],
+                _ => vec![0, 10, 20, 25, 35],
+            };
+            assert_eq!(keys, expected, "{codec}: every {count} pictures or {seconds} s");
+        }
+    }
+}

@@ -4,7 +4,9 @@
 //! (`conformance.rs`, `conformance_audio.rs`), which is also the list of what they promise. Everything blocks and computes on the caller's thread.
 //! Nothing here reads files or speaks RTP: [`EncodedFrame`](crate::media::EncodedFrame)s have the codec's own framing.
 
+mod key_interval;
 mod opus;
+mod settings;
 mod vp8;
 mod vpx;
 
@@ -16,32 +18,15 @@ mod conformance_audio;
 mod synthetic;
 
 pub use opus::{AudioApplication, AudioEncoderSettings, OpusDecoder, OpusEncoder, PacketTime};
+pub use settings::{BitrateMode, EncoderSettings};
 pub use vp8::{Vp8Decoder, Vp8Encoder};
+
+use key_interval::KeyInterval;
 
 use crate::error::{Classify, ErrorKind};
 use crate::media::{
     AudioDecoder, AudioEncoder, AudioFormat, Codec, MediaKind, VideoDecoder, VideoEncoder, VideoFormat,
 };
-
-/// What a video encoder is told besides the shape of its pictures. Later fields may be added: fill up with
-/// `..EncoderSettings::default()`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct EncoderSettings {
-    /// Target in bits per second; also changed at run time by [`VideoEncoder::set_bitrate`].
-    pub bitrate: u32,
-    /// Threads to encode with; 0 chooses by picture size and processors (one up to 640x480).
-    pub threads: u32,
-    /// How much quality is given up for speed, in the codec's own steps: VP8 takes 0 ..= 16 (libvpx's cpu-used, negated).
-    pub speed: u8,
-    /// Fullness of the rate buffer in percent below which pictures are dropped to hold the bitrate; 0 never drops one.
-    pub drop_below: u32,
-}
-
-impl Default for EncoderSettings {
-    fn default() -> Self {
-        Self { bitrate: 1_000_000, threads: 0, speed: 8, drop_below: 30 }
-    }
-}
 
 /// What goes wrong in a codec.
 #[derive(Debug, thiserror::Error)]
@@ -120,10 +105,11 @@ pub fn video_encoder(
     format: &VideoFormat,
     settings: EncoderSettings,
 ) -> Result<Box<dyn VideoEncoder>, CodecError> {
-    match codec {
-        Codec::Vp8 => Ok(Box::new(Vp8Encoder::new(format, settings)?)),
-        Codec::Opus => Err(CodecError::WrongKind { codec, kind: MediaKind::Video }),
-    }
+    let encoder: Box<dyn VideoEncoder> = match codec {
+        Codec::Vp8 => Box::new(Vp8Encoder::new(format, settings)?),
+        Codec::Opus => return Err(CodecError::WrongKind { codec, kind: MediaKind::Video }),
+    };
+    Ok(if settings.has_key_frame_interval() { Box::new(KeyInterval::new(encoder, &settings)) } else { encoder })
 }
 
 /// A decoder, waiting for its first key frame.

@@ -1,11 +1,12 @@
 //! VP8 (RFC 6386) by libvpx, with the settings that calls need: constant bitrate, no look-ahead, key frames on demand.
 
+use super::settings::kilobits;
 use super::vpx::{self, Control, VpxError};
-use super::{CodecError, EncoderSettings};
+use super::{BitrateMode, CodecError, EncoderSettings};
 use crate::error::Error;
 use crate::media::{
-    Codec, EncodedFrame, FramePool, FrameRate, MediaTime, VideoDecoder, VideoEncoder, VideoFormat, VideoFrame,
-    vp8_frame_header,
+    Codec, ContentHint, EncodedFrame, FramePool, FrameRate, MediaTime, VideoDecoder, VideoEncoder, VideoFormat,
+    VideoFrame, vp8_frame_header,
 };
 use bytes::Bytes;
 
@@ -13,6 +14,8 @@ use bytes::Bytes;
 const MOST_EXTENT: u32 = 16_383;
 /// 100 MiB of pixels. A decoder holds about five such pictures.
 const MOST_PIXELS: u64 = 8192 * 8192;
+/// libvpx's cpu-used, negated.
+const SPEED: u8 = 8;
 
 fn check_size(width: u32, height: u32) -> Result<(), CodecError> {
     let extents = 1..=MOST_EXTENT;
@@ -74,25 +77,6 @@ impl Vp8Encoder {
     }
 }
 
-/// libvpx counts kilobits, in an int of bits.
-fn kilobits(bits_per_second: u32) -> Result<u32, CodecError> {
-    match bits_per_second {
-        0 => Err(CodecError::Bitrate { codec: Codec::Vp8, bits_per_second }),
-        bits => Ok(bits.div_ceil(1000).min(2_000_000)),
-    }
-}
-
-fn threads(width: u32, height: u32, wanted: u32) -> u32 {
-    let most = match (wanted, u64::from(width) * u64::from(height)) {
-        (0, ..=307_200) => 1,
-        (0, ..=921_600) => 2,
-        (0, _) => 4,
-        (wanted, _) => return wanted.min(16),
-    };
-    let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(most));
-    cores.min(most)
-}
-
 fn open(
     width: u32,
     height: u32,
@@ -100,8 +84,9 @@ fn open(
     settings: &EncoderSettings,
 ) -> Result<vpx::Encoder, CodecError> {
     check_size(width, height)?;
-    let bitrate = kilobits(settings.bitrate)?;
-    let threads = threads(width, height, settings.threads);
+    let bitrate = kilobits(Codec::Vp8, settings.bitrate)?;
+    let threads = settings.threads_for(width, height);
+    let detail = settings.content == ContentHint::Detail;
     // What follows is what libwebrtc sets for a camera in a call.
     const OPTIMAL_BUFFER_MS: u32 = 600;
     let mut encoder = vpx::Encoder::open(|config| {
@@ -112,9 +97,12 @@ fn open(
         config.g_error_resilient = 0;
         config.g_pass = vpx_sys::vpx_enc_pass::VPX_RC_ONE_PASS;
         config.g_lag_in_frames = 0;
-        config.rc_dropframe_thresh = settings.drop_below.min(100);
+        config.rc_dropframe_thresh = settings.drop_threshold();
         config.rc_resize_allowed = 0;
-        config.rc_end_usage = vpx_sys::vpx_rc_mode::VPX_CBR;
+        config.rc_end_usage = match settings.bitrate_mode {
+            BitrateMode::Constant => vpx_sys::vpx_rc_mode::VPX_CBR,
+            BitrateMode::Variable => vpx_sys::vpx_rc_mode::VPX_VBR,
+        };
         config.rc_target_bitrate = bitrate;
         config.rc_min_quantizer = 2;
         config.rc_max_quantizer = 56;
@@ -130,9 +118,10 @@ fn open(
     #[expect(clippy::cast_possible_truncation, reason = "a float to int cast saturates, and the product is small")]
     let intra = (f64::from(OPTIMAL_BUFFER_MS) * 0.5 * frame_rate.as_f64() / 10.0).clamp(300.0, 10_000.0) as i32;
     for (control, value) in [
-        (Control::CpuUsed, -i32::from(settings.speed.min(16))),
+        (Control::CpuUsed, -i32::from(settings.speed.unwrap_or(SPEED).min(16))),
         (Control::NoiseSensitivity, 0),
-        (Control::StaticThreshold, 1),
+        (Control::StaticThreshold, if detail { 100 } else { 1 }),
+        (Control::ScreenContentMode, i32::from(detail)),
         (Control::TokenPartitions, threads.ilog2().min(3).cast_signed()),
         (Control::MaxIntraBitratePct, intra),
     ] {
@@ -174,7 +163,7 @@ impl VideoEncoder for Vp8Encoder {
 
     fn set_bitrate(&mut self, bits_per_second: u32) -> Result<(), Error> {
         if bits_per_second != self.settings.bitrate {
-            let kilobits = kilobits(bits_per_second)?;
+            let kilobits = kilobits(Codec::Vp8, bits_per_second)?;
             self.encoder.reconfigure(|config| config.rc_target_bitrate = kilobits).map_err(library)?;
             self.settings.bitrate = bits_per_second;
         }

@@ -27,6 +27,7 @@ pub(super) enum Control {
     StaticThreshold,
     TokenPartitions,
     MaxIntraBitratePct,
+    ScreenContentMode,
 }
 
 impl Control {
@@ -38,6 +39,7 @@ impl Control {
             Self::StaticThreshold => id::VP8E_SET_STATIC_THRESHOLD,
             Self::TokenPartitions => id::VP8E_SET_TOKEN_PARTITIONS,
             Self::MaxIntraBitratePct => id::VP8E_SET_MAX_INTRA_BITRATE_PCT,
+            Self::ScreenContentMode => id::VP8E_SET_SCREEN_CONTENT_MODE,
         }) as c_int
     }
 }

@@ -78,6 +78,16 @@ impl fmt::Display for Codec {
     }
 }
 
+/// What pictures show, which decides what an encoder saves on; W3C mst-content-hint.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ContentHint {
+    /// Something that moves, as a camera sees it: smooth before sharp.
+    #[default]
+    Motion,
+    /// Text and graphics, as on a screen: sharp before smooth, and what stands still costs nothing.
+    Detail,
+}
+
 /// Frames per second as an exact fraction, e.g. 30000/1001.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameRate {

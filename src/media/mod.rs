@@ -15,7 +15,7 @@ mod time;
 mod vp8_header;
 
 pub use constraint::{AudioConstraints, Constraint, ConstraintError, VideoConstraints};
-pub use format::{AudioFormat, Codec, FrameRate, MediaKind, VideoFormat};
+pub use format::{AudioFormat, Codec, ContentHint, FrameRate, MediaKind, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
 pub use opus_toc::opus_packet_samples;
 pub use sample_clock::SampleClock;
