@@ -46,6 +46,28 @@ pub enum ErrorKind {
     Terminated,
 }
 
+impl ErrorKind {
+    /// The class that an exit code of rtckit stands for, told by a command that often is rtckit on another machine. Any
+    /// other code, or a signal, only says that the other side would not.
+    pub fn of_exit_code(code: Option<i32>) -> Self {
+        match code {
+            Some(3) => Self::InvalidInput,
+            Some(4) => Self::Device,
+            Some(6) => Self::Dns,
+            Some(7) => Self::Unreachable,
+            Some(8) => Self::Auth,
+            Some(9) => Self::Ice,
+            Some(10) => Self::Dtls,
+            Some(11) => Self::SessionLost,
+            Some(12) => Self::Integrity,
+            Some(13) => Self::Output,
+            Some(14) => Self::Threshold,
+            Some(124) => Self::Timeout,
+            _ => Self::Refused,
+        }
+    }
+}
+
 /// An error that knows its class.
 pub trait Classify: std::error::Error + Send + Sync + 'static {
     /// Its class.

@@ -1,6 +1,6 @@
 //! `rtckit call` and `rtckit answer`: arguments to [`Options`], the [`Report`] in words.
 
-use super::args::{ConnectionArgs, DataArgs, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs};
+use super::args::{ConnectionArgs, DataArgs, Endpoint, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs};
 use super::output::Output;
 use super::run::{self, Context};
 use super::{exit, terminal};
@@ -63,12 +63,13 @@ fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> Exit
     let media_on_stdout = [&options.receive.record, &options.receive.video_output, &options.receive.audio_output]
         .into_iter()
         .any(to_stdout);
-    let payload_on_stdout = !loopback || media_on_stdout || options.data_use != DataUse::Count;
+    let over_stdio = matches!(options.signal, Signal::Stdio { .. });
+    let payload_on_stdout = over_stdio || media_on_stdout || options.data_use != DataUse::Count;
     let output = match context.output(payload_on_stdout) {
         Ok(output) => output,
         Err(code) => return code,
     };
-    let by_hand = !loopback && std::io::stdin().is_terminal();
+    let by_hand = over_stdio && std::io::stdin().is_terminal();
     if by_hand {
         output.say(match role {
             Role::Call => "give what is printed to the other side, then paste its answer here and press Enter",
@@ -92,14 +93,11 @@ fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> Exit
 
 fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Error> {
     let SessionArgs { media, receive, data, signaling, connection, run } = args;
-    let by_hand = std::io::stdin().is_terminal() || std::io::stdout().is_terminal();
+    let terminal = std::io::stdin().is_terminal() || std::io::stdout().is_terminal();
+    let by_hand = terminal && signaling.signal == Endpoint::Stdio;
     let (data, data_use) = data.options();
     Ok(Options {
-        signal: if loopback {
-            Signal::Loopback
-        } else {
-            Signal::Stdio { format: signaling.sdp_format, trickle: signaling.trickle }
-        },
+        signal: if loopback { Signal::Loopback } else { signaling.signal()? },
         connection: connection.options()?,
         negotiate: NegotiateOptions { timeout: run.timeout, by_hand: by_hand && !loopback },
         send: media.options(),

@@ -95,6 +95,10 @@ mod tests {
         let codes: Vec<u8> = std::iter::once(0).chain(kinds.map(code)).collect();
         assert_eq!(codes, TABLE.map(|(code, _)| code));
         assert_eq!(code(Terminated), TERMINATE);
+        // What a command that carries the signaling says by its code is passed on.
+        for kind in kinds.into_iter().filter(|kind| ![Internal, Usage, Interrupted].contains(kind)) {
+            assert_eq!(ErrorKind::of_exit_code(Some(i32::from(code(kind)))), kind);
+        }
         assert!(help().contains(&TERMINATE.to_string()));
     }
 }

@@ -4,3 +4,4 @@
 //! Nothing here prints: what happens meanwhile goes to a [`Progress`](crate::progress::Progress).
 
 pub mod call;
+mod road;

@@ -3,7 +3,7 @@
 use super::error::PeerError;
 use super::session::{ConnectionState, Gathered, Session};
 use super::timing::Mark;
-use crate::signaling::{Candidate, Description, DescriptionKind, Message, Signaling};
+use crate::signaling::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message, Signaling};
 use crate::stop::Stop;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -39,9 +39,6 @@ const GATHERING: Duration = Duration::from_secs(5);
 /// How long DTLS may take once ICE has a pair. The library goes on for ever with a peer whose certificate is not the one
 /// that was announced.
 const HANDSHAKE: Duration = Duration::from_secs(8);
-
-/// Our own attribute in an answer: the session id of the offer it belongs to. Browsers ignore it.
-const IN_REPLY_TO: &str = "a=x-rtckit-in-reply-to:";
 
 /// More candidates of a peer than this are nobody's interfaces; each costs checks and memory.
 const MOST_CANDIDATES: usize = 256;

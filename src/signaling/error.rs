@@ -3,6 +3,8 @@
 use super::sdp::SdpError;
 use crate::error::{Classify, ErrorKind};
 use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
 
 /// Why signaling failed. The text is one line; what came from outside is escaped and shortened in it.
 #[derive(Debug, thiserror::Error)]
@@ -58,6 +60,36 @@ pub enum SignalingError {
     /// The output failed.
     #[error("cannot write to the signaling output: {0}")]
     Output(#[source] io::Error),
+    /// The command that should carry the signaling could not be started.
+    #[error("cannot start '{command}': {source}")]
+    Start {
+        /// The command line.
+        command: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The command that carried the signaling failed.
+    #[error("'{command}' failed: {status}")]
+    Command {
+        /// The command line.
+        command: String,
+        /// Its exit code or signal.
+        status: ExitStatus,
+    },
+    /// A file that carries the signaling cannot be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Another caller waits in the folder.
+    #[error("{path}: another caller is waiting here")]
+    Taken {
+        /// Its offer.
+        path: PathBuf,
+    },
     /// The other end of a pair in memory is gone.
     #[error("the other side has closed the signaling")]
     Closed,
@@ -66,8 +98,10 @@ pub enum SignalingError {
 impl Classify for SignalingError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Output(_) => ErrorKind::Output,
+            Self::Output(_) | Self::File { .. } | Self::Taken { .. } => ErrorKind::Output,
             Self::Closed => ErrorKind::Refused,
+            Self::Start { .. } => ErrorKind::Usage,
+            Self::Command { status, .. } => ErrorKind::of_exit_code(status.code()),
             _ => ErrorKind::InvalidInput,
         }
     }
@@ -75,14 +109,17 @@ impl Classify for SignalingError {
     fn name(&self) -> &'static str {
         match self {
             Self::NotSdp { .. } | Self::NoVersion { .. } | Self::Sdp(_) => "sdp-syntax-error",
-            Self::Output(_) => "output",
+            Self::Output(_) | Self::File { .. } | Self::Taken { .. } => "output",
             Self::Closed => "refused",
+            Self::Start { .. } | Self::Command { .. } => "signaling-command",
             _ => "DataError",
         }
     }
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Command { status, .. } if status.code() == Some(127) => "the shell did not find it",
+            Self::Taken { .. } => "let the two of one call have a folder of their own",
             Self::Empty => "give the other side's description on standard input: JSON, SDP, base64 or compact",
             Self::Truncated { .. } | Self::Damaged { .. } => {
                 "copy the whole description again, from its first character to its last"

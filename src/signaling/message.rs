@@ -5,6 +5,9 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::fmt;
 
+/// Our own attribute in an answer: the session id of the offer it belongs to. Browsers ignore it.
+pub const IN_REPLY_TO: &str = "a=x-rtckit-in-reply-to:";
+
 /// What one side tells the other.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Message {

@@ -2,7 +2,7 @@
 //!
 //! What it is: the messages (JSEP, RFC 9429; the JSON of W3C webrtc-pc's `RTCSessionDescriptionInit` and
 //! `RTCIceCandidateInit`; trickle ICE, RFC 8838), the trait [`Signaling`] that carries them, and the roads that exist:
-//! standard input and output ([`Stdio`]) and memory ([`memory::pair`]). What it is not: it never judges whether an
+//! standard input and output ([`Stdio`]), a command ([`Exec`]), a folder ([`Directory`]) and memory ([`memory::pair`]). What it is not: it never judges whether an
 //! answer suits an offer, that is `peer`; it never opens a terminal, that is the binary.
 //!
 //! ```text
@@ -10,7 +10,9 @@
 //! peer      -> Message -> SdpFormat::encode -> bytes out
 //! ```
 
+mod directory;
 mod error;
+mod exec;
 mod format;
 pub mod memory;
 mod message;
@@ -22,9 +24,11 @@ mod tail;
 mod tests;
 mod text;
 
+pub use directory::Directory;
 pub use error::SignalingError;
+pub use exec::Exec;
 pub use format::{FormatError, SdpFormat};
-pub use message::{Candidate, Description, DescriptionKind, Message};
+pub use message::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message};
 pub use reader::{MAX_MESSAGE_BYTES, QUIET, Reader};
 pub use stdio::{Rest, RestReader, Stdio};
 pub use tail::Tail;
@@ -55,6 +59,6 @@ pub trait Signaling: Send {
     /// Flushes what was sent and ends our side of the road.
     ///
     /// # Errors
-    /// When what was sent could not be delivered.
+    /// When what was sent could not be delivered, or the other side says by this road that it failed.
     async fn close(&mut self) -> Result<(), Error>;
 }

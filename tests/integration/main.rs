@@ -9,6 +9,7 @@ mod call_pair;
 mod cli;
 mod faults;
 mod man;
+mod roads;
 mod schema;
 mod sources;
 mod support;

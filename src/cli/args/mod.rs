@@ -8,7 +8,7 @@ mod signaling;
 pub use connection::ConnectionArgs;
 pub use media::MediaArgs;
 pub use session::{DataArgs, ReceiveArgs, RunArgs};
-pub use signaling::SignalingArgs;
+pub use signaling::{Endpoint, SignalingArgs};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;

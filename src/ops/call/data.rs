@@ -7,48 +7,28 @@
 use super::options::DataUse;
 use super::report::{DataReport, Ended};
 use crate::error::{Error, ErrorKind};
+use crate::ops::road::{Input, Output, Streams};
 use crate::peer::{DataChannel, DataMessage};
 use crate::progress::{Event, Progress};
-use crate::signaling::Rest;
 use bytes::Bytes;
 use std::io::ErrorKind as IoErrorKind;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
-use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::sync::mpsc;
 use tokio::task::JoinHandle;
 
 /// Bytes per message of a pipe: enough datagrams for one system call to send many.
 const CHUNK: usize = 64 << 10;
 
-/// The streams behind a chat or a pipe.
-pub(super) struct DataIo {
-    /// None: nothing is ever said on this side, but it listens.
-    reader: Option<Box<dyn AsyncRead + Send + Unpin>>,
-    writer: Box<dyn AsyncWrite + Send + Unpin>,
-}
-
-impl From<Rest> for DataIo {
-    fn from(rest: Rest) -> Self {
-        let leftover = std::io::Cursor::new(rest.leftover);
-        Self { reader: Some(Box::new(leftover.chain(rest.reader))), writer: rest.writer }
-    }
-}
-
-impl DataIo {
-    /// What goes into one side comes out at the other: the caller reads `input`, the answerer writes `output`. A pipe
-    /// ends when both directions have, so there the answerer's is over at once; the end of an input ends a chat, so
-    /// there the answerer has none.
-    pub(super) fn across(
-        what: DataUse,
-        input: Box<dyn AsyncRead + Send + Unpin>,
-        output: Box<dyn AsyncWrite + Send + Unpin>,
-    ) -> (Self, Self) {
-        (
-            Self { reader: Some(input), writer: Box::new(tokio::io::sink()) },
-            Self { reader: (what == DataUse::Pipe).then(|| Box::new(tokio::io::empty()) as _), writer: output },
-        )
-    }
+/// What goes into one side comes out at the other: the caller reads `input`, the answerer writes `output`. A pipe
+/// ends when both directions have, so there the answerer's is over at once; the end of an input ends a chat, so
+/// there the answerer has none.
+pub(super) fn across(what: DataUse, input: Input, output: Output) -> (Streams, Streams) {
+    (
+        Streams { reader: Some(input), writer: Box::new(tokio::io::sink()) },
+        Streams { reader: (what == DataUse::Pipe).then(|| Box::new(tokio::io::empty()) as _), writer: output },
+    )
 }
 
 /// The data side of one call, on a task of its own.
@@ -63,7 +43,7 @@ impl Data {
         what: DataUse,
         channel: Option<DataChannel>,
         channels: mpsc::Receiver<DataChannel>,
-        io: Option<DataIo>,
+        io: Option<Streams>,
         progress: Arc<dyn Progress>,
     ) -> Self {
         let report = Arc::new(Mutex::new(None));

@@ -15,8 +15,9 @@ mod send;
 #[cfg(test)]
 mod tests;
 
+pub use super::road::Signal;
 pub use measure::{Latency, Measured};
-pub use options::{DataUse, Destination, Io, Options, ReceiveOptions, SendOptions, Signal};
+pub use options::{DataUse, Destination, Io, Options, ReceiveOptions, SendOptions};
 pub use report::{Ended, Outcome, Report};
 
 // What the options are made of, so that a caller of the operation need not know where in the house each part lives.
@@ -27,14 +28,15 @@ pub use crate::peer::{
 pub use crate::record::Existing;
 pub use crate::signaling::SdpFormat;
 
+use super::road::{self, Road, Streams};
 use crate::error::{Error, ErrorKind};
 use crate::peer::{
     ConnectionState, DataChannel, LocalTrack, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing,
 };
 use crate::progress::{Event, Progress};
-use crate::signaling::{Message, Signaling, Stdio, memory};
+use crate::signaling::{Message, Signaling, memory};
 use crate::stop::{Stop, StopReason};
-use data::{Data, DataIo};
+use data::Data;
 use receive::Receiving;
 use send::Sending;
 use std::sync::Arc;
@@ -54,9 +56,12 @@ pub async fn run(options: Options, io: Io, process_start: Instant, progress: Arc
         return Outcome::failed(options.role, error);
     }
     let peer = Peer { progress, stop, process_start };
-    match options.signal {
-        Signal::Stdio { format, trickle } => peer.over_stdio(options, io, format, trickle).await,
-        Signal::Loopback => Box::pin(peer.loopback(options, io)).await,
+    if options.signal == Signal::Loopback {
+        return Box::pin(peer.loopback(options, io)).await;
+    }
+    match Road::open(&options.signal, io.input, io.output) {
+        Ok(road) => peer.serve(options, road, io.media_input, io.media_output).await,
+        Err(error) => Outcome::failed(options.role, error),
     }
 }
 
@@ -66,37 +71,7 @@ struct Peer {
     process_start: Instant,
 }
 
-/// What a signaling road leaves behind for data when the connection is up.
-enum Road {
-    Stdio(Box<Stdio>),
-    Memory(memory::Memory, Option<DataIo>),
-}
-
-impl Road {
-    fn signaling(&mut self) -> &mut dyn Signaling {
-        match self {
-            Self::Stdio(stdio) => &mut **stdio,
-            Self::Memory(memory, _) => memory,
-        }
-    }
-
-    /// The streams for chat and pipe, and the signaling that still speaks where the two are apart.
-    fn split(self) -> (Option<Box<dyn Signaling>>, Option<DataIo>) {
-        match self {
-            Self::Stdio(stdio) if stdio.trickles() => (Some(stdio), None),
-            Self::Stdio(stdio) => (None, Some(DataIo::from(stdio.into_rest()))),
-            Self::Memory(memory, io) => (Some(Box::new(memory)), io),
-        }
-    }
-}
-
 impl Peer {
-    async fn over_stdio(self, options: Options, io: Io, format: SdpFormat, trickle: bool) -> Outcome {
-        let stdio = Stdio::new(io.input, io.output, format, trickle);
-        let media_input = io.media_input;
-        self.serve(options, Road::Stdio(Box::new(stdio)), media_input, io.media_output).await
-    }
-
     /// Both ends in one process: this side sends as asked, the other receives as asked.
     async fn loopback(self, options: Options, io: Io) -> Outcome {
         let (near, far) = memory::pair();
@@ -105,10 +80,11 @@ impl Peer {
         let caller = Self { progress: Arc::clone(&self.progress), stop: self.stop.clone(), ..self };
         let answerer =
             Self { progress: Arc::new(crate::progress::Silent), stop: Stop::new(), process_start: self.process_start };
-        let (call_io, answer_io) = DataIo::across(data_use, io.input, io.output);
+        let (call_io, answer_io) = data::across(data_use, io.input, io.output);
         let answer_stop = answerer.stop.clone();
-        let answer = tokio::spawn(answerer.serve(answering, Road::Memory(far, Some(answer_io)), None, io.media_output));
-        let mut called = caller.serve(calling, Road::Memory(near, Some(call_io)), io.media_input, None).await;
+        let answer =
+            tokio::spawn(answerer.serve(answering, Road::Apart(Box::new(far), Some(answer_io)), None, io.media_output));
+        let mut called = caller.serve(calling, Road::Apart(Box::new(near), Some(call_io)), io.media_input, None).await;
         if !called.report.was_connected() {
             answer_stop.stop(StopReason::Done);
         }
@@ -177,6 +153,7 @@ impl Peer {
             Ok(connected) => connected,
             Err(error) => {
                 session.close().await;
+                road.give_up().await;
                 let stopped = self.stop.reason();
                 receiving.discard().await;
                 return match stopped {
@@ -191,8 +168,9 @@ impl Peer {
         let began = Instant::now();
         let sending_stop = Stop::new();
         let sending = Sending::start(inputs, &options.send, video_track, audio_track, &sending_stop)?;
-        let (signaling, data_io) = road.split();
-        let end = self.until_end(&options, &mut session, &mut receiving, sending, signaling, channel, data_io).await;
+        let (mut signaling, data_io) = road.split();
+        let end =
+            self.until_end(&options, &mut session, &mut receiving, sending, &mut signaling, channel, data_io).await;
         report.seconds = began.elapsed().as_secs_f64();
         report.connection = Some(session.report().await);
         sending_stop.stop(StopReason::Done);
@@ -203,7 +181,8 @@ impl Peer {
         report.ended = end.ended;
         report.take_received(received);
         report.quality = report.judge();
-        end.error.map_or(Ok(()), Err).and(sending).and(receiving)
+        let signaling = road::close(signaling).await;
+        end.error.map_or(Ok(()), Err).and(sending).and(receiving).and(signaling)
     }
 
     async fn connect(
@@ -250,9 +229,9 @@ impl Peer {
         session: &mut Session,
         receiving: &mut Receiving,
         mut sending: Sending,
-        mut signaling: Option<Box<dyn Signaling>>,
+        signaling: &mut Option<Box<dyn Signaling>>,
         channel: Option<DataChannel>,
-        data_io: Option<DataIo>,
+        data_io: Option<Streams>,
     ) -> End {
         let (mut tracks, channels) = session.take_arrivals();
         let mut states = session.states();
@@ -262,7 +241,7 @@ impl Peer {
         let sends_only = sending.is_active() && !options.receive.has_sinks() && options.data.is_none();
         let mut ended = None;
         let mut error = None;
-        let mut data_over = false;
+        let (mut data_over, mut signaling_over) = (false, false);
         while ended.is_none() && error.is_none() {
             tokio::select! {
                 () = self.stop.stopped() => ended = self.stop.reason().map(Ended::from),
@@ -295,21 +274,21 @@ impl Peer {
                     Err(failure) => error = Some(failure),
                 },
                 failure = receiving.failed() => error = Some(failure),
-                message = receive_if_any(&mut signaling) => match message {
+                message = receive_if_any(signaling), if !signaling_over => match message {
                     Ok(Some(message)) => {
                         if session.take_late(message).await.is_err() {
                             ended = Some(Ended::PeerHungUp);
                         }
                     }
-                    Ok(None) => signaling = None,
+                    Ok(None) => signaling_over = true,
                     Err(broken) => {
                         self.progress.event(Event::Warning { message: format!("signaling ended: {broken}") });
-                        signaling = None;
+                        signaling_over = true;
                     }
                 },
             }
         }
-        if let Some(signaling) = signaling.as_mut().filter(|_| ended != Some(Ended::PeerHungUp)) {
+        if let Some(signaling) = signaling.as_mut().filter(|_| !signaling_over && ended != Some(Ended::PeerHungUp)) {
             let goodbye = signaling.send(&Message::Bye);
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         }

@@ -3,9 +3,9 @@
 use crate::capture::SourceSpec;
 use crate::error::{Error, ErrorKind};
 use crate::media::{AudioConstraints, VideoConstraints};
+use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
 use crate::record::Existing;
-use crate::signaling::SdpFormat;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -20,26 +20,6 @@ pub struct Io {
     pub media_input: Option<Box<dyn std::io::Read + Send>>,
     /// Where a destination called `-` writes.
     pub media_output: Option<Box<dyn std::io::Write + Send>>,
-}
-
-/// How the two sides find each other.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Signal {
-    /// Standard input and output.
-    Stdio {
-        /// How our description is written.
-        format: SdpFormat,
-        /// Whether candidates follow it one by one.
-        trickle: bool,
-    },
-    /// Both sides are in this process.
-    Loopback,
-}
-
-impl Default for Signal {
-    fn default() -> Self {
-        Self::Stdio { format: SdpFormat::default(), trickle: false }
-    }
 }
 
 /// Where an output goes.

@@ -1,0 +1,125 @@
+//! Signaling with a command: its standard input and output carry lines of JSON with full trickle, as in
+//! `exec:ssh pi rtckit answer --trickle`.
+//!
+//! The command runs by the shell, in our process group, so that it may ask for a password on the terminal; its standard
+//! error is ours. When signaling ends its input does, and it may finish what it does in its own time before it is asked and
+//! then made to end. A command that fails is an error of ours, of the same class where its exit code is one of rtckit's.
+
+use super::{Message, SdpFormat, Signaling, SignalingError, Stdio};
+use crate::error::Error;
+use std::process::{ExitStatus, Stdio as ChildStdio};
+use std::time::Duration;
+use tokio::io::AsyncReadExt;
+use tokio::process::{Child, Command};
+
+/// How long a command may go on once its input has ended: it may have a file to finish.
+const FINISHING: Duration = Duration::from_secs(10);
+/// How long it may take to heed SIGTERM.
+const TERMINATING: Duration = Duration::from_secs(2);
+/// How long its exit may take once its output has ended.
+const EXITING: Duration = Duration::from_secs(2);
+
+/// A running command, and signaling with it. Killed when dropped.
+pub struct Exec {
+    command: String,
+    child: Child,
+    /// `None` once it is closed.
+    stdio: Option<Stdio>,
+}
+
+impl Exec {
+    /// Starts `command` by the shell. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// When the shell cannot be started.
+    pub fn start(command: &str) -> Result<Self, SignalingError> {
+        let fail = |source| SignalingError::Start { command: command.to_owned(), source };
+        let mut child = Command::new("/bin/sh")
+            .arg("-c")
+            .arg(command)
+            .stdin(ChildStdio::piped())
+            .stdout(ChildStdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(fail)?;
+        let (Some(output), Some(input)) = (child.stdout.take(), child.stdin.take()) else {
+            return Err(fail(std::io::Error::other("it has no pipes")));
+        };
+        let stdio = Stdio::new(Box::new(output), Box::new(input), SdpFormat::Json, true);
+        Ok(Self { command: command.to_owned(), child, stdio: Some(stdio) })
+    }
+
+    /// Waits a moment for the end of a command that has closed its side; a bad one is the error.
+    async fn exited(&mut self) -> Result<(), SignalingError> {
+        match tokio::time::timeout(EXITING, self.child.wait()).await {
+            Ok(Ok(status)) => self.judge(status),
+            _ => Ok(()),
+        }
+    }
+
+    fn judge(&self, status: ExitStatus) -> Result<(), SignalingError> {
+        if status.success() { Ok(()) } else { Err(SignalingError::Command { command: self.command.clone(), status }) }
+    }
+
+    fn terminate(&self) {
+        let pid = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
+        if let Some(pid) = pid {
+            // It may have ended by itself just now.
+            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+        }
+    }
+}
+
+#[async_trait::async_trait]
+impl Signaling for Exec {
+    async fn send(&mut self, message: &Message) -> Result<(), Error> {
+        let Some(stdio) = &mut self.stdio else { return Err(SignalingError::Closed.into()) };
+        if let Err(error) = stdio.send(message).await {
+            tracing::debug!("'{}' does not listen: {error}", self.command);
+            // Its exit code says why; when it is still there or content, its output tells what to make of it.
+            self.exited().await?;
+        }
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Option<Message>, Error> {
+        let Some(stdio) = &mut self.stdio else { return Ok(None) };
+        if let Some(message) = stdio.receive().await? {
+            return Ok(Some(message));
+        }
+        self.exited().await?;
+        Ok(None)
+    }
+
+    fn trickles(&self) -> bool {
+        true
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        let Some(stdio) = self.stdio.take() else { return Ok(()) };
+        let rest = stdio.into_rest();
+        drop(rest.writer);
+        let mut reader = rest.reader;
+        // It must be able to write until it ends.
+        let drain = tokio::spawn(async move {
+            let mut unread = [0; 4096];
+            while matches!(reader.read(&mut unread).await, Ok(1..)) {}
+        });
+        let mut asked = false;
+        let mut ended = tokio::time::timeout(FINISHING, self.child.wait()).await;
+        if ended.is_err() {
+            asked = true;
+            self.terminate();
+            ended = tokio::time::timeout(TERMINATING, self.child.wait()).await;
+        }
+        if ended.is_err() {
+            // Fails only when it is gone.
+            let _ = self.child.kill().await;
+        }
+        drain.abort();
+        match ended {
+            Ok(Ok(status)) if !asked => Ok(self.judge(status)?),
+            _ => Ok(()),
+        }
+    }
+}
