@@ -7,6 +7,7 @@ mod browser;
 mod call_chromium;
 mod call_pair;
 mod cli;
+mod devices_guest;
 mod faults;
 mod man;
 mod roads;
