@@ -6,7 +6,7 @@
 
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
-use rtckit::ops::call::{self, Io, Options, ReceiveOptions, Role, SendOptions, Signal, SourceSpec};
+use rtckit::ops::call::{self, Io, Options, ReceiveOptions, Role, Signal, SourceOptions, SourceSpec};
 use rtckit::progress::{Event, Progress};
 use rtckit::stop::Stop;
 use std::sync::Arc;
@@ -25,7 +25,7 @@ impl Progress for Show {
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = Options {
         signal: Signal::Loopback,
-        send: SendOptions { video: SourceSpec::Test, audio: SourceSpec::Test, ..SendOptions::default() },
+        send: SourceOptions { video: SourceSpec::Test, audio: SourceSpec::Test, ..SourceOptions::default() },
         receive: ReceiveOptions { measure: true, ..ReceiveOptions::default() },
         duration: Some(Duration::from_secs(3)),
         ..Options::new(Role::Call)

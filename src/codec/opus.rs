@@ -2,7 +2,7 @@
 //!
 //! The clock of Opus is 48 kHz whatever rate it is fed at, so packet times and decoded sound count in 48,000ths.
 
-use super::CodecError;
+use super::{BitrateMode, CodecError};
 use crate::error::Error;
 use crate::media::{
     AudioDecoder, AudioEncoder, AudioFormat, AudioFrame, Codec, EncodedFrame, Loss, MediaTime, SampleClock,
@@ -57,6 +57,8 @@ impl PacketTime {
 pub struct AudioEncoderSettings {
     /// Target in bits per second, 500 ..= 512,000; also changed at run time by [`AudioEncoder::set_bitrate`].
     pub bitrate: u32,
+    /// Whether all packets are of one size.
+    pub bitrate_mode: BitrateMode,
     /// What the sound is.
     pub application: AudioApplication,
     /// How long a packet sounds.
@@ -75,6 +77,7 @@ impl Default for AudioEncoderSettings {
     fn default() -> Self {
         Self {
             bitrate: 64_000,
+            bitrate_mode: BitrateMode::Variable,
             application: AudioApplication::Audio,
             packet_time: PacketTime::Ms20,
             complexity: 5,
@@ -146,6 +149,7 @@ impl OpusEncoder {
             buffer: vec![0; MOST_PACKET].into(),
         };
         this.aim(settings.bitrate)?;
+        this.encoder.set_vbr(settings.bitrate_mode == BitrateMode::Variable).map_err(library)?;
         this.encoder.set_complexity(settings.complexity.min(10)).map_err(library)?;
         let fec = if settings.fec { InbandFec::Mode1 } else { InbandFec::Off };
         this.encoder.set_inband_fec(fec).map_err(library)?;

@@ -4,4 +4,5 @@
 //! Nothing here prints: what happens meanwhile goes to a [`Progress`](crate::progress::Progress).
 
 pub mod call;
+pub mod media;
 mod road;

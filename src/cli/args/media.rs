@@ -2,7 +2,7 @@
 
 use clap::Args;
 use rtckit::media::{AudioConstraints, Constraint, VideoConstraints};
-use rtckit::ops::call::{SendOptions, SourceSpec};
+use rtckit::ops::call::{SourceOptions, SourceSpec};
 
 /// `--video`, `--audio` and what is asked of them.
 #[derive(Args, Clone, Debug)]
@@ -36,9 +36,9 @@ pub struct MediaArgs {
 
 impl MediaArgs {
     /// What these ask for.
-    pub fn options(self) -> SendOptions {
+    pub fn options(self) -> SourceOptions {
         let Self { video, audio, repeat, width, height, frame_rate, sample_rate, channel_count } = self;
-        SendOptions {
+        SourceOptions {
             video: video.unwrap_or(SourceSpec::None),
             audio: audio.unwrap_or(SourceSpec::None),
             video_constraints: VideoConstraints { width, height, frame_rate },

@@ -17,11 +17,12 @@ mod tests;
 
 pub use super::road::Signal;
 pub use measure::{Latency, Measured};
-pub use options::{DataUse, Destination, Io, Options, ReceiveOptions, SendOptions};
+pub use options::{DataUse, Destination, Io, Options, ReceiveOptions};
 pub use report::{Ended, Outcome, Report};
 
 // What the options are made of, so that a caller of the operation need not know where in the house each part lives.
 pub use crate::capture::SourceSpec;
+pub use crate::ops::media::SourceOptions;
 pub use crate::peer::{
     Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret,
 };
@@ -30,6 +31,7 @@ pub use crate::signaling::SdpFormat;
 
 use super::road::{self, Road, Streams};
 use crate::error::{Error, ErrorKind};
+use crate::ops::media::Inputs;
 use crate::peer::{
     ConnectionState, DataChannel, LocalTrack, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing,
 };
@@ -138,13 +140,13 @@ impl Peer {
                 report.ended = self.stop.reason().map(Ended::from);
                 return Ok(());
             }
-            inputs = send::open(options.send.clone(), media_input) => inputs?,
+            inputs = Inputs::open(options.send.clone(), media_input) => inputs?,
         };
         let plan = MediaPlan {
-            send_video: inputs.video_codec(),
-            send_audio: inputs.audio_codec(),
-            receive_video: options.receive.wants_video(inputs.video_codec().is_some()),
-            receive_audio: options.receive.wants_audio(inputs.audio_codec().is_some()),
+            send_video: inputs.video_codec(&send::VIDEO),
+            send_audio: inputs.audio_codec(&send::AUDIO),
+            receive_video: options.receive.wants_video(inputs.video.is_some()),
+            receive_audio: options.receive.wants_audio(inputs.audio.is_some()),
         };
         let mut receiving = Receiving::prepare(&options.receive, &plan, media_output, Arc::clone(timing))?;
         let mut session = Session::new(&options.connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
@@ -167,7 +169,7 @@ impl Peer {
         };
         let began = Instant::now();
         let sending_stop = Stop::new();
-        let sending = Sending::start(inputs, &options.send, video_track, audio_track, &sending_stop)?;
+        let sending = Sending::start(inputs, video_track, audio_track, &sending_stop)?;
         let (mut signaling, data_io) = road.split();
         let end =
             self.until_end(&options, &mut session, &mut receiving, sending, &mut signaling, channel, data_io).await;

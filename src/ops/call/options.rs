@@ -1,8 +1,7 @@
 //! What a call is asked to do.
 
-use crate::capture::SourceSpec;
 use crate::error::{Error, ErrorKind};
-use crate::media::{AudioConstraints, VideoConstraints};
+use crate::ops::media::SourceOptions;
 use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
 use crate::record::Existing;
@@ -34,33 +33,6 @@ pub enum Destination {
 impl From<&str> for Destination {
     fn from(text: &str) -> Self {
         if text == "-" { Self::Stdout } else { Self::File(text.into()) }
-    }
-}
-
-/// What is sent.
-#[derive(Clone, Debug, PartialEq)]
-pub struct SendOptions {
-    /// The video source.
-    pub video: SourceSpec,
-    /// The audio source.
-    pub audio: SourceSpec,
-    /// What the video should be like.
-    pub video_constraints: VideoConstraints,
-    /// What the audio should be like.
-    pub audio_constraints: AudioConstraints,
-    /// Whether files begin again when they end.
-    pub repeat: bool,
-}
-
-impl Default for SendOptions {
-    fn default() -> Self {
-        Self {
-            video: SourceSpec::None,
-            audio: SourceSpec::None,
-            video_constraints: VideoConstraints::default(),
-            audio_constraints: AudioConstraints::default(),
-            repeat: false,
-        }
     }
 }
 
@@ -127,7 +99,7 @@ pub struct Options {
     /// Time-outs of the set-up.
     pub negotiate: NegotiateOptions,
     /// What is sent.
-    pub send: SendOptions,
+    pub send: SourceOptions,
     /// What becomes of what is received.
     pub receive: ReceiveOptions,
     /// The data channel, if there is one.
@@ -146,7 +118,7 @@ impl Options {
             signal: Signal::default(),
             connection: Config::default(),
             negotiate: NegotiateOptions::default(),
-            send: SendOptions::default(),
+            send: SourceOptions::default(),
             receive: ReceiveOptions::default(),
             data: None,
             data_use: DataUse::default(),
@@ -161,28 +133,25 @@ impl Options {
 
     /// Whether the call is over when its data channel is.
     pub(super) fn lives_by_data(&self) -> bool {
-        let sends = self.send.video != SourceSpec::None || self.send.audio != SourceSpec::None;
-        self.data.is_some() && (self.data_use != DataUse::Count || !(sends || self.receive.has_sinks()))
+        self.data.is_some() && (self.data_use != DataUse::Count || !(self.send.any() || self.receive.has_sinks()))
     }
 
     /// Whether what is asked for fits together.
     pub(super) fn check(&self) -> Result<(), Error> {
         let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
         let stdio = matches!(self.signal, Signal::Stdio { .. });
-        let reads_stdin =
-            [&self.send.video, &self.send.audio].iter().filter(|spec| ***spec == SourceSpec::Stdin).count();
+        let reads_stdin = self.send.reads_stdin();
         let writes_stdout = self.receive.destinations().filter(|to| **to == Destination::Stdout).count();
         let talks = self.data_use != DataUse::Count;
         let receives = self.receive.wants_video(false) || self.receive.wants_audio(false);
-        let sends = self.send.video != SourceSpec::None || self.send.audio != SourceSpec::None;
-        if self.role == Role::Call && !sends && !receives && self.data.is_none() {
+        if self.role == Role::Call && !self.send.any() && !receives && self.data.is_none() {
             return usage("nothing to offer: give --video, --audio, --record, --data, --chat or --pipe");
         }
         // RFC 8832 section 5.1: both lengths are 16 bits. The library would send them modulo 65536.
         if self.data.as_ref().is_some_and(|channel| channel.label.len().max(channel.protocol.len()) > 65_535) {
             return usage("the label or protocol of a data channel is longer than 65535 bytes");
         }
-        if stdio && reads_stdin > 0 {
+        if stdio && reads_stdin {
             return usage("standard input carries the signaling: media cannot be read from it");
         }
         if stdio && writes_stdout > 0 {
@@ -191,7 +160,7 @@ impl Options {
         if writes_stdout > 1 {
             return usage("only one output can be written to standard output");
         }
-        if talks && (reads_stdin > 0 || writes_stdout > 0) {
+        if talks && (reads_stdin || writes_stdout > 0) {
             return usage("--chat and --pipe use standard input and output: media cannot");
         }
         if talks && matches!(self.signal, Signal::Stdio { trickle: true, .. }) {
@@ -222,7 +191,7 @@ impl Options {
             signal: Signal::Loopback,
             connection: connection.clone(),
             negotiate: self.negotiate.clone(),
-            send: SendOptions::default(),
+            send: SourceOptions::default(),
             receive: self.receive.clone(),
             data: self.data.clone().filter(|_| self.data_use != DataUse::Count),
             data_use: self.data_use,

@@ -23,7 +23,7 @@ async fn a_call_is_recorded_whole_and_in_sync() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("call.webm");
     let mut options = options();
-    options.send = SendOptions { video: SourceSpec::Test, audio: SourceSpec::Test, ..SendOptions::default() };
+    options.send = SourceOptions { video: SourceSpec::Test, audio: SourceSpec::Test, ..SourceOptions::default() };
     options.receive = ReceiveOptions {
         record: Some(Destination::File(path.clone())),
         video_output: Some(Destination::File(folder.path().join("call.y4m"))),

@@ -1,0 +1,106 @@
+//! One audio track, from its source to encoded packets.
+
+use super::encoding::AudioEncoding;
+use super::threads::{Pace, Threads};
+use crate::codec;
+use crate::error::Error;
+use crate::filter::Resampler;
+use crate::media::{AudioEncoder, AudioFormat, AudioFrame, AudioInput, EncodedFrame, Source};
+use crate::pipeline::queue::Sender;
+use crate::stop::Stop;
+use std::num::NonZeroU32;
+
+/// What Opus is fed with.
+const OPUS_RATE: NonZeroU32 = NonZeroU32::new(48_000).expect("not zero");
+
+/// Changes sound before it is encoded, at 48 kHz and on the encoder's thread: a gain, a meter.
+pub(in crate::ops) type SoundStage = Box<dyn FnMut(AudioFrame) -> Result<AudioFrame, Error> + Send>;
+
+/// What is to run.
+pub(in crate::ops) struct AudioTrack {
+    pub(in crate::ops) input: AudioInput,
+    /// How raw sound is encoded; encoded sound passes as it is.
+    pub(in crate::ops) encoding: AudioEncoding,
+    /// What is done to raw sound first, in this order.
+    pub(in crate::ops) stages: Vec<SoundStage>,
+}
+
+impl AudioTrack {
+    /// Starts its thread, which ends with the input, with the stop of `threads`, and when nobody takes the packets.
+    pub(in crate::ops) fn start(
+        self,
+        threads: &mut Threads,
+        pace: Pace,
+        encoded: Sender<EncodedFrame>,
+    ) -> Result<(), Error> {
+        let Self { input, encoding, stages } = self;
+        match input {
+            AudioInput::Encoded { source, .. } => threads.feed("audio-source", pace.of(false, source), encoded),
+            AudioInput::Raw { format, live, source } => {
+                let wanted = AudioFormat { sample_rate: OPUS_RATE, channels: format.channels.clamp(1, 2) };
+                let resampler = if format == wanted { None } else { Some(Resampler::new(format, wanted)?) };
+                let encoder = codec::audio_encoder(encoding.codec, wanted, encoding.settings())?;
+                let (source, stop) = (pace.of(live, source), threads.stop().clone());
+                threads
+                    .work("audio-encode", move || Encoding { encoder, stages, encoded }.run(source, resampler, &stop))
+            }
+        }
+    }
+}
+
+struct Encoding {
+    encoder: Box<dyn AudioEncoder>,
+    stages: Vec<SoundStage>,
+    encoded: Sender<EncodedFrame>,
+}
+
+impl Encoding {
+    fn run(
+        mut self,
+        mut source: Box<dyn Source<AudioFrame>>,
+        mut resampler: Option<Resampler>,
+        stop: &Stop,
+    ) -> Result<(), Error> {
+        while let Some(frame) = source.next(stop).map_err(|error| error.at("capture"))? {
+            let wanted = match &mut resampler {
+                None => self.take(frame)?,
+                Some(resampler) => {
+                    let mut ready = Vec::new();
+                    resampler.process(&frame, &mut |frame| ready.push(frame))?;
+                    self.take_all(ready)?
+                }
+            };
+            if stop.is_stopped() || !wanted {
+                break;
+            }
+        }
+        if let Some(mut resampler) = resampler {
+            let mut rest = Vec::new();
+            resampler.flush(&mut |frame| rest.push(frame))?;
+            self.take_all(rest)?;
+        }
+        let encoded = &self.encoded;
+        self.encoder.flush(&mut |frame| {
+            // Nobody takes it: then nobody misses it.
+            let _ = encoded.send(frame);
+        })
+    }
+
+    fn take_all(&mut self, frames: Vec<AudioFrame>) -> Result<bool, Error> {
+        let mut wanted = true;
+        for frame in frames {
+            wanted &= self.take(frame)?;
+        }
+        Ok(wanted)
+    }
+
+    /// Encodes one frame; whether somebody still takes the packets.
+    fn take(&mut self, mut frame: AudioFrame) -> Result<bool, Error> {
+        for stage in &mut self.stages {
+            frame = stage(frame)?;
+        }
+        let (encoded, mut wanted) = (&self.encoded, true);
+        self.encoder.encode(&frame, &mut |packet| wanted &= encoded.send(packet).is_ok())?;
+        Ok(wanted)
+    }
+}

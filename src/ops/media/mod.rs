@@ -1,0 +1,23 @@
+//! What operations share that send, record or show media: sources opened by name, read at their pace, and encoded on
+//! threads of their own. What becomes of the encoded frames is up to the operation.
+//!
+//! ```text
+//! raw      source thread -[pictures]-> stages -> encoder thread -> Sender<EncodedFrame>
+//! encoded  source thread, as it is -------------------------------> Sender<EncodedFrame>
+//! ```
+//!
+//! Audio has no queue in the middle: its source, stages and encoder share a thread.
+
+mod audio;
+mod encoding;
+mod open;
+mod threads;
+mod video;
+
+pub use encoding::{AudioEncoding, VideoEncoding};
+pub use open::SourceOptions;
+
+pub(in crate::ops) use audio::AudioTrack;
+pub(in crate::ops) use open::Inputs;
+pub(in crate::ops) use threads::{Pace, Threads};
+pub(in crate::ops) use video::{PictureStats, VideoTrack};

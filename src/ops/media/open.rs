@@ -1,0 +1,117 @@
+//! The sources that a user named, opened.
+
+use super::encoding::{AudioEncoding, VideoEncoding};
+use crate::capture::{self, OpenOptions, SourceSpec, Wanted};
+use crate::error::{Error, ErrorKind};
+use crate::media::{AudioConstraints, AudioInput, Codec, MediaInput, VideoConstraints, VideoInput};
+use std::io::Read;
+use std::time::Instant;
+
+/// Which sources, and what is asked of them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SourceOptions {
+    /// The video source.
+    pub video: SourceSpec,
+    /// The audio source.
+    pub audio: SourceSpec,
+    /// What the video should be like.
+    pub video_constraints: VideoConstraints,
+    /// What the audio should be like.
+    pub audio_constraints: AudioConstraints,
+    /// Whether files begin again when they end.
+    pub repeat: bool,
+}
+
+impl Default for SourceOptions {
+    fn default() -> Self {
+        Self {
+            video: SourceSpec::None,
+            audio: SourceSpec::None,
+            video_constraints: VideoConstraints::default(),
+            audio_constraints: AudioConstraints::default(),
+            repeat: false,
+        }
+    }
+}
+
+impl SourceOptions {
+    /// Whether there is anything to open.
+    pub fn any(&self) -> bool {
+        self.video != SourceSpec::None || self.audio != SourceSpec::None
+    }
+
+    /// Whether one of them is standard input.
+    pub fn reads_stdin(&self) -> bool {
+        self.video == SourceSpec::Stdin || self.audio == SourceSpec::Stdin
+    }
+
+    fn open(&self, spec: &SourceSpec, wanted: Wanted, how: OpenOptions) -> Result<MediaInput, Error> {
+        capture::open(spec, wanted, &self.video_constraints, &self.audio_constraints, how)
+            .map_err(|error| Error::from(error).at("open"))
+    }
+
+    fn open_both(&self, mut stdin: Option<Box<dyn Read + Send>>) -> Result<MediaInput, Error> {
+        let origin = Instant::now();
+        let mut open = |spec: &SourceSpec, wanted: Wanted| {
+            let stdin = if *spec == SourceSpec::Stdin { stdin.take() } else { None };
+            self.open(spec, wanted, OpenOptions { repeat: self.repeat, stdin, origin })
+        };
+        if self.video == self.audio {
+            return open(&self.video, Wanted { video: true, audio: true });
+        }
+        let video = open(&self.video, Wanted { video: true, audio: false })?.video;
+        let audio = open(&self.audio, Wanted { video: false, audio: true })?.audio;
+        Ok(MediaInput { video, audio })
+    }
+}
+
+/// Opened sources.
+pub(in crate::ops) struct Inputs {
+    pub(in crate::ops) video: Option<VideoInput>,
+    pub(in crate::ops) audio: Option<AudioInput>,
+    options: SourceOptions,
+}
+
+impl Inputs {
+    /// Opens what `options` name, on a thread that may block. Once a device is open, it is running.
+    pub(in crate::ops) async fn open(
+        options: SourceOptions,
+        stdin: Option<Box<dyn Read + Send>>,
+    ) -> Result<Self, Error> {
+        let opening = tokio::task::spawn_blocking(move || {
+            let MediaInput { video, audio } = options.open_both(stdin)?;
+            Ok(Self { video, audio, options })
+        });
+        opening.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
+    }
+
+    /// The codec of the video: its own if it is encoded already, else that of `encoding`.
+    pub(in crate::ops) fn video_codec(&self, encoding: &VideoEncoding) -> Option<Codec> {
+        self.video.as_ref().map(|input| match input {
+            VideoInput::Raw { .. } => encoding.codec,
+            VideoInput::Encoded { codec, .. } => *codec,
+        })
+    }
+
+    /// The codec of the audio: its own if it is encoded already, else that of `encoding`.
+    pub(in crate::ops) fn audio_codec(&self, encoding: &AudioEncoding) -> Option<Codec> {
+        self.audio.as_ref().map(|input| match input {
+            AudioInput::Raw { .. } => encoding.codec,
+            AudioInput::Encoded { codec, .. } => *codec,
+        })
+    }
+
+    /// The same with the synthetic sources begun anew at `origin`: what they show begins with the operation's timeline,
+    /// not with its preparation.
+    pub(in crate::ops) fn begun_at(mut self, origin: Instant) -> Result<Self, Error> {
+        let anew =
+            |wanted| self.options.open(&SourceSpec::Test, wanted, OpenOptions { origin, ..OpenOptions::default() });
+        if self.options.video == SourceSpec::Test {
+            self.video = anew(Wanted { video: true, audio: false })?.video;
+        }
+        if self.options.audio == SourceSpec::Test {
+            self.audio = anew(Wanted { video: false, audio: true })?.audio;
+        }
+        Ok(self)
+    }
+}
