@@ -84,11 +84,11 @@ impl Signaling for Exec {
 
     async fn receive(&mut self) -> Result<Option<Message>, Error> {
         let Some(stdio) = &mut self.stdio else { return Ok(None) };
-        if let Some(message) = stdio.receive().await? {
-            return Ok(Some(message));
+        match stdio.receive().await {
+            Ok(Some(message)) => Ok(Some(message)),
+            // The exit code of a command that failed says more than what it left unsaid.
+            ended => self.exited().await.map_err(Error::from).and(ended),
         }
-        self.exited().await?;
-        Ok(None)
     }
 
     fn trickles(&self) -> bool {
