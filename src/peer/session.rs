@@ -328,14 +328,11 @@ impl Session {
     pub async fn gone(&self, patience: Duration) -> PeerError {
         // The library closes the transport on a goodbye but tells nobody.
         const LOOK_EVERY: Duration = Duration::from_millis(50);
-        // What came with the goodbye is still on its way to tracks and channels, and closing would cut it off.
-        const AFTERMATH: Duration = Duration::from_millis(20);
         let transport = self.dtls_transport().await;
         loop {
             if let Some(transport) = &transport
                 && matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed))
             {
-                tokio::time::sleep(AFTERMATH).await;
                 return PeerError::HungUp;
             }
             let silence = self.silence().unwrap_or_default();
@@ -365,6 +362,13 @@ impl Session {
 
     /// Hangs up: the peer is told at once (SCTP ABORT, DTLS `close_notify`), sockets close, tracks and channels end.
     pub async fn close(&self) {
+        // What came with the peer's goodbye is still on its way to tracks and channels, and closing would cut it off.
+        const AFTERMATH: Duration = Duration::from_millis(50);
+        if let Some(transport) = self.dtls_transport().await
+            && matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed))
+        {
+            tokio::time::sleep(AFTERMATH).await;
+        }
         if let Err(error) = self.pc.close().await {
             tracing::debug!("closing the connection: {error}");
         }

@@ -167,7 +167,7 @@ fn nobody_there_is_exit_124() {
     for (peer, awaited) in [(&mut caller, "the answer"), (&mut callee, "an offer")] {
         let exit = peer.wait(PATIENCE);
         assert_eq!(exit.code, Some(124), "{exit:?}");
-        assert!(exit.error_line().contains(&format!("{awaited} did not come within 0.5 s")), "{exit:?}");
+        assert!(exit.error_line().contains(&format!("{awaited} did not come within ")), "{exit:?}");
     }
 }
 
