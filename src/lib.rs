@@ -11,6 +11,7 @@
 //! | encode and decode | [`codec`] |
 //! | resample, mix channels | [`filter`] |
 //! | write WebM, WAV, Y4M | [`record`] |
+//! | send and receive files over any message channel | [`transfer`] |
 //! | run stages on threads, bounded queues | [`pipeline`] |
 //! | the words all of them use | [`media`], [`error`], [`stop`], [`progress`] |
 //!
@@ -34,3 +35,4 @@ pub mod progress;
 pub mod record;
 pub mod signaling;
 pub mod stop;
+pub mod transfer;

@@ -48,6 +48,37 @@ pub enum Event {
         /// The path, or `-`.
         path: String,
     },
+    /// What a transfer consists of is known.
+    Offer {
+        /// How many files.
+        files: u64,
+        /// Their sizes together; `None` when a size is not known.
+        bytes: Option<u64>,
+    },
+    /// A transfer goes on; a few times a second.
+    Progress {
+        /// Bytes that are there, those of earlier runs included.
+        bytes: u64,
+        /// Of how many; `None` when nobody knows.
+        total: Option<u64>,
+        /// Files that are done.
+        files: u64,
+        /// The file at hand.
+        path: String,
+        /// Bytes of it that are there.
+        file_bytes: u64,
+        /// Its size; `None` when nobody knows.
+        file_size: Option<u64>,
+    },
+    /// A file is whole, verified and in its place at the receiver.
+    File {
+        /// Its name as it was sent.
+        path: String,
+        /// Bytes.
+        size: u64,
+        /// Its BLAKE3 hash, hexadecimal.
+        blake3: String,
+    },
     /// Something the user should know and that does not end the run.
     Warning {
         /// One line.

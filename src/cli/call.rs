@@ -3,6 +3,7 @@
 use super::args::{ConnectionArgs, DataArgs, Endpoint, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs};
 use super::output::Output;
 use super::run::{self, Context};
+use super::value::bytes;
 use super::{exit, terminal};
 use clap::Args;
 use rtckit::error::Error;
@@ -54,7 +55,7 @@ pub fn answer(args: SessionArgs, context: &Context) -> ExitCode {
 }
 
 fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> ExitCode {
-    let timing = args.run.timing;
+    let timing = args.run.setup.timing;
     let options = match options(role, loopback, args) {
         Ok(options) => options,
         Err(error) => return context.fail(&error),
@@ -99,7 +100,7 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
     Ok(Options {
         signal: if loopback { Signal::Loopback } else { signaling.signal()? },
         connection: connection.options()?,
-        negotiate: NegotiateOptions { timeout: run.timeout, by_hand: by_hand && !loopback },
+        negotiate: NegotiateOptions { timeout: run.setup.timeout, by_hand: by_hand && !loopback },
         send: media.options(),
         receive: receive.options(),
         data,
@@ -218,14 +219,5 @@ fn describe(report: &Report, who: &str, text: &mut String) {
             let _ = write!(text, ", picture {:+.0} ms against the sound", skew * 1e3);
         }
         text.push('\n');
-    }
-}
-
-fn bytes(count: u64) -> String {
-    match count {
-        0..1000 => format!("{count} B"),
-        1000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
-        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
-        _ => format!("{:.2} GB", count as f64 / 1e9),
     }
 }

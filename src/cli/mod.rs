@@ -4,6 +4,7 @@
 //! Parsing does nothing else: no runtime is started and no log opened before it is over.
 
 mod args;
+mod bars;
 mod call;
 mod config;
 mod descriptor;
@@ -15,6 +16,7 @@ mod run;
 mod schema;
 mod signals;
 mod terminal;
+mod transfer;
 mod value;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -27,7 +29,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Instant;
 
-/// WebRTC from the shell: call, answer, record and inspect peer connections
+/// WebRTC from the shell: call, answer, record, send files and inspect peer connections
 #[derive(Parser, Debug)]
 #[command(name = "rtckit", version, arg_required_else_help = true, subcommand_required = true, max_term_width = 100)]
 #[command(after_help = "Examples:
@@ -59,6 +61,18 @@ enum Command {
   rtckit answer --audio=test --video-output received.y4m
   rtckit answer --chat")]
     Answer(Box<call::SessionArgs>),
+    /// Send files and folders, or standard input, to a peer
+    #[command(after_help = "Examples:
+  rtckit send-file holiday/ notes.txt --signal 'exec:ssh pi rtckit receive-file --trickle -o /srv'
+  rtckit send-file disk.img --signal file:/mnt/shared/meet
+  tar c . | rtckit send-file - --name backup.tar > offer.json    # with the answer on its way back")]
+    SendFile(Box<transfer::SendFileArgs>),
+    /// Receive the files that a peer sends
+    #[command(after_help = "Examples:
+  rtckit receive-file -o Downloads --signal file:/mnt/shared/meet
+  rtckit receive-file -o - --signal 'exec:ssh pi rtckit send-file --trickle backup.tar' | tar x
+  rtckit receive-file --skip-existing < offer.json")]
+    ReceiveFile(Box<transfer::ReceiveFileArgs>),
     /// Write the completion script of a shell to stdout
     #[command(after_help = "Examples:
   rtckit completions bash > ~/.local/share/bash-completion/completions/rtckit
@@ -114,6 +128,8 @@ fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
     match command {
         Command::Call(args) => call::call(*args, &context("call")),
         Command::Answer(args) => call::answer(*args, &context("answer")),
+        Command::SendFile(args) => transfer::send_file(*args, &context("send-file")),
+        Command::ReceiveFile(args) => transfer::receive_file(*args, &context("receive-file")),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut definition(), "rtckit", &mut script);

@@ -4,7 +4,7 @@
 //! stdout; where that carries a payload, to `--events-file`, else to stderr, which then is JSON alone. A reader that
 //! went away (`| head`) ends nothing and is no error. Events are handed to a thread, so that a slow reader never holds up media.
 
-use super::{descriptor, exit};
+use super::{descriptor, exit, value};
 use clap::{Args, ValueEnum};
 use rtckit::error::{Error, ErrorKind};
 use rtckit::progress::{Event, Progress};
@@ -168,6 +168,11 @@ impl Output {
         })
     }
 
+    /// Whether people look at a terminal that nothing else is written to.
+    pub fn shows_bars(&self) -> bool {
+        self.people && io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    }
+
     /// Tells people, when they are listening. One line.
     pub fn say(&self, text: &str) {
         if self.people {
@@ -247,6 +252,9 @@ impl Progress for Output {
                 Event::Track { kind, mime_type } => format!("receiving {kind}: {mime_type}"),
                 Event::DataChannel { label } => format!("data channel open: {}", label.escape_debug()),
                 Event::Output { path } if path != "-" => format!("writing {path}"),
+                Event::Offer { files, bytes: Some(bytes) } => {
+                    format!("{files} file{}, {}", if files == 1 { "" } else { "s" }, value::bytes(bytes))
+                }
                 Event::Warning { message } => format!("{} {message}", yellow("warning:")),
                 _ => return,
             });

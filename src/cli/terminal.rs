@@ -1,8 +1,10 @@
 //! The terminal on standard input. In canonical mode the kernel cuts a pasted line at 4096 bytes, which an offer exceeds.
 //! While that mode is off, line editing and Ctrl-D are ours to do: there is no editing of a paste, and Ctrl-D is below.
 
+use super::value;
+use rtckit::ops::transfer::Offer;
 use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
-use std::io;
+use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -48,6 +50,28 @@ pub fn restore() {
         // Nothing can be done for a terminal that is gone.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &was);
     }
+}
+
+/// Asks on the terminal whether the files of an offer are welcome. Enter and whatever begins with a y is a yes.
+pub fn ask_for_files(offer: &Offer) -> bool {
+    let what = match offer.files {
+        0 => "folders alone".to_owned(),
+        1 => format!("'{}'", offer.first),
+        count => format!("{count} files, first '{}'", offer.first),
+    };
+    let size = offer.bytes.map_or_else(|| "size unknown".to_owned(), value::bytes);
+    let ask = || {
+        let mut terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+        write!(terminal, "receive {what} ({size})? [Y/n] ")?;
+        let mut answer = String::new();
+        io::BufRead::read_line(&mut io::BufReader::new(terminal), &mut answer)?;
+        Ok::<_, io::Error>(answer)
+    };
+    // No answer, not even an empty line, is a no.
+    ask().is_ok_and(|answer| {
+        let answer = answer.to_lowercase();
+        !answer.is_empty() && (answer.trim().is_empty() || answer.trim().starts_with('y'))
+    })
 }
 
 /// An input on which Ctrl-D ends the input while [`LongLines`] keeps the terminal from seeing to it.

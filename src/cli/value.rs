@@ -1,4 +1,4 @@
-//! Values with units, as flags take them: `80ms`, `1m30s`.
+//! Values with units, as flags take them and people read them: `80ms`, `1m30s`, `2M`, `1.5 MB`.
 
 use std::time::Duration;
 
@@ -28,6 +28,40 @@ fn split_number(text: &str) -> Option<(f64, &str)> {
     Some((text[..end].parse().ok()?, &text[end..]))
 }
 
+/// Multiples: decimal, or binary with an `i`.
+const MULTIPLES: [(&str, f64); 9] = [
+    ("", 1.0),
+    ("k", 1e3),
+    ("K", 1e3),
+    ("M", 1e6),
+    ("G", 1e9),
+    ("ki", 1024.0),
+    ("Ki", 1024.0),
+    ("Mi", 1_048_576.0),
+    ("Gi", 1_073_741_824.0),
+];
+
+/// A number of bytes: `500k`, `2M`, `1.5Gi`; a `B` may follow.
+pub fn count(text: &str) -> Result<u64, String> {
+    let fail = || format!("'{text}' is not a number of bytes: use 500k, 2M, 1Gi");
+    let (number, unit) = split_number(text).ok_or_else(fail)?;
+    let unit = unit.strip_suffix('B').unwrap_or(unit);
+    let (_, factor) = MULTIPLES.into_iter().find(|(name, _)| *name == unit).ok_or_else(fail)?;
+    let bytes = number * factor;
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is neither negative nor too large")]
+    if (0.0..1e18).contains(&bytes) { Ok(bytes.round() as u64) } else { Err(fail()) }
+}
+
+/// A number of bytes, for people.
+pub fn bytes(count: u64) -> String {
+    match count {
+        0..1000 => format!("{count} B"),
+        1000..1_000_000 => format!("{:.1} kB", count as f64 / 1e3),
+        1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
+        _ => format!("{:.2} GB", count as f64 / 1e9),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -41,6 +75,18 @@ mod tests {
         }
         for text in ["", "s", "10x", "10s!", "-1", "-1s", "1..5s", "nan", "inf", "1e400", "10 s", "9e99s"] {
             assert!(duration(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn numbers_of_bytes_read_as_people_write_them() {
+        for (text, bytes) in
+            [("0", 0), ("7", 7), ("500k", 500_000), ("2MB", 2_000_000), ("1.5Ki", 1536), ("1Gi", 1 << 30)]
+        {
+            assert_eq!(count(text), Ok(bytes), "{text}");
+        }
+        for text in ["", "k", "-1", "1 k", "1T", "1kk", "1e99", "99999999999999G"] {
+            assert!(count(text).is_err(), "{text}");
         }
     }
 }

@@ -6,3 +6,4 @@
 pub mod call;
 pub mod media;
 mod road;
+pub mod transfer;

@@ -1,7 +1,7 @@
 //! The roads by which operations find their peer, opened; and the streams that a road leaves free.
 
 use crate::error::Error;
-use crate::signaling::{Directory, Exec, Rest, SdpFormat, Signaling, Stdio, memory};
+use crate::signaling::{Directory, Exec, Message, Rest, SdpFormat, Signaling, Stdio, memory};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -116,5 +116,13 @@ pub(super) async fn close(signaling: Option<Box<dyn Signaling>>) -> Result<(), E
     match signaling {
         Some(mut signaling) => signaling.close().await.map_err(|error| error.at("signaling")),
         None => Ok(()),
+    }
+}
+
+/// The next message of a road that still speaks; pending where none does. Cancel-safe.
+pub(super) async fn receive_if_any(signaling: &mut Option<Box<dyn Signaling>>) -> Result<Option<Message>, Error> {
+    match signaling {
+        Some(signaling) => signaling.receive().await,
+        None => std::future::pending().await,
     }
 }

@@ -113,6 +113,14 @@ impl DataChannel {
     /// # Errors
     /// When the channel is closed or the message is larger than [`max_message_size`](Self::max_message_size).
     pub async fn send(&self, message: &DataMessage) -> Result<(), PeerError> {
+        self.send_owned(message.clone()).await
+    }
+
+    /// As [`send`](Self::send), without copying bytes that nobody else holds.
+    ///
+    /// # Errors
+    /// As [`send`](Self::send).
+    pub async fn send_owned(&self, message: DataMessage) -> Result<(), PeerError> {
         let fail = |why: String| PeerError::DataChannel { label: self.label.to_string(), why };
         let most = self.max_message_size();
         if message.len() > most {
@@ -122,8 +130,10 @@ impl DataChannel {
             )));
         }
         match message {
-            DataMessage::Text(text) => self.inner.send_text(text).await,
-            DataMessage::Binary(bytes) => self.inner.send(BytesMut::from(&bytes[..])).await,
+            DataMessage::Text(text) => self.inner.send_text(&text).await,
+            DataMessage::Binary(bytes) => {
+                self.inner.send(bytes.try_into_mut().unwrap_or_else(|shared| BytesMut::from(&shared[..]))).await
+            }
         }
         .map_err(|error| fail(error.to_string()))
     }

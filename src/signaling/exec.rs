@@ -86,8 +86,11 @@ impl Signaling for Exec {
         let Some(stdio) = &mut self.stdio else { return Ok(None) };
         match stdio.receive().await {
             Ok(Some(message)) => Ok(Some(message)),
-            // The exit code of a command that failed says more than what it left unsaid.
-            ended => self.exited().await.map_err(Error::from).and(ended),
+            // A command that failed tells nothing or only the half of it; that it failed is what matters.
+            ended => {
+                self.exited().await?;
+                ended
+            }
         }
     }
 

@@ -7,7 +7,7 @@ mod signaling;
 
 pub use connection::ConnectionArgs;
 pub use media::MediaArgs;
-pub use session::{DataArgs, ReceiveArgs, RunArgs};
+pub use session::{DataArgs, ReceiveArgs, RunArgs, SetupArgs};
 pub use signaling::{Endpoint, SignalingArgs};
 
 use clap::ArgMatches;

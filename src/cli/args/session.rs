@@ -103,19 +103,27 @@ impl DataArgs {
     }
 }
 
+/// How long connecting may take, and what is told of it.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Run")]
+pub struct SetupArgs {
+    /// How long connecting may take; while a person carries the descriptions across, the clock stands still
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = default_timeout())]
+    pub timeout: Duration,
+    /// Show when each step of connecting was done, in seconds since the start of the process
+    #[arg(long)]
+    pub timing: bool,
+}
+
 /// How long it may take and how long it runs.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Run")]
 pub struct RunArgs {
-    /// How long connecting may take; while a person carries the descriptions across, the clock stands still
-    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = default_timeout())]
-    pub timeout: Duration,
+    #[command(flatten)]
+    pub setup: SetupArgs,
     /// Hang up after this long
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub duration: Option<Duration>,
-    /// Show when each step of connecting was done, in seconds since the start of the process
-    #[arg(long)]
-    pub timing: bool,
 }
 
 /// The library's default, as a flag takes it.

@@ -276,7 +276,7 @@ impl Peer {
                     Err(failure) => error = Some(failure),
                 },
                 failure = receiving.failed() => error = Some(failure),
-                message = receive_if_any(signaling), if !signaling_over => match message {
+                message = road::receive_if_any(signaling), if !signaling_over => match message {
                     Ok(Some(message)) => {
                         if session.take_late(message).await.is_err() {
                             ended = Some(Ended::PeerHungUp);
@@ -315,13 +315,6 @@ struct End {
     error: Option<Error>,
     data: Data,
     sending: Sending,
-}
-
-async fn receive_if_any(signaling: &mut Option<Box<dyn Signaling>>) -> Result<Option<Message>, Error> {
-    match signaling {
-        Some(signaling) => signaling.receive().await,
-        None => std::future::pending().await,
-    }
 }
 
 impl Report {

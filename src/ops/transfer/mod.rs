@@ -1,0 +1,289 @@
+//! `send-file` and `receive-file`: files over a connection to one peer.
+//!
+//! ```text
+//! send-file     paths -> transfer::Sources -> transfer::send -> data channel -> network
+//! receive-file  network -> data channel -> transfer::receive -> files
+//! ```
+//!
+//! The sender makes the offer and opens the channel; the receiver answers.
+
+mod channel;
+mod options;
+mod report;
+mod streams;
+
+pub use super::road::Signal;
+pub use crate::peer::{Config, NegotiateOptions};
+pub use crate::signaling::SdpFormat;
+pub use crate::transfer::{Consent, Existing, FileReport, FileState, Offer, TransferReport};
+pub use options::{Destination, Io, Job, Options, ReceiveOptions, SendOptions};
+pub use report::{Outcome, Report};
+
+use super::road::{self, Road};
+use crate::error::{Error, ErrorKind};
+use crate::peer::{ConnectionState, DataChannel, DataChannelInit, PeerError, Role, Session, Timing};
+use crate::progress::{Event, Progress};
+use crate::record::{Output, Target};
+use crate::signaling::{Message, Signaling};
+use crate::stop::Stop;
+use crate::transfer::{self, CHANNEL, ScanOptions, Sources, Tally, TransferError};
+use channel::Channel;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use streams::Far;
+
+/// How long a goodbye may take.
+const GOODBYE: Duration = Duration::from_millis(200);
+/// Silence after which a peer counts as gone: consent checks come every second.
+const LOST_AFTER: Duration = Duration::from_millis(8500);
+/// How long what came before a goodbye may take to be read.
+const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How long the peer may take to hang up when all is said.
+const HANG_UP: Duration = Duration::from_secs(1);
+
+/// Sends or receives files, until everything is safe at the receiver.
+///
+/// `process_start` is the zero of all timing. What was received of a file that is not whole is kept, and the next run goes
+/// on from there.
+pub async fn run(options: Options, io: Io, process_start: Instant, progress: Arc<dyn Progress>, stop: Stop) -> Outcome {
+    let role = match &options.job {
+        Job::Send(_) => "sender",
+        Job::Receive(_) => "receiver",
+    };
+    let timing = Arc::new(Timing::new(process_start));
+    let tally = Arc::new(Tally::new(Arc::clone(&progress)));
+    let mut report = Report::new(role);
+    let transfer = Transfer { progress, stop: stop.clone(), timing: Arc::clone(&timing), tally: Arc::clone(&tally) };
+    let (receipt, mut done) = match prepare(&options) {
+        Ok(receipt) => (receipt, transfer.run(options, io, &mut report).await),
+        Err(error) => (None, Err(error)),
+    };
+    tally.end();
+    report.transfer = tally.report();
+    report.timing = timing.waterfall();
+    report.complete = done.is_ok();
+    if let (Some(receipt), Ok(())) = (receipt, &done) {
+        done = write_receipt(receipt, &report);
+    }
+    match stop.reason() {
+        Some(reason) if done.is_err() => Outcome { report, stopped: Some(reason), error: None },
+        _ => Outcome { report, stopped: None, error: done.err() },
+    }
+}
+
+/// What can be found wrong before the peer is bothered. Opens the receipt.
+fn prepare(options: &Options) -> Result<Option<Output>, Error> {
+    options.check()?;
+    let open = |path: &std::path::PathBuf| Output::create(Target::File(path.clone()), options.existing_receipt());
+    Ok(options.receipt.as_ref().map(open).transpose()?)
+}
+
+fn write_receipt(mut receipt: Output, report: &Report) -> Result<(), Error> {
+    let internal = |error: serde_json::Error| Error::new(ErrorKind::Internal, "OperationError", error.to_string());
+    let mut text = serde_json::to_vec_pretty(report).map_err(internal)?;
+    text.push(b'\n');
+    receipt.write(&text)?;
+    receipt.finish()?;
+    Ok(())
+}
+
+struct Transfer {
+    progress: Arc<dyn Progress>,
+    stop: Stop,
+    timing: Arc<Timing>,
+    tally: Arc<Tally>,
+}
+
+/// What the engine of this end works on.
+enum Work {
+    Send(Box<Sources>, transfer::SendOptions),
+    Receive(transfer::ReceiveOptions),
+}
+
+impl Transfer {
+    async fn run(self, options: Options, io: Io, report: &mut Report) -> Result<(), Error> {
+        let (near, far) = streams::late();
+        let (work, role) = self.prepare(options.job, far).await?;
+        let mut road = Road::open(&options.signal, io.input, io.output)?;
+        let mut session =
+            Session::new(&options.connection, Arc::clone(&self.timing)).await.map_err(PeerError::erase)?;
+        let connected = self.connect(role, &options.negotiate, &mut session, &mut road).await;
+        let channel = match connected {
+            Ok(channel) => channel,
+            Err(error) => {
+                session.close().await;
+                road.give_up().await;
+                return Err(error);
+            }
+        };
+        let (mut signaling, streams) = road.split();
+        near.give(streams);
+        let done = self.serve(work, &mut session, channel, &mut signaling).await;
+        if let Some(signaling) = signaling.as_mut() {
+            let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
+        }
+        report.connected_by(session.report().await);
+        session.close().await;
+        // When the transfer failed, what the other side makes of that is no news.
+        let closed = road::close(signaling).await;
+        done.and(closed)
+    }
+
+    /// Everything that can be wrong with what is sent is found before the peer is bothered.
+    async fn prepare(&self, job: Job, far: Far) -> Result<(Work, Role), Error> {
+        let send = match job {
+            Job::Receive(options) => {
+                let destination = match options.destination {
+                    Destination::Path(path) => transfer::Destination::Path(path),
+                    Destination::Stdout => transfer::Destination::Stream(Box::new(far.writer)),
+                };
+                let ReceiveOptions { existing, consent, .. } = options;
+                return Ok((Work::Receive(transfer::ReceiveOptions { destination, existing, consent }), Role::Answer));
+            }
+            Job::Send(send) => send,
+        };
+        let limit_rate = send.limit_rate;
+        let scanning = tokio::task::spawn_blocking(move || {
+            let SendOptions { paths, exclude, follow_symlinks, stream_name, .. } = send;
+            Sources::scan(&paths, Some(Box::new(far.reader)), &ScanOptions { exclude, follow_symlinks, stream_name })
+        });
+        let scanned = tokio::select! {
+            biased;
+            () = self.stop.stopped() => return Err(TransferError::Stopped.into()),
+            scanned = scanning => scanned,
+        };
+        let internal =
+            |error: tokio::task::JoinError| Error::new(ErrorKind::Internal, "OperationError", error.to_string());
+        let sources = scanned.map_err(internal)?.map_err(|error| Error::from(error).at("scan"))?;
+        for line in &sources.left_out {
+            self.progress.event(Event::Warning { message: format!("not sent: {}", transfer::shown(line)) });
+        }
+        Ok((Work::Send(Box::new(sources), transfer::SendOptions { limit_rate }), Role::Call))
+    }
+
+    /// Connects, and opens the channel.
+    async fn connect(
+        &self,
+        role: Role,
+        options: &NegotiateOptions,
+        session: &mut Session,
+        road: &mut Road,
+    ) -> Result<DataChannel, Error> {
+        let init = DataChannelInit { protocol: CHANNEL.to_owned(), ..DataChannelInit::reliable(CHANNEL) };
+        let ours = match role {
+            Role::Call => Some(session.create_data_channel(&init).await.map_err(PeerError::erase)?),
+            Role::Answer => None,
+        };
+        let signaling = road.signaling();
+        if let Err(error) = session.connect(role, signaling, options, &self.stop).await {
+            // A road that is broken or takes nothing more is no news now.
+            let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
+            return Err(error.erase());
+        }
+        let state = ConnectionState::Connected.as_str().to_owned();
+        self.progress.event(Event::ConnectionStateChange { state });
+        let opening = async {
+            let channel = match ours {
+                Some(channel) => channel,
+                None => loop {
+                    let Some(channel) = session.next_data_channel().await else { return None };
+                    if channel.label() == CHANNEL {
+                        break channel;
+                    }
+                    let message =
+                        format!("data channel '{}' of the peer is not served", transfer::shown(channel.label()));
+                    self.progress.event(Event::Warning { message });
+                },
+            };
+            channel.opened().await.then_some(channel)
+        };
+        let no_channel = || {
+            Error::new(ErrorKind::Refused, "protocol", "the peer opened no channel for files")
+                .with_hint("the other side must be rtckit send-file or receive-file")
+        };
+        tokio::select! {
+            biased;
+            () = self.stop.stopped() => Err(PeerError::Stopped.erase()),
+            opened = tokio::time::timeout(options.timeout, opening) => opened.ok().flatten().ok_or_else(no_channel),
+        }
+    }
+
+    /// Runs the engine while the session lives.
+    async fn serve(
+        &self,
+        work: Work,
+        session: &mut Session,
+        channel: DataChannel,
+        signaling: &mut Option<Box<dyn Signaling>>,
+    ) -> Result<(), Error> {
+        self.progress.event(Event::DataChannel { label: channel.label().to_owned() });
+        let receives = matches!(work, Work::Receive(_));
+        let channel = Channel(channel);
+        let engine = async {
+            match work {
+                Work::Send(sources, options) => {
+                    transfer::send(&channel, *sources, &options, &self.tally, &self.stop).await
+                }
+                Work::Receive(options) => transfer::receive(&channel, options, &self.tally, &self.stop).await,
+            }
+        };
+        tokio::pin!(engine);
+        let ended = tokio::select! {
+            biased;
+            ended = &mut engine => Ok(ended),
+            gone = self.gone(session, signaling) => Err(gone),
+        };
+        let ended = match ended {
+            Ok(ended) => ended,
+            Err(gone) => {
+                // What came before the end is still to be read: it may be why. The channel ends with the session.
+                session.close().await;
+                match tokio::time::timeout(LAST_WORDS, &mut engine).await {
+                    Ok(Err(TransferError::Closed | TransferError::Channel(_))) | Err(_) => return Err(told(gone)),
+                    Ok(ended) => ended,
+                }
+            }
+        };
+        if ended.is_ok() && receives {
+            // The sender hangs up once it knows; if we did first, it might not.
+            let _ = tokio::time::timeout(HANG_UP, self.gone(session, signaling)).await;
+        }
+        ended.map_err(|error| Error::from(error).at("transfer"))
+    }
+
+    /// Waits until the peer is gone, serving what signaling still brings.
+    async fn gone(&self, session: &Session, signaling: &mut Option<Box<dyn Signaling>>) -> PeerError {
+        let mut states = session.states();
+        let mut over = false;
+        loop {
+            tokio::select! {
+                gone = session.gone(LOST_AFTER) => return gone,
+                changed = states.changed() => {
+                    let state = *states.borrow_and_update();
+                    if changed.is_err() || matches!(state, ConnectionState::Closed | ConnectionState::Failed) {
+                        return session.gone(Duration::ZERO).await;
+                    }
+                }
+                message = road::receive_if_any(signaling), if !over => match message {
+                    Ok(Some(message)) => {
+                        if let Err(hung_up) = session.take_late(message).await {
+                            return hung_up;
+                        }
+                    }
+                    // A road that ends is no news: the connection goes on without it, and closing it tells the rest.
+                    Ok(None) | Err(_) => over = true,
+                },
+            }
+        }
+    }
+}
+
+/// A peer that hung up in the middle, or vanished.
+fn told(gone: PeerError) -> Error {
+    match gone {
+        PeerError::HungUp => Error::from(TransferError::Closed).at("transfer"),
+        gone => gone
+            .erase()
+            .with_hint("start both sides again: what was received is kept, and the transfer goes on from there"),
+    }
+}

@@ -1,0 +1,92 @@
+//! File transfer over any ordered, reliable message channel: a data channel, a WebSocket.
+//!
+//! What it is: both ends of the protocol below, and all that has to do with files: names that cannot lead elsewhere, parts
+//! that become files only once they are verified, going on where an earlier run ended. What it is not: it knows nothing
+//! of connections; [`MessageChannel`] is all it needs of one.
+//!
+//! ```text
+//! files -> reader (thread: read, hash) -> [queue] -> send    -> MessageChannel
+//! MessageChannel -> receive -> [queue] -> writer (thread: write, hash) -> [queue] -> finisher (thread: sync, rename)
+//! ```
+//!
+//! # The protocol, version 1
+//!
+//! Over WebRTC it runs on one ordered, reliable data channel that the sender opens, with the label and the protocol
+//! `rtckit-transfer`. Text messages are JSON objects with a `type`; whoever does not know a `type` passes it over, and so
+//! are members that are not known. Binary messages carry content. No message is longer than both sides take (RFC 8841).
+//!
+//! ```text
+//! both      {"type":"hello","protocol":"rtckit-transfer","version":1,"role":"sender"|"receiver","agent":"…"}
+//! sender    {"type":"manifest","entries":[{"path":"a/b","kind":"file","size":5,"allocated":5,
+//!               "modified":{"seconds":1700000000,"nanoseconds":0},"executable":true}, …]}          once or more
+//!           {"type":"manifest-end","entries":1}
+//! receiver  {"type":"plan","skip":[3],"have":[{"file":2,"offset":1000,"blake3":"…"}]}            any number, or none
+//!           {"type":"go","window":8388608}
+//! sender    binary messages with the content of the files that are not skipped, in the order of the manifest
+//! receiver  {"type":"progress","bytes":262144}     bytes of DATA payloads taken, now and then
+//!           {"type":"done","files":[0,1]}          these are verified and safe
+//!           {"type":"complete"}                    so is everything; the sender hangs up
+//! either    {"type":"error","code":"no-space","message":"…"}    it is over, because of this
+//! ```
+//!
+//! - The first message of each side is its hello. The version is an integer; other versions are refused.
+//! - An entry's id is its index in the manifest, from 0. `path` is relative, with `/` between its parts, none of which is
+//!   empty, `.` or `..`. `kind` is `file` (so it is when absent) or `folder`. A file without a `size` is a stream, whose
+//!   size nobody knows before its end. `allocated` is there when a file has holes: how many of its bytes are none.
+//! - `skip` names files that are not wanted. `have` names beginnings of files that the receiver has already, by length and
+//!   BLAKE3 hash (hexadecimal), up to four for a file. The sender goes on from the longest of them that is one of its own.
+//! - With a `window`, the sender has never more than so many bytes of content under way that no `progress` has confirmed
+//!   (at least a MiB and one message). Without, it sends as fast as the channel takes it, and needs no `progress`.
+//! - `code` is one of `version`, `protocol`, `integrity`, `changed`, `read`, `write`, `no-space`, `exists`, `manifest`,
+//!   `declined`, `cancelled`, `other`.
+//!
+//! A binary message is a sequence number, 8 bytes, from 0 on without a gap, and then records until its end. All numbers are
+//! big-endian, as JavaScript's `DataView` reads them. A record is:
+//!
+//! ```text
+//!  0      1  2  3   4        8            16        20
+//!  kind   0  0  0   file id  offset       length    payload of so many bytes
+//! ```
+//!
+//! | kind | name | payload | means |
+//! |---|---|---|---|
+//! | 1 | DATA | bytes | content of the file at the offset |
+//! | 2 | HOLE | its length, 8 bytes | as many zeros at the offset |
+//! | 3 | END | BLAKE3 of the whole file, 32 bytes | it is over; the offset is its size |
+//! | 4 | START | none | the file is sent from the offset on: the answer to `have`, and only to it |
+//! | 5 | FAIL | code, line feed, text | it will not be completed; the other files are sent all the same |
+//!
+//! The records of a file follow each other without a gap, from the offset of its START, else from 0, to its END or FAIL. An
+//! empty file is an END alone. The records of one file are not mixed with those of another, but a message may carry
+//! those of many.
+
+mod channel;
+mod error;
+mod exclude;
+mod folder;
+mod journal;
+mod manifest;
+mod name;
+mod outcome;
+mod reader;
+mod receiver;
+mod sender;
+mod session;
+mod source;
+#[cfg(test)]
+mod tests;
+pub mod wire;
+mod writer;
+
+pub use channel::{Frame, MessageChannel};
+pub use error::{Code, TransferError};
+pub use folder::Existing;
+pub use manifest::{Entry, EntryKind, Manifest, Modified};
+pub use name::{Rules, fault, shown};
+pub use outcome::{FileReport, FileState, Tally, TransferReport};
+pub use receiver::{Consent, Destination, Offer, ReceiveOptions, receive};
+pub use sender::{SendOptions, send};
+pub use source::{ScanOptions, Source, Sources};
+
+/// The label of the data channel, and the name of its protocol.
+pub const CHANNEL: &str = wire::PROTOCOL;
