@@ -3,7 +3,9 @@
 //! The core sees time only through its runtime. Its timers are made for the worst path: connectivity checks every
 //! 200 ms, writes that wait for the next timer, a retransmission time-out of 1 s. For the first moments of a connection
 //! this clock runs faster than real time, most while a path on the same network would answer; it falls back to real
-//! time before media flows, because RTCP reports and transport-wide feedback are measured with it.
+//! time before media flows, because RTCP reports and transport-wide feedback are measured with it. Where no media flows it
+//! may go on hurrying as far as the round-trip time allows: a lost packet at the end of a burst costs a retransmission
+//! time-out, which is a second of the core's time at least.
 
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -90,6 +92,19 @@ impl ProtocolClock {
         self.follow(Self::SETTLE);
     }
 
+    /// For a connection that carries data alone and has this round-trip time: so fast that the least retransmission
+    /// time-out is two round trips. Not faster than the set-up, since a busy machine answers late as well.
+    pub(super) fn suit(&self, round_trip: Duration) {
+        const LEAST_TIMEOUT: Duration = Duration::from_secs(1);
+        const FASTEST: u128 = 50;
+        const LONG: Duration = Duration::from_secs(365 * 24 * 3600);
+        let two = (round_trip * 2).as_micros().max(1);
+        let speed = u32::try_from((LEAST_TIMEOUT.as_micros() / two).clamp(1, FASTEST)).unwrap_or(1);
+        if self.state().speed_at(Instant::now()) != speed {
+            self.follow([(LONG, speed), REAL_TIME, REAL_TIME]);
+        }
+    }
+
     /// Back to real time at once.
     pub(super) fn stop_hurrying(&self) {
         self.follow([REAL_TIME; 3]);
@@ -128,6 +143,15 @@ mod tests {
                 assert!(now >= last);
                 last = now;
             }
+        }
+    }
+
+    #[test]
+    fn it_hurries_as_far_as_the_round_trip_allows() {
+        let clock = ProtocolClock::new();
+        for (millis, speed) in [(0, 50), (1, 50), (20, 25), (50, 10), (200, 2), (900, 1), (30_000, 1)] {
+            clock.suit(Duration::from_millis(millis));
+            assert_eq!(clock.state().speed_at(Instant::now()), speed, "{millis} ms");
         }
     }
 

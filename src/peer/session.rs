@@ -318,9 +318,20 @@ impl Session {
         self.runtime.arrivals().silence()
     }
 
-    /// The ICE servers that have been of no use so far, and why.
-    pub fn server_troubles(&self) -> Vec<ServerTrouble> {
-        self.runtime.servers().troubles()
+    /// How long the last connectivity or consent check took to be answered; `None` before the first, and through a TURN
+    /// server.
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.runtime.round_trips().last()
+    }
+
+    /// Lets the protocol's timers suit the path, for a connection that is up and carries data alone; to be called now and
+    /// then, since paths change. Without it a packet lost at the end of a burst costs a second.
+    pub fn suit_timers(&self) {
+        // Of a path through a relay nothing is known but that it is no short one.
+        const UNKNOWN: Duration = Duration::from_millis(50);
+        if !self.carries_media.load(Ordering::Relaxed) {
+            self.runtime.clock().suit(self.round_trip().unwrap_or(UNKNOWN));
+        }
     }
 
     /// Waits until the peer is gone: [`PeerError::HungUp`] when it said so (DTLS `close_notify`), [`PeerError::Lost`] when

@@ -101,13 +101,14 @@ impl Session {
             report.dtls_cipher.clone_from(&transport.dtls_cipher);
             report.srtp_cipher.clone_from(&transport.srtp_cipher);
         }
-        // Consent checks come every second. Before the first one the library only knows what the hurried clock showed.
+        // What the library measured counts once its clock was true for the time between two checks.
         let measured = self.runtime.clock().true_for() > Duration::from_millis(1200);
         let rtt = stats.candidate_pairs().find(|pair| pair.nominated).map(|pair| pair.current_round_trip_time);
+        let by_library = rtt.filter(|seconds| measured && *seconds > 0.0);
         report.selected_pair = self.selected_pair().await.map(|pair| SelectedPair {
             local: CandidateReport::from(pair.local()),
             remote: CandidateReport::from(pair.remote()),
-            current_round_trip_time: rtt.filter(|seconds| measured && *seconds > 0.0),
+            current_round_trip_time: self.round_trip().map(|round_trip| round_trip.as_secs_f64()).or(by_library),
         });
         report
     }

@@ -115,7 +115,8 @@ impl Layout {
         #[cfg(unix)]
         if let Ok(facts) = rustix::fs::statvfs(&self.nearest) {
             let free = facts.f_bavail.saturating_mul(facts.f_frsize);
-            if self.needed > free {
+            // File systems without blocks say nothing about room.
+            if facts.f_blocks > 0 && self.needed > free {
                 return Err(TransferError::NoSpace { path: self.nearest.clone(), needed: self.needed, free });
             }
         }
@@ -193,13 +194,15 @@ impl Planner {
             if facts.is_dir() {
                 return Err(TransferError::Place { path, why: "a folder of this name exists" });
             }
+            if self.existing == Existing::Skip {
+                return Ok(Target::Skip);
+            }
             if let Some(hash) = read_whole(&path, &facts, entry)? {
                 self.taken.insert(path.clone());
                 return Ok(Target::File(path, Beginnings::Whole(hash)));
             }
             match self.existing {
-                Existing::Refuse => return Err(TransferError::Exists { path }),
-                Existing::Skip => return Ok(Target::Skip),
+                Existing::Refuse | Existing::Skip => return Err(TransferError::Exists { path }),
                 Existing::Overwrite => {
                     self.taken.insert(path.clone());
                     let beginnings = read_part(&path, entry)?;

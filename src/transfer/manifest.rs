@@ -42,7 +42,7 @@ impl From<SystemTime> for Modified {
                 let before = before.duration();
                 let nanoseconds = (1_000_000_000 - before.subsec_nanos()) % 1_000_000_000;
                 let whole = before.as_secs() + u64::from(nanoseconds > 0);
-                Self { seconds: -whole.cast_signed(), nanoseconds }
+                Self { seconds: whole.cast_signed().wrapping_neg(), nanoseconds }
             }
         }
     }
@@ -213,6 +213,10 @@ mod tests {
             let modified = Modified { seconds, nanoseconds };
             assert_eq!(Modified::from(modified.to_system().unwrap()), modified);
         }
-        assert_eq!(Modified { seconds: i64::MIN, nanoseconds: 0 }.to_system().map(Modified::from).is_none(), true);
+        for seconds in [i64::MIN, i64::MAX] {
+            // Systems differ in what they can say; none may panic.
+            let modified = Modified { seconds, nanoseconds: 999_999_999 };
+            assert!(modified.to_system().is_none_or(|time| Modified::from(time) == modified));
+        }
     }
 }

@@ -286,7 +286,7 @@ impl Writer {
             None => ((fresh()), Sink::Stream),
             Some(Target::File(path, beginnings)) => match std::mem::take(beginnings) {
                 Beginnings::Whole(hash) if Some(offset) == entry.size => (fresh(), Sink::Whole(path.clone(), hash)),
-                Beginnings::Whole(_) if offset == 0 && self.existing != Existing::Overwrite => {
+                Beginnings::Whole(_) if offset == 0 && self.existing == Existing::Refuse => {
                     return Err(TransferError::Exists { path: path.clone() });
                 }
                 Beginnings::Part(parts) if offset > 0 => {

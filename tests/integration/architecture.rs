@@ -25,6 +25,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("matroska", &["record", "capture"]),
     ("hound", &["record", "capture"]),
     ("ogg", &["record", "capture"]),
+    ("blake3", &["transfer"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),

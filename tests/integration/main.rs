@@ -14,4 +14,5 @@ mod roads;
 mod schema;
 mod sources;
 mod support;
+mod transfer;
 mod turn;

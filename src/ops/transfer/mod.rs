@@ -38,6 +38,8 @@ const GOODBYE: Duration = Duration::from_millis(200);
 const LOST_AFTER: Duration = Duration::from_millis(8500);
 /// How long what came before a goodbye may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(2);
+/// How often to look how long the path is.
+const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the peer may take to hang up when all is said.
 const HANG_UP: Duration = Duration::from_secs(1);
 
@@ -118,6 +120,8 @@ impl Transfer {
         };
         let (mut signaling, streams) = road.split();
         near.give(streams);
+        // Once it is over the path may be forgotten.
+        report.connected_by(session.report().await);
         let done = self.serve(work, &mut session, channel, &mut signaling).await;
         if let Some(signaling) = signaling.as_mut() {
             let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
@@ -254,9 +258,11 @@ impl Transfer {
     /// Waits until the peer is gone, serving what signaling still brings.
     async fn gone(&self, session: &Session, signaling: &mut Option<Box<dyn Signaling>>) -> PeerError {
         let mut states = session.states();
+        let mut look = tokio::time::interval(LOOK_EVERY);
         let mut over = false;
         loop {
             tokio::select! {
+                _ = look.tick() => session.suit_timers(),
                 gone = session.gone(LOST_AFTER) => return gone,
                 changed = states.changed() => {
                     let state = *states.borrow_and_update();

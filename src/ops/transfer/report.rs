@@ -39,7 +39,9 @@ impl Report {
         }
     }
 
-    pub(super) fn connected_by(&mut self, connection: ConnectionReport) {
+    pub(super) fn connected_by(&mut self, mut connection: ConnectionReport) {
+        let known = self.connection.take().and_then(|known| known.selected_pair);
+        connection.selected_pair = connection.selected_pair.or(known);
         self.path = connection.selected_pair.as_ref().map(|pair| {
             let relay = |kind: &str| kind == "relay";
             let relayed = relay(&pair.local.candidate_type) || relay(&pair.remote.candidate_type);
