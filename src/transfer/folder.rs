@@ -68,7 +68,9 @@ impl Layout {
         let entries = manifest.entries();
         let alone = matches!(entries, [entry] if entry.kind == EntryKind::File);
         let named_folder = place.as_os_str().as_encoded_bytes().ends_with(b"/");
-        let facts = fs::metadata(place).ok();
+        // Without the `/` at its end, with which a file would not be found.
+        let named: PathBuf = place.components().collect();
+        let facts = fs::metadata(&named).ok();
         let is_folder = facts.as_ref().is_some_and(Metadata::is_dir);
         if facts.is_some() && !is_folder && (named_folder || !alone) {
             return Err(TransferError::Place { path: place.to_owned(), why: "not a folder" });

@@ -25,7 +25,8 @@
 //! sender    binary messages with the content of the files that are not skipped, in the order of the manifest
 //! receiver  {"type":"progress","bytes":262144}     bytes of DATA payloads taken, now and then
 //!           {"type":"done","files":[0,1]}          these are verified and safe
-//!           {"type":"complete"}                    so is everything; the sender hangs up
+//!           {"type":"complete"}                    so is everything
+//! sender    {"type":"bye"}                         it knows: both hang up
 //! either    {"type":"error","code":"no-space","message":"…"}    it is over, because of this
 //! ```
 //!

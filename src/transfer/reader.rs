@@ -203,7 +203,9 @@ impl Reader {
     fn fail(&mut self, id: u32, error: TransferError) -> Result<(), Gone> {
         let code = serde_json::to_value(error.code().unwrap_or(Code::Other)).unwrap_or_default();
         let mut text = format!("{}\n{error}", code.as_str().unwrap_or("other"));
-        text.truncate(text.floor_char_boundary(1024));
+        while text.len() > 1024 {
+            text.pop();
+        }
         self.messages.record(Kind::Fail, id, 0, text.as_bytes())?;
         self.messages.tell(Produced::Failed(id, error))
     }

@@ -192,6 +192,7 @@ async fn take(channel: &dyn MessageChannel, messages: mpsc::Sender<bytes::Bytes>
             }
             Some(Frame::Text(text)) => match session::understand(&text, Role::Receiver) {
                 Ok(Control::Unknown) => {}
+                Ok(Control::Bye {}) => return TransferError::Closed,
                 Ok(other) => return session::unexpected(&other),
                 Err(error) => return error,
             },
@@ -218,7 +219,8 @@ async fn report(
                 over?;
                 complete.store(true, Ordering::Relaxed);
                 session::say(channel, &Control::Complete {}).await?;
-                channel.flushed().await;
+                // The sender parts; one that just vanishes now must not hold us.
+                tokio::time::sleep(session::LAST_WORDS * 4).await;
                 return Ok(());
             }
             None => return Err(TransferError::Internal("the writing thread is gone")),

@@ -16,7 +16,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
 /// Messages that may be read ahead of the channel.
-const READ_AHEAD: usize = 24;
+const READ_AHEAD: usize = 8;
 
 /// How to send.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,6 +90,9 @@ impl Sending<'_> {
         // read (a pipe that nobody fills) ends with the process.
         if thread.is_finished() {
             thread.join().map_err(|_| TransferError::Internal("the reading thread panicked"))?;
+        }
+        if ended.is_ok() {
+            session::part(self.channel).await;
         }
         ended.and_then(|()| self.tally.verdict())
     }

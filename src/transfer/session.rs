@@ -67,6 +67,17 @@ pub(super) async fn greet(channel: &dyn MessageChannel, role: Role) -> Result<()
     }
 }
 
+/// Tells the receiver that we know that everything is done.
+pub(super) async fn part(channel: &dyn MessageChannel) {
+    let parting = async {
+        if say(channel, &Control::Bye {}).await.is_ok() {
+            channel.flushed().await;
+        }
+    };
+    // A receiver that is gone already knows all it needs.
+    let _ = tokio::time::timeout(LAST_WORDS, parting).await;
+}
+
 /// Tells the peer why this is over, when it does not know; and sees to it that it hears so.
 pub(super) async fn tell_of(channel: &dyn MessageChannel, error: Option<&TransferError>) {
     let Some(error) = error else { return };

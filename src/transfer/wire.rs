@@ -70,6 +70,8 @@ pub enum Control {
     },
     /// Everything is done.
     Complete {},
+    /// The sender knows that everything is done.
+    Bye {},
     /// The transfer is over, because of this.
     Error {
         /// Why, for programs.

@@ -115,3 +115,47 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
         differ(&written.events, "EVENTS");
     }
 }
+
+#[test]
+fn what_a_transfer_writes_is_in_its_man_pages_and_the_other_way_round() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let (from, to) = (scratch.path("from"), scratch.path("to"));
+    std::fs::create_dir(&from).unwrap();
+    for name in ["a", "b"] {
+        std::fs::write(from.join(name), name.repeat(5000)).unwrap();
+    }
+    std::os::unix::fs::symlink("a", from.join("link")).unwrap();
+    let road = format!("file:{}", scratch.path("meet").display());
+    let mut written = [Written::default(), Written::default()];
+    // Once whole, once with a file that is there already, and once refused.
+    for (round, codes) in [(0, [0, 0]), (1, [0, 0]), (2, [5, 13])] {
+        let start = |command: &str, args: [&str; 2], events: &str| {
+            let events = scratch.path(events);
+            let args = args.into_iter().filter(|arg| !arg.is_empty());
+            let mut command = Rtckit::command([command, "--interface=lo", "--signal", &road, "--events-file"]);
+            Rtckit::spawn(command.arg(events).args(args).stdin(std::process::Stdio::null()))
+        };
+        let mut receiver = start("receive-file", ["-o", to.to_str().unwrap()], "received");
+        let mut sender = start("send-file", [from.to_str().unwrap(), ""], "sent");
+        assert_eq!([sender.wait(PATIENCE).code, receiver.wait(PATIENCE).code], codes.map(Some), "round {round}");
+        written[0].take(&scratch.path("sent"), "rtckit.send-file/1");
+        written[1].take(&scratch.path("received"), "rtckit.receive-file/1");
+        if round == 1 {
+            std::fs::write(to.join("from/b"), "changed").unwrap();
+        }
+    }
+    for (written, page) in written.iter_mut().zip(["man/rtckit-send-file.1", "man/rtckit-receive-file.1"]) {
+        // What only the receiver, a slow reader, a fault or a longer run makes.
+        let rare = ["files[].output", "files[].error", "eventsDropped"];
+        written.report.extend(rare.iter().map(ToString::to_string));
+        written.report.insert("connection.selectedPair.currentRoundTripTime".to_owned());
+        written.events.extend(["warning", "warning.message"].iter().map(ToString::to_string));
+        for (written, section) in [(&written.report, "\"JSON REPORT\""), (&written.events, "EVENTS")] {
+            let documented = documented(page, section);
+            let missing: Vec<_> = written.difference(&documented).cloned().collect();
+            let stale: Vec<_> = documented.difference(written).cloned().collect();
+            assert!(missing.is_empty() && stale.is_empty(), "{page} lacks {missing:?}, and nothing writes {stale:?}");
+        }
+    }
+}

@@ -3,6 +3,7 @@
 //! A name is a path: `sent[].ssrc` is the member `ssrc` of each element of the array `sent`.
 
 mod call;
+mod transfer;
 
 /// A member: its path, its type or unit, and what it says.
 pub type Member = (&'static str, &'static str, &'static str);
@@ -18,7 +19,12 @@ pub struct Tables {
 }
 
 /// The commands whose JSON is described.
-const COMMANDS: &[(&str, Tables)] = &[("call", call::CALL), ("answer", call::ANSWER)];
+const COMMANDS: &[(&str, Tables)] = &[
+    ("call", call::CALL),
+    ("answer", call::ANSWER),
+    ("send-file", transfer::SEND_FILE),
+    ("receive-file", transfer::RECEIVE_FILE),
+];
 
 /// The JSON of a command; `None` where it writes none but errors.
 pub fn of(command: &str) -> Option<&'static Tables> {

@@ -190,7 +190,7 @@ impl Transfer {
             let channel = match ours {
                 Some(channel) => channel,
                 None => loop {
-                    let Some(channel) = session.next_data_channel().await else { return None };
+                    let channel = session.next_data_channel().await?;
                     if channel.label() == CHANNEL {
                         break channel;
                     }
