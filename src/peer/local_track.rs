@@ -154,15 +154,15 @@ impl LocalTrack {
     async fn handed_over(&self, packets: u64) {
         const LOOK_EVERY: Duration = Duration::from_millis(1);
         const PATIENCE: Duration = Duration::from_millis(200);
+        const SETTLING: Duration = Duration::from_millis(50);
         let begin = Instant::now();
         while begin.elapsed() < PATIENCE {
             let left = self.departures.of(self.ssrc);
             // Through a relay nothing is seen to leave; then the library's own count, which is a moment early, has to do.
             let over = if left == 0 { self.taken(begin).await } else { Some(left) };
             if over.is_none_or(|over| over >= packets) {
-                if left == 0 {
-                    tokio::time::sleep(LOOK_EVERY * 10).await;
-                }
+                // A goodbye on the heels of the last packet overtakes it inside of a busy peer.
+                tokio::time::sleep(SETTLING).await;
                 return;
             }
             tokio::time::sleep(LOOK_EVERY).await;

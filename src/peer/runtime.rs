@@ -10,7 +10,7 @@
 use super::clock::ProtocolClock;
 use super::relay_stream::Doors;
 use super::server_watch::ServerWatch;
-use super::traffic::{Arrivals, Departures};
+use super::traffic::{Arrivals, Departures, RoundTrips};
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -34,7 +34,10 @@ pub(super) struct SessionRuntime {
     tokio: TokioRuntime,
     clock: Arc<ProtocolClock>,
     arrivals: Arc<Arrivals>,
+    departures: Arc<Departures>,
     round_trips: Arc<RoundTrips>,
+    servers: Arc<ServerWatch>,
+    doors: Doors,
     gate: Arc<Gate>,
     /// Which datagrams never leave: a bad network for tests.
     #[cfg(test)]
@@ -103,113 +106,21 @@ impl Gate {
     }
 }
 
-/// When the last datagram came from the peer. What STUN and TURN servers say of themselves does not count.
-#[derive(Debug)]
-pub(super) struct Arrivals {
-    began: Instant,
-    last_micros: AtomicU64,
-    /// Who has asked, shaken hands or sent media: such an address is the peer's, and its answers count as well.
-    peers: Mutex<Vec<SocketAddr>>,
-}
-
-impl Arrivals {
-    const MOST_PEERS: usize = 64;
-
-    fn note(&self, datagram: &[u8], from: SocketAddr) {
-        let is_peer = match datagram {
-            // Binding requests, and the indications in which a TURN server passes the peer's datagrams on.
-            [0, 0x01 | 0x17, ..] | [20..=63, ..] => {
-                let mut peers = self.peers.lock().unwrap_or_else(PoisonError::into_inner);
-                if !peers.contains(&from) && peers.len() < Self::MOST_PEERS {
-                    peers.push(from);
-                }
-                true
-            }
-            [0..=3, ..] => self.peers.lock().unwrap_or_else(PoisonError::into_inner).contains(&from),
-            // TURN channel data and media.
-            [64..=79 | 128..=191, ..] => true,
-            _ => false,
-        };
-        if is_peer {
-            let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.last_micros.store(micros.max(1), Ordering::Relaxed);
-        }
-    }
-
-    /// Time since the last datagram; `None` before the first.
-    pub(super) fn silence(&self) -> Option<Duration> {
-        let micros = self.last_micros.load(Ordering::Relaxed);
-        (micros != 0).then(|| self.began.elapsed().saturating_sub(Duration::from_micros(micros)))
-    }
-}
-
-/// How long binding requests (RFC 8489) take to be answered, in real time: those of connectivity and consent checks.
-/// What goes through a TURN server is wrapped and not seen.
-#[derive(Debug, Default)]
-pub(super) struct RoundTrips {
-    asked: Mutex<VecDeque<([u8; 12], Instant)>>,
-    /// 0 before the first.
-    last_micros: AtomicU64,
-}
-
-impl RoundTrips {
-    /// More unanswered requests than this are for addresses where nobody is.
-    const MOST_ASKED: usize = 64;
-
-    fn transaction(datagram: &[u8], kind: [u8; 2]) -> Option<[u8; 12]> {
-        const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
-        let header = datagram.get(..20)?;
-        (header[..2] == kind && header[4..8] == COOKIE).then(|| header[8..20].try_into().ok())?
-    }
-
-    fn sent(&self, datagram: &[u8]) {
-        if let Some(transaction) = Self::transaction(datagram, [0, 1]) {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if asked.len() == Self::MOST_ASKED {
-                asked.pop_front();
-            }
-            asked.push_back((transaction, Instant::now()));
-        }
-    }
-
-    fn received(&self, datagram: &[u8]) {
-        if let Some(transaction) = Self::transaction(datagram, [1, 1]) {
-            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
-            if let Some(index) = asked.iter().position(|(other, _)| *other == transaction)
-                && let Some((_, at)) = asked.remove(index)
-            {
-                let micros = u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
-                self.last_micros.store(micros.max(1), Ordering::Relaxed);
-            }
-        }
-    }
-
-    /// The last one; `None` before the first.
-    pub(super) fn last(&self) -> Option<Duration> {
-        Some(self.last_micros.load(Ordering::Relaxed)).filter(|micros| *micros > 0).map(Duration::from_micros)
-    }
-}
-
 impl SessionRuntime {
     /// A runtime whose sockets are watched for `servers`, some of which are reached through `doors`.
     pub(super) fn new(servers: Arc<ServerWatch>, doors: Doors) -> Self {
         Self {
             tokio: TokioRuntime,
             clock: Arc::new(ProtocolClock::new()),
-            arrivals: Arc::new(Arrivals {
-                began: Instant::now(),
-                last_micros: AtomicU64::new(0),
-                peers: Mutex::default(),
-            }),
+            arrivals: Arc::new(Arrivals::new()),
+            departures: Arc::default(),
             round_trips: Arc::default(),
+            servers,
+            doors,
             gate: Arc::default(),
             #[cfg(test)]
             lose: Arc::default(),
         }
-    }
-
-    pub(super) fn round_trips(&self) -> &RoundTrips {
-        &self.round_trips
     }
 
     pub(super) fn clock(&self) -> &Arc<ProtocolClock> {
@@ -222,6 +133,10 @@ impl SessionRuntime {
 
     pub(super) fn arrivals(&self) -> &Arrivals {
         &self.arrivals
+    }
+
+    pub(super) fn round_trips(&self) -> &RoundTrips {
+        &self.round_trips
     }
 
     pub(super) fn servers(&self) -> &ServerWatch {
@@ -266,7 +181,9 @@ impl Runtime for SessionRuntime {
         Ok(Arc::new(SessionSocket {
             socket: self.tokio.wrap_udp_socket(socket)?,
             arrivals: Arc::clone(&self.arrivals),
+            departures: Arc::clone(&self.departures),
             round_trips: Arc::clone(&self.round_trips),
+            servers: Arc::clone(&self.servers),
             gate: Arc::clone(&self.gate),
             early: Mutex::default(),
             #[cfg(test)]
@@ -324,7 +241,9 @@ impl Runtime for SessionRuntime {
 struct SessionSocket {
     socket: Arc<dyn AsyncUdpSocket>,
     arrivals: Arc<Arrivals>,
+    departures: Arc<Departures>,
     round_trips: Arc<RoundTrips>,
+    servers: Arc<ServerWatch>,
     gate: Arc<Gate>,
     early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
     #[cfg(test)]
@@ -373,6 +292,8 @@ impl AsyncUdpSocket for SessionSocket {
         }
         let sent = self.socket.poll_send(cx, transmit);
         if matches!(sent, Poll::Ready(Ok(_))) {
+            self.departures.note(transmit.contents, transmit.segment_size);
+            self.servers.note_sent(transmit.contents);
             self.round_trips.sent(transmit.contents);
         }
         sent
@@ -394,6 +315,7 @@ impl AsyncUdpSocket for SessionSocket {
                 Poll::Ready(Ok(count)) => {
                     for (datagram, meta) in bufs.iter().zip(&*meta).take(count) {
                         self.arrivals.note(&datagram[..meta.len], meta.addr);
+                        self.servers.note_received(&datagram[..meta.len], meta.addr);
                         self.round_trips.received(&datagram[..meta.len]);
                     }
                     let first = &bufs[0][..meta[0].len];

@@ -318,6 +318,11 @@ impl Session {
         self.runtime.arrivals().silence()
     }
 
+    /// The ICE servers that have been of no use so far, and why.
+    pub fn server_troubles(&self) -> Vec<ServerTrouble> {
+        self.runtime.servers().troubles()
+    }
+
     /// How long the last connectivity or consent check took to be answered; `None` before the first, and through a TURN
     /// server.
     pub fn round_trip(&self) -> Option<Duration> {

@@ -1,6 +1,6 @@
 //! What passes our sockets, seen from outside: when the peer was last heard, and which media is really on its way.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -47,6 +47,53 @@ impl Arrivals {
     pub(super) fn silence(&self) -> Option<Duration> {
         let micros = self.last_micros.load(Ordering::Relaxed);
         (micros != 0).then(|| self.began.elapsed().saturating_sub(Duration::from_micros(micros)))
+    }
+}
+
+/// How long binding requests (RFC 8489) take to be answered, in real time: those of connectivity and consent checks.
+/// What goes through a TURN server is wrapped and not seen.
+#[derive(Debug, Default)]
+pub(super) struct RoundTrips {
+    asked: Mutex<VecDeque<([u8; 12], Instant)>>,
+    /// 0 before the first.
+    last_micros: AtomicU64,
+}
+
+impl RoundTrips {
+    /// More unanswered requests than this are for addresses where nobody is.
+    const MOST_ASKED: usize = 64;
+
+    fn transaction(datagram: &[u8], kind: [u8; 2]) -> Option<[u8; 12]> {
+        const COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
+        let header = datagram.get(..20)?;
+        (header[..2] == kind && header[4..8] == COOKIE).then(|| header[8..20].try_into().ok())?
+    }
+
+    pub(super) fn sent(&self, datagram: &[u8]) {
+        if let Some(transaction) = Self::transaction(datagram, [0, 1]) {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if asked.len() == Self::MOST_ASKED {
+                asked.pop_front();
+            }
+            asked.push_back((transaction, Instant::now()));
+        }
+    }
+
+    pub(super) fn received(&self, datagram: &[u8]) {
+        if let Some(transaction) = Self::transaction(datagram, [1, 1]) {
+            let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(index) = asked.iter().position(|(other, _)| *other == transaction)
+                && let Some((_, at)) = asked.remove(index)
+            {
+                let micros = u64::try_from(at.elapsed().as_micros()).unwrap_or(u64::MAX);
+                self.last_micros.store(micros.max(1), Ordering::Relaxed);
+            }
+        }
+    }
+
+    /// The last one; `None` before the first.
+    pub(super) fn last(&self) -> Option<Duration> {
+        Some(self.last_micros.load(Ordering::Relaxed)).filter(|micros| *micros > 0).map(Duration::from_micros)
     }
 }
 
