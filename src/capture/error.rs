@@ -1,7 +1,7 @@
 //! What can go wrong with a source of media.
 
 use crate::error::{Classify, ErrorKind};
-use crate::media::{Constraint, MediaKind};
+use crate::media::{MediaKind, Overconstrained};
 use std::io;
 use std::sync::Arc;
 
@@ -60,16 +60,13 @@ pub enum CaptureError {
         kind: MediaKind,
     },
     /// A constraint cannot be met; mediacapture-main `OverconstrainedError`.
-    #[error("{source_name} cannot meet {constraint} {wanted}: {offers}")]
+    #[error("{source_name}: {error}")]
     Overconstrained {
         /// The source.
         source_name: String,
-        /// The name of the constraint, e.g. `frameRate`.
-        constraint: &'static str,
-        /// What was asked.
-        wanted: Constraint,
-        /// What there is.
-        offers: String,
+        /// Which constraint, and what there is.
+        #[source]
+        error: Overconstrained,
     },
     /// This version has no such kind of source.
     #[error("no {what}: this version of rtckit reads test, files and stdin only")]

@@ -8,6 +8,7 @@
 //! are live and pace themselves by the origin they are given; files answer as fast as they are read and their times
 //! start at 0. Constraints follow mediacapture-main: the test sources are made to fit, a file either fits or is refused.
 
+pub mod camera;
 mod error;
 pub mod file;
 mod spec;
@@ -19,7 +20,9 @@ pub use spec::SourceSpec;
 pub use test_pattern::TestPattern;
 pub use test_tone::TestTone;
 
-use crate::media::{AudioConstraints, AudioInput, Constraint, MediaInput, VideoConstraints, VideoInput};
+use crate::media::{
+    AudioConstraints, AudioInput, Constraint, MediaInput, Overconstrained, Property, VideoConstraints, VideoInput,
+};
 use std::io::Read;
 use std::time::Instant;
 
@@ -102,25 +105,23 @@ fn open_test(
 
 /// The whole number that a constraint makes of `default`, for a property that can be any whole number in `range`.
 fn whole(
-    source_name: &str,
-    constraint: &'static str,
+    constraint: Property,
     wanted: Option<Constraint>,
     default: f64,
     range: std::ops::RangeInclusive<f64>,
-) -> Result<u32, CaptureError> {
-    let wanted = wanted.unwrap_or_default();
-    let offers = || format!("it offers {} to {}", range.start(), range.end());
-    let picked = wanted.pick(default, range.clone()).map(|value| {
+) -> Result<u32, Overconstrained> {
+    let asked = wanted.unwrap_or_default();
+    let picked = asked.pick(default, range.clone()).map(|value| {
         // Rounding must not leave the bounds.
-        [value.round(), value.ceil(), value.floor()].into_iter().find(|value| wanted.admits(*value))
+        [value.round(), value.ceil(), value.floor()].into_iter().find(|value| asked.admits(*value))
     });
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ranges are far inside of u32")]
-    picked.flatten().map(|value| value as u32).ok_or_else(|| CaptureError::Overconstrained {
-        source_name: source_name.to_owned(),
-        constraint,
-        wanted,
-        offers: offers(),
-    })
+    picked.flatten().map(|value| value as u32).ok_or_else(|| out_of_range(constraint, asked, &range))
+}
+
+fn out_of_range(constraint: Property, wanted: Constraint, range: &std::ops::RangeInclusive<f64>) -> Overconstrained {
+    let offers = format!("there is {} to {}", range.start(), range.end());
+    Overconstrained { constraint, wanted: wanted.to_string(), offers }
 }
 
 #[cfg(test)]

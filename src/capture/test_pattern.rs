@@ -1,9 +1,12 @@
 //! The synthetic camera: colour bars, a moving gradient and a bouncing chequered box, with the
 //! [barcode](crate::media::barcode) and the flash in every frame. Live: it paces itself.
 
-use super::{CaptureError, whole};
+use super::{CaptureError, out_of_range, whole};
 use crate::error::Error;
-use crate::media::{FramePool, FrameRate, I420, Source, VideoConstraints, VideoFormat, VideoFrame, barcode};
+use crate::media::{
+    self, Constraint, FramePool, FrameRate, I420, Overconstrained, Property, Source, VideoConstraints, VideoFormat,
+    VideoFrame, VideoSettings, barcode,
+};
 use crate::stop::Stop;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -30,30 +33,34 @@ impl TestPattern {
     pub const RATES: std::ops::RangeInclusive<f64> = 0.1..=240.0;
 
     /// What the constraints make of 640x480 at 30 frames per second. Where only one of width and height is given, the
-    /// other keeps the picture at 4:3 as far as its own bounds allow.
+    /// other keeps the picture at 4:3, or at the wanted aspect ratio, as far as its own bounds allow.
     ///
     /// # Errors
     /// [`CaptureError::Overconstrained`] when a bound lies outside of what can be drawn.
     pub fn format(constraints: &VideoConstraints) -> Result<VideoFormat, CaptureError> {
-        let wish = |constraint: Option<crate::media::Constraint>| {
-            constraint.filter(|c| *c != crate::media::Constraint::default()).and_then(|c| c.pick(640.0, Self::SIZES))
+        let settled = constraints.settled(|set| Self::shape(set).is_ok());
+        Self::shape(&settled).map_err(|error| CaptureError::Overconstrained { source_name: "test".to_owned(), error })
+    }
+
+    fn shape(constraints: &VideoConstraints) -> Result<VideoFormat, Overconstrained> {
+        let wish = |constraint: Option<Constraint>| {
+            constraint.filter(|c| *c != Constraint::default()).and_then(|c| c.pick(640.0, Self::SIZES))
         };
+        let ratio = constraints.aspect_ratio.unwrap_or_default().pick(4.0 / 3.0, 1.0 / 512.0..=512.0);
+        let ratio = ratio.unwrap_or(4.0 / 3.0);
         let (wide, high) = match (wish(constraints.width), wish(constraints.height)) {
-            (Some(width), None) => (width, (width * 0.75).round()),
-            (None, Some(height)) => ((height / 0.75).round(), height),
-            _ => (640.0, 480.0),
+            (Some(width), None) => (width, (width / ratio).round()),
+            (None, Some(height)) => ((height * ratio).round(), height),
+            _ => (640.0, (640.0 / ratio).round()),
         };
-        let width = whole("test", "width", constraints.width, wide, Self::SIZES)?;
-        let height = whole("test", "height", constraints.height, high, Self::SIZES)?;
+        let width = whole(Property::Width, constraints.width, wide, Self::SIZES)?;
+        let height = whole(Property::Height, constraints.height, high, Self::SIZES)?;
         let wanted = constraints.frame_rate.unwrap_or_default();
-        let frame_rate =
-            wanted.pick(30.0, Self::RATES).and_then(FrameRate::from_f64).ok_or(CaptureError::Overconstrained {
-                source_name: "test".to_owned(),
-                constraint: "frameRate",
-                wanted,
-                offers: format!("it offers {} to {}", Self::RATES.start(), Self::RATES.end()),
-            })?;
-        Ok(VideoFormat { width, height, frame_rate })
+        let frame_rate = wanted.pick(30.0, Self::RATES).and_then(FrameRate::from_f64);
+        let frame_rate = frame_rate.ok_or_else(|| out_of_range(Property::FrameRate, wanted, &Self::RATES))?;
+        let format = VideoFormat { width, height, frame_rate };
+        media::check(&VideoSettings::of_format("test", &format), constraints)?;
+        Ok(format)
     }
 
     /// A pattern whose timeline begins at `origin`, past or to come. Sizes from 1 to 16384 work; those below
@@ -233,7 +240,12 @@ mod tests {
     fn constraints_choose_the_format() {
         let parse = |text: &str| (!text.is_empty()).then(|| text.parse::<Constraint>().unwrap());
         let make = |width, height, rate| {
-            let constraints = VideoConstraints { width: parse(width), height: parse(height), frame_rate: parse(rate) };
+            let constraints = VideoConstraints {
+                width: parse(width),
+                height: parse(height),
+                frame_rate: parse(rate),
+                ..VideoConstraints::default()
+            };
             TestPattern::format(&constraints).map(|f| (f.width, f.height, f.frame_rate.as_f64()))
         };
         assert_eq!(make("", "", "").unwrap(), (640, 480, 30.0));

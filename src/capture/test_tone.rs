@@ -3,7 +3,9 @@
 
 use super::{CaptureError, whole};
 use crate::error::Error;
-use crate::media::{AudioConstraints, AudioFormat, AudioFrame, MediaTime, Source, chirp};
+use crate::media::{
+    self, AudioConstraints, AudioFormat, AudioFrame, AudioSettings, MediaTime, Overconstrained, Property, Source, chirp,
+};
 use crate::stop::Stop;
 use std::f64::consts::TAU;
 use std::num::NonZeroU32;
@@ -32,13 +34,28 @@ impl TestTone {
     /// # Errors
     /// [`CaptureError::Overconstrained`] when a bound lies outside of that.
     pub fn format(constraints: &AudioConstraints) -> Result<AudioFormat, CaptureError> {
+        let settled = constraints.settled(|set| Self::shape(set).is_ok());
+        Self::shape(&settled).map_err(|error| CaptureError::Overconstrained { source_name: "test".to_owned(), error })
+    }
+
+    fn shape(constraints: &AudioConstraints) -> Result<AudioFormat, Overconstrained> {
         let rates = f64::from(chirp::LOWEST_SAMPLE_RATE)..=192_000.0;
-        let rate = whole("test", "sampleRate", constraints.sample_rate, 48_000.0, rates)?;
-        let channels = whole("test", "channelCount", constraints.channel_count, 2.0, 1.0..=2.0)?;
-        Ok(AudioFormat {
-            sample_rate: NonZeroU32::new(rate).expect("picked from a range above zero"),
-            channels: u16::try_from(channels).expect("picked from 1 to 2"),
-        })
+        let sample_rate = whole(Property::SampleRate, constraints.sample_rate, 48_000.0, rates)?;
+        let channels = whole(Property::ChannelCount, constraints.channel_count, 2.0, 1.0..=2.0)?;
+        let channel_count = u16::try_from(channels).expect("picked from 1 to 2");
+        let untouched = Some(false);
+        let settings = AudioSettings {
+            sample_rate,
+            channel_count,
+            echo_cancellation: untouched,
+            auto_gain_control: untouched,
+            noise_suppression: untouched,
+            device_id: "test".to_owned(),
+            ..AudioSettings::default()
+        };
+        media::check(&settings, constraints)?;
+        let sample_rate = NonZeroU32::new(sample_rate).expect("picked from a range above zero");
+        Ok(AudioFormat { sample_rate, channels: channel_count })
     }
 
     /// A tone whose timeline begins at `origin`, past or to come.
@@ -152,7 +169,8 @@ mod tests {
     fn constraints_choose_the_format() {
         let parse = |text: &str| (!text.is_empty()).then(|| text.parse::<Constraint>().unwrap());
         let make = |rate, channels| {
-            let constraints = AudioConstraints { sample_rate: parse(rate), channel_count: parse(channels) };
+            let (sample_rate, channel_count) = (parse(rate), parse(channels));
+            let constraints = AudioConstraints { sample_rate, channel_count, ..AudioConstraints::default() };
             TestTone::format(&constraints).map(|f| (f.sample_rate.get(), f.channels))
         };
         assert_eq!(make("", "").unwrap(), (48_000, 2));

@@ -77,6 +77,10 @@ fn sections<'a>(examples: &str, json: Option<&schema::Tables>, others: impl Iter
         "Defaults of flags, by long name: timeout = \"10s\" at the top for every command that has the flag, below [call] for \
          that one. A flag wins over the environment, and that over this file. Without XDG_CONFIG_HOME it is in ~/.config.",
     )]);
+    roff.control("TP", []).text([bold("$XDG_STATE_HOME/rtckit/device-salt")]).text([roman(
+        "32 random bytes, drawn when devices are first listed, that make the device IDs of this user. Whoever removes it gets \
+         other IDs. Without XDG_STATE_HOME it is in ~/.local/state.",
+    )]);
     let others: Vec<String> = others.map(|name| format!("{name}(1)")).collect();
     roff.control("SH", ["SEE ALSO"]).text([roman(others.join(", "))]);
     roff

@@ -8,11 +8,13 @@ mod bars;
 mod call;
 mod config;
 mod descriptor;
+mod devices;
 mod exit;
 mod log;
 mod man;
 mod output;
 mod run;
+mod salt;
 mod schema;
 mod signals;
 mod terminal;
@@ -61,6 +63,12 @@ enum Command {
   rtckit answer --audio=test --video-output received.y4m
   rtckit answer --chat")]
     Answer(Box<call::SessionArgs>),
+    /// List cameras
+    #[command(after_help = "Examples:
+  rtckit devices
+  rtckit devices --capabilities --json
+  rtckit devices --require videoinput || echo 'plug a camera in'")]
+    Devices(devices::DevicesArgs),
     /// Send files and folders, or standard input, to a peer
     #[command(after_help = "Examples:
   rtckit send-file holiday/ notes.txt --signal 'exec:ssh pi rtckit receive-file --trickle -o /srv'
@@ -128,6 +136,7 @@ fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
     match command {
         Command::Call(args) => call::call(*args, &context("call")),
         Command::Answer(args) => call::answer(*args, &context("answer")),
+        Command::Devices(args) => devices::devices(args, &context("devices")),
         Command::SendFile(args) => transfer::send_file(*args, &context("send-file")),
         Command::ReceiveFile(args) => transfer::receive_file(*args, &context("receive-file")),
         Command::Completions { shell } => {

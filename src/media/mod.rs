@@ -6,6 +6,7 @@
 pub mod barcode;
 pub mod chirp;
 mod constraint;
+mod device;
 mod format;
 mod frame;
 mod opus_toc;
@@ -14,7 +15,13 @@ mod stage;
 mod time;
 mod vp8_header;
 
-pub use constraint::{AudioConstraints, Constraint, ConstraintError, VideoConstraints};
+pub use constraint::{
+    AudioConstraints, AudioSettings, BooleanConstraint, Choice, ConsideredVideo, Constraint, ConstraintError,
+    ConstraintSet, FacingMode, MediaStreamConstraints, Overconstrained, Property, ResizeMode, RuledOut, Settings,
+    StringConstraint, Term, Value, Verdict, VideoChoice, VideoConstraints, VideoMode, VideoOffer, VideoSettings, check,
+    distance, select, select_video,
+};
+pub use device::{Capabilities, DeviceInfo, DeviceKind, DeviceSalt, NoSuchDevice, Range};
 pub use format::{AudioFormat, Codec, ContentHint, FrameRate, MediaKind, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
 pub use opus_toc::opus_packet_samples;

@@ -27,7 +27,8 @@ pub use input::Location;
 use super::{CaptureError, Wanted};
 use crate::error::Error;
 use crate::media::{
-    AudioConstraints, AudioFormat, AudioInput, Codec, Constraint, MediaInput, MediaKind, VideoConstraints, VideoInput,
+    self, AudioConstraints, AudioFormat, AudioInput, Codec, MediaInput, MediaKind, Overconstrained, Property,
+    ResizeMode, Settings, Value, VideoConstraints, VideoInput,
 };
 use crate::stop::Stop;
 use input::Input;
@@ -166,29 +167,40 @@ struct Terms<'a> {
 
 impl Terms<'_> {
     fn check_video(&self, size: Option<(u32, u32)>, frame_rate: Option<f64>) -> Result<(), CaptureError> {
-        self.check("width", self.video.width, size.map(|size| f64::from(size.0)))?;
-        self.check("height", self.video.height, size.map(|size| f64::from(size.1)))?;
-        self.check("frameRate", self.video.frame_rate, frame_rate)
+        self.refuse(media::check(&Shape { size, rate: frame_rate, ..Shape::default() }, self.video))
     }
 
     fn check_audio(&self, sample_rate: u32, channels: u16) -> Result<(), CaptureError> {
-        self.check("sampleRate", self.audio.sample_rate, Some(f64::from(sample_rate)))?;
-        self.check("channelCount", self.audio.channel_count, Some(f64::from(channels)))
+        let shape = Shape { rate: Some(f64::from(sample_rate)), channels: Some(channels), ..Shape::default() };
+        self.refuse(media::check(&shape, self.audio))
     }
 
-    fn check(&self, name: &'static str, wanted: Option<Constraint>, value: Option<f64>) -> Result<(), CaptureError> {
-        let Some(wanted) = wanted.filter(|wanted| wanted.min.is_some() || wanted.max.is_some()) else { return Ok(()) };
-        // 29.97 must admit 30000/1001.
-        let admitted = |value: f64| [1.0, 0.9995, 1.0005].iter().any(|factor| wanted.admits(value * factor));
-        if value.is_some_and(admitted) {
-            return Ok(());
+    fn refuse(&self, checked: Result<(), Overconstrained>) -> Result<(), CaptureError> {
+        checked.map_err(|error| CaptureError::Overconstrained { source_name: self.name.to_owned(), error })
+    }
+}
+
+/// What a file says of a track; what it does not say meets no demand.
+#[derive(Default)]
+struct Shape {
+    size: Option<(u32, u32)>,
+    /// Frames or samples per second.
+    rate: Option<f64>,
+    channels: Option<u16>,
+}
+
+impl Settings for Shape {
+    fn value(&self, property: Property) -> Option<Value<'_>> {
+        let size = self.size.map(|(width, height)| (f64::from(width), f64::from(height)));
+        match property {
+            Property::Width => size.map(|(width, _)| Value::Number(width)),
+            Property::Height => size.map(|(_, height)| Value::Number(height)),
+            Property::AspectRatio => size.map(|(width, height)| Value::Number(width / height.max(1.0))),
+            Property::FrameRate | Property::SampleRate => self.rate.map(Value::Number),
+            Property::ChannelCount => self.channels.map(|channels| Value::Number(f64::from(channels))),
+            Property::ResizeMode => Some(Value::Text(ResizeMode::None.as_str())),
+            _ => None,
         }
-        Err(CaptureError::Overconstrained {
-            source_name: self.name.to_owned(),
-            constraint: name,
-            wanted,
-            offers: value.map_or_else(|| "the file does not say".to_owned(), |value| format!("the file has {value}")),
-        })
     }
 }
 

@@ -41,8 +41,8 @@ impl MediaArgs {
         SourceOptions {
             video: video.unwrap_or(SourceSpec::None),
             audio: audio.unwrap_or(SourceSpec::None),
-            video_constraints: VideoConstraints { width, height, frame_rate },
-            audio_constraints: AudioConstraints { sample_rate, channel_count },
+            video_constraints: VideoConstraints { width, height, frame_rate, ..VideoConstraints::default() },
+            audio_constraints: AudioConstraints { sample_rate, channel_count, ..AudioConstraints::default() },
             repeat,
         }
     }

@@ -3,6 +3,7 @@
 //! A name is a path: `sent[].ssrc` is the member `ssrc` of each element of the array `sent`.
 
 mod call;
+mod devices;
 mod transfer;
 
 /// A member: its path, its type or unit, and what it says.
@@ -22,6 +23,7 @@ pub struct Tables {
 const COMMANDS: &[(&str, Tables)] = &[
     ("call", call::CALL),
     ("answer", call::ANSWER),
+    ("devices", devices::DEVICES),
     ("send-file", transfer::SEND_FILE),
     ("receive-file", transfer::RECEIVE_FILE),
 ];

@@ -16,31 +16,36 @@ pub struct Constraint {
     pub max: Option<f64>,
 }
 
-/// What a user asked of a video track; mediacapture-main section 4.3.8 (`MediaTrackConstraintSet`).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct VideoConstraints {
-    /// Pixels.
-    pub width: Option<Constraint>,
-    /// Pixels.
-    pub height: Option<Constraint>,
-    /// Frames per second.
-    pub frame_rate: Option<Constraint>,
-}
-
-/// What a user asked of an audio track; mediacapture-main section 4.3.8 (`MediaTrackConstraintSet`).
-#[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct AudioConstraints {
-    /// Samples per second and channel.
-    pub sample_rate: Option<Constraint>,
-    /// Channels.
-    pub channel_count: Option<Constraint>,
-}
-
 /// Why a text is no constraint.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("'{text}' is not a constraint: use 640, ideal:640, exact:640 or min:300,max:640")]
-pub struct ConstraintError {
-    text: String,
+#[non_exhaustive]
+pub enum ConstraintError {
+    /// Of a property that is a number.
+    #[error("'{text}' is not a constraint: use 640, ideal:640, exact:640 or min:300,max:640")]
+    Number {
+        /// What was given.
+        text: String,
+    },
+    /// Of a property that is a text.
+    #[error("'{text}' is not a constraint: use NAME, ideal:NAME or exact:NAME; several with a comma")]
+    Text {
+        /// What was given.
+        text: String,
+    },
+    /// Of a property that is true or false.
+    #[error("'{text}' is not a constraint: use true, false, ideal:true or exact:true")]
+    Boolean {
+        /// What was given.
+        text: String,
+    },
+    /// A member of a constraints object is not what it should be.
+    #[error("constraints: {place}: {detail}")]
+    Json {
+        /// The path of the member, e.g. `video.width`.
+        place: String,
+        /// What is wrong.
+        detail: String,
+    },
 }
 
 impl Constraint {
@@ -59,6 +64,35 @@ impl Constraint {
         self.min.is_none_or(|min| value >= min) && self.max.is_none_or(|max| value <= max)
     }
 
+    /// Whether `value` is inside the hard bounds as people write them: `29.97` admits 30000/1001, `1.7778` admits 16/9.
+    /// Whole numbers mean what they say.
+    pub fn admits_nearly(&self, value: f64) -> bool {
+        let near = |bound: f64| {
+            let whole = bound.fract() == 0.0 && value.fract() == 0.0;
+            !whole && (value - bound).abs() <= bound.abs() * 5e-4
+        };
+        self.min.is_none_or(|min| value >= min || near(min)) && self.max.is_none_or(|max| value <= max || near(max))
+    }
+
+    /// Whether there is a hard bound.
+    pub const fn is_required(&self) -> bool {
+        self.min.is_some() || self.max.is_some()
+    }
+
+    /// What satisfies both: the narrower bounds, and the other's wish before ours. `None` when the bounds exclude each other.
+    pub fn narrowed(&self, other: &Self) -> Option<Self> {
+        let bound = |a: Option<f64>, b: Option<f64>, pick: fn(f64, f64) -> f64| match (a, b) {
+            (Some(a), Some(b)) => Some(pick(a, b)),
+            (a, b) => a.or(b),
+        };
+        let both = Self {
+            ideal: other.ideal.or(self.ideal),
+            min: bound(self.min, other.min, f64::max),
+            max: bound(self.max, other.max, f64::min),
+        };
+        both.min.zip(both.max).is_none_or(|(min, max)| min <= max).then_some(both)
+    }
+
     /// For a property that can take any value in `range`: the admitted value nearest to `ideal`, or to `default` without one.
     /// `None` when the bounds leave nothing of the range.
     pub fn pick(&self, default: f64, range: std::ops::RangeInclusive<f64>) -> Option<f64> {
@@ -72,7 +106,7 @@ impl FromStr for Constraint {
     type Err = ConstraintError;
 
     fn from_str(text: &str) -> Result<Self, ConstraintError> {
-        let fail = || ConstraintError { text: text.to_owned() };
+        let fail = || ConstraintError::Number { text: text.to_owned() };
         let mut constraint = Self::default();
         for term in text.split(',') {
             let (key, value) = term.split_once(':').unwrap_or(("ideal", term));
@@ -128,6 +162,14 @@ mod tests {
         for text in ["", "x", "min:", "exact:1,min:2", "640,480", "ideal:-1", "ideal:nan", "width:640"] {
             assert!(text.parse::<Constraint>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn fractions_are_admitted_as_people_write_them_and_whole_numbers_as_they_are() {
+        let admits = |text: &str, value| text.parse::<Constraint>().unwrap().admits_nearly(value);
+        assert!(admits("exact:29.97", 30_000.0 / 1001.0) && admits("exact:1.7778", 16.0 / 9.0));
+        assert!(admits("min:29.98,max:40", 29.97) && admits("max:12.49", 12.495));
+        assert!(!admits("exact:29.97", 30.0) && !admits("exact:4000", 4001.0) && !admits("min:30", 29.9));
     }
 
     #[test]
