@@ -1,6 +1,6 @@
 //! `rtckit call` and `rtckit answer`: arguments to [`Options`], the [`Report`] in words.
 
-use super::args::{ConnectionArgs, DataArgs, Endpoint, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs};
+use super::args::{CodecArgs, ConnectionArgs, DataArgs, Endpoint, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs};
 use super::output::Output;
 use super::run::{self, Context};
 use super::value::bytes;
@@ -8,7 +8,7 @@ use super::{exit, terminal};
 use clap::Args;
 use rtckit::error::Error;
 use rtckit::ops::call::{
-    self, DataUse, Destination, Ended, Io, NegotiateOptions, Options, Outcome, Report, Role, Signal, SourceSpec,
+    self, Config, DataUse, Destination, Ended, Io, NegotiateOptions, Options, Outcome, Report, Role, Signal, SourceSpec,
 };
 use rtckit::progress::{Event, Progress};
 use std::fmt::Write;
@@ -32,6 +32,8 @@ pub struct CallArgs {
 pub struct SessionArgs {
     #[command(flatten)]
     media: MediaArgs,
+    #[command(flatten)]
+    codecs: CodecArgs,
     #[command(flatten)]
     receive: ReceiveArgs,
     #[command(flatten)]
@@ -93,13 +95,13 @@ fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> Exit
 }
 
 fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Error> {
-    let SessionArgs { media, receive, data, signaling, connection, run } = args;
+    let SessionArgs { media, codecs, receive, data, signaling, connection, run } = args;
     let terminal = std::io::stdin().is_terminal() || std::io::stdout().is_terminal();
     let by_hand = terminal && signaling.signal == Endpoint::Stdio;
     let (data, data_use) = data.options();
     Ok(Options {
         signal: if loopback { Signal::Loopback } else { signaling.signal()? },
-        connection: connection.options()?,
+        connection: Config { video_codecs: codecs.video_codec, ..connection.options()? },
         negotiate: NegotiateOptions { timeout: run.setup.timeout, by_hand: by_hand && !loopback },
         send: media.options(),
         receive: receive.options(),

@@ -4,10 +4,10 @@
 use super::synthetic::{Film, Random, audio_format, cpu, psnr, time_of};
 use super::*;
 use crate::error::Error;
-use crate::media::{EncodedFrame, FrameRate, I420, MediaTime, VideoFrame, vp8_frame_header};
+use crate::media::{EncodedFrame, FrameRate, I420, MediaTime, VideoFrame, frame_header};
 use bytes::Bytes;
 
-const ALL_VIDEO: [Codec; 1] = [Codec::Vp8];
+const ALL_VIDEO: [Codec; Codec::VIDEO.len()] = Codec::VIDEO;
 
 fn format(width: u32, height: u32) -> VideoFormat {
     VideoFormat { width, height, frame_rate: FrameRate::new(30, 1).unwrap() }
@@ -243,27 +243,60 @@ fn damaged_frames_never_crash_and_a_key_frame_mends() {
     }
 }
 
+/// The beginning of a key frame that claims to be of this size, as its specification has it.
+fn header_of(codec: Codec, size: u16) -> Vec<u8> {
+    match codec {
+        Codec::Vp8 => {
+            let [low, high] = size.to_le_bytes();
+            vec![0x10, 0x40, 0x00, 0x9d, 0x01, 0x2a, low, high, low, high]
+        }
+        // Behind the sync code, four bits of colours and twice sixteen of size, less one.
+        Codec::Vp9 => {
+            let size = u64::from(size - 1);
+            [&[0x82, 0x49, 0x83, 0x42][..], &(0x4 << 60 | size << 44 | size << 28).to_be_bytes()].concat()
+        }
+        _ => unreachable!("{codec} is not tested"),
+    }
+}
+
 #[test]
 fn a_few_bytes_cannot_claim_gigabytes() {
-    let mut decoder = video_decoder(Codec::Vp8).unwrap();
-    for size in [0x3fffu16, 8000] {
-        let [low, high] = size.to_le_bytes();
-        let mut data = vec![0x10, 0x40, 0x00, 0x9d, 0x01, 0x2a, low, high, low, high];
-        data.resize(900, 0);
-        let frame = EncodedFrame { codec: Codec::Vp8, time: MediaTime::ZERO, key: true, data: data.into() };
-        let before = cpu();
-        assert!(decode(&mut *decoder, &frame).is_err());
-        assert!((cpu() - before).as_millis() < 50, "refused before any memory is touched");
+    for codec in ALL_VIDEO {
+        for size in [0x3fff, 8000] {
+            let mut decoder = video_decoder(codec).unwrap();
+            let mut data = header_of(codec, size);
+            assert_eq!(frame_header(codec, &data).unwrap().size, Some((size.into(), size.into())), "{codec}");
+            data.resize(900, 0);
+            let frame = EncodedFrame { codec, time: MediaTime::ZERO, key: true, data: data.into() };
+            let before = cpu();
+            assert!(decode(&mut *decoder, &frame).is_err());
+            assert!((cpu() - before).as_millis() < 50, "{codec}: refused before any memory is touched");
+        }
+    }
+}
+
+/// Else a check that refuses what claims more than its bytes can hold would refuse these.
+#[test]
+fn large_pictures_of_one_colour_are_decoded() {
+    for codec in ALL_VIDEO {
+        let mut picture = I420::new(2048, 2048);
+        picture.data_mut().fill(128);
+        let settings = EncoderSettings { threads: 1, ..settings(100_000) };
+        let mut encoder = video_encoder(codec, &format(2048, 2048), settings).unwrap();
+        let encoded = encode(&mut *encoder, &VideoFrame::new(MediaTime::ZERO, picture), false);
+        println!("{codec}: {} bytes for 2048x2048 of one colour", encoded[0].data.len());
+        assert_eq!(decode(&mut *video_decoder(codec).unwrap(), &encoded[0]).unwrap().len(), 1, "{codec}");
     }
 }
 
 #[test]
 fn the_header_reader_agrees_with_the_encoder() {
-    for frame in stream(Codec::Vp8, 177, 143, 12, &[5]) {
-        let header = vp8_frame_header(&frame.data).unwrap();
-        assert_eq!((header.key, header.show), (frame.key, true));
-        let size = frame.key.then_some((177, 143));
-        assert_eq!(header.width.zip(header.height), size);
+    for codec in ALL_VIDEO {
+        for frame in stream(codec, 177, 143, 12, &[5]) {
+            let header = frame_header(codec, &frame.data).unwrap();
+            assert_eq!(header.key, frame.key, "{codec}");
+            assert_eq!(header.size, frame.key.then_some((177, 143)), "{codec}");
+        }
     }
 }
 

@@ -6,9 +6,12 @@
 
 mod key_interval;
 mod opus;
+mod picture_clock;
 mod settings;
 mod vp8;
+mod vp9;
 mod vpx;
+mod vpx_video;
 
 #[cfg(test)]
 mod conformance;
@@ -19,7 +22,6 @@ mod synthetic;
 
 pub use opus::{AudioApplication, AudioEncoderSettings, OpusDecoder, OpusEncoder, PacketTime};
 pub use settings::{BitrateMode, EncoderSettings};
-pub use vp8::{Vp8Decoder, Vp8Encoder};
 
 use key_interval::KeyInterval;
 
@@ -106,7 +108,8 @@ pub fn video_encoder(
     settings: EncoderSettings,
 ) -> Result<Box<dyn VideoEncoder>, CodecError> {
     let encoder: Box<dyn VideoEncoder> = match codec {
-        Codec::Vp8 => Box::new(Vp8Encoder::new(format, settings)?),
+        Codec::Vp8 => Box::new(vp8::encoder(format, settings)?),
+        Codec::Vp9 => Box::new(vp9::encoder(format, settings)?),
         Codec::Opus => return Err(CodecError::WrongKind { codec, kind: MediaKind::Video }),
     };
     Ok(if settings.has_key_frame_interval() { Box::new(KeyInterval::new(encoder, &settings)) } else { encoder })
@@ -118,7 +121,8 @@ pub fn video_encoder(
 /// When `codec` is no video codec, or its library fails.
 pub fn video_decoder(codec: Codec) -> Result<Box<dyn VideoDecoder>, CodecError> {
     match codec {
-        Codec::Vp8 => Ok(Box::new(Vp8Decoder::new()?)),
+        Codec::Vp8 => Ok(Box::new(vp8::decoder()?)),
+        Codec::Vp9 => Ok(Box::new(vp9::decoder()?)),
         Codec::Opus => Err(CodecError::WrongKind { codec, kind: MediaKind::Video }),
     }
 }
@@ -135,7 +139,7 @@ pub fn audio_encoder(
 ) -> Result<Box<dyn AudioEncoder>, CodecError> {
     match codec {
         Codec::Opus => Ok(Box::new(OpusEncoder::new(format, settings)?)),
-        Codec::Vp8 => Err(CodecError::WrongKind { codec, kind: MediaKind::Audio }),
+        _ => Err(CodecError::WrongKind { codec, kind: MediaKind::Audio }),
     }
 }
 
@@ -146,6 +150,6 @@ pub fn audio_encoder(
 pub fn audio_decoder(codec: Codec, channels: u16) -> Result<Box<dyn AudioDecoder>, CodecError> {
     match codec {
         Codec::Opus => Ok(Box::new(OpusDecoder::new(channels)?)),
-        Codec::Vp8 => Err(CodecError::WrongKind { codec, kind: MediaKind::Audio }),
+        _ => Err(CodecError::WrongKind { codec, kind: MediaKind::Audio }),
     }
 }

@@ -108,3 +108,15 @@ pub(super) fn kilobits(codec: Codec, bits_per_second: u32) -> Result<u32, CodecE
         bits => Ok(bits.div_ceil(1000).min(2_000_000)),
     }
 }
+
+/// Refuses pictures with an edge beyond `most_extent`, and those that no program should be talked into by a few bytes.
+pub(super) fn check_size(codec: Codec, width: u32, height: u32, most_extent: u32) -> Result<(), CodecError> {
+    /// 100 MiB of pixels. A decoder holds about five such pictures.
+    const MOST_PIXELS: u64 = 8192 * 8192;
+    let extents = 1..=most_extent;
+    if extents.contains(&width) && extents.contains(&height) && u64::from(width) * u64::from(height) <= MOST_PIXELS {
+        Ok(())
+    } else {
+        Err(CodecError::Size { codec, width, height })
+    }
+}

@@ -1,9 +1,11 @@
 //! A safe face for libvpx: contexts that free themselves, pictures that are borrowed for as long as they are read.
 //!
-//! VP8 alone for now; what VP9 would share is here, what is VP8's own is in [`vp8`](super::vp8).
+//! What VP8 and VP9 share is here and in [`vpx_video`](super::vpx_video), what is their own in [`vp8`](super::vp8) and
+//! [`vp9`](super::vp9).
 #![allow(unsafe_code)] // libvpx is C. Every block says why it may.
 
-use crate::media::{FramePool, I420};
+use super::picture_clock::TICKS;
+use crate::media::{FramePool, FrameRate, I420};
 use std::ffi::{CStr, c_int, c_uint, c_ulong};
 use std::mem::MaybeUninit;
 use std::ptr;
@@ -19,6 +21,24 @@ impl std::fmt::Display for VpxError {
     }
 }
 
+/// The unit of timestamps.
+pub(super) const TIMEBASE: sys::vpx_rational = sys::vpx_rational { num: 1, den: TICKS.get().cast_signed() };
+
+/// The most that a key frame may take, in percent of a frame's share: half of what the buffer holds at its best, but at
+/// least three shares.
+pub(super) fn most_intra_percent(optimal_buffer_ms: u32, frame_rate: FrameRate) -> c_int {
+    #[expect(clippy::cast_possible_truncation, reason = "a float to int cast saturates, and the product is small")]
+    let percent = (f64::from(optimal_buffer_ms) * 0.5 * frame_rate.as_f64() / 10.0).clamp(300.0, 10_000.0) as c_int;
+    percent
+}
+
+/// Which of its codecs.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Interface {
+    Vp8,
+    Vp9,
+}
+
 /// The settings that libvpx takes by `vpx_codec_control` and that are plain integers.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Control {
@@ -28,6 +48,12 @@ pub(super) enum Control {
     TokenPartitions,
     MaxIntraBitratePct,
     ScreenContentMode,
+    NoiseSensitivityVp9,
+    TuneContent,
+    AqMode,
+    TileColumns,
+    RowMt,
+    FrameParallelDecoding,
 }
 
 impl Control {
@@ -40,6 +66,12 @@ impl Control {
             Self::TokenPartitions => id::VP8E_SET_TOKEN_PARTITIONS,
             Self::MaxIntraBitratePct => id::VP8E_SET_MAX_INTRA_BITRATE_PCT,
             Self::ScreenContentMode => id::VP8E_SET_SCREEN_CONTENT_MODE,
+            Self::NoiseSensitivityVp9 => id::VP9E_SET_NOISE_SENSITIVITY,
+            Self::TuneContent => id::VP9E_SET_TUNE_CONTENT,
+            Self::AqMode => id::VP9E_SET_AQ_MODE,
+            Self::TileColumns => id::VP9E_SET_TILE_COLUMNS,
+            Self::RowMt => id::VP9E_SET_ROW_MT,
+            Self::FrameParallelDecoding => id::VP9E_SET_FRAME_PARALLEL_DECODING,
         }) as c_int
     }
 }
@@ -101,9 +133,17 @@ unsafe impl Send for Encoder {}
 
 impl Encoder {
     /// An encoder with libvpx's defaults as changed by `configure`.
-    pub(super) fn open(configure: impl FnOnce(&mut sys::vpx_codec_enc_cfg_t)) -> Result<Self, VpxError> {
-        // SAFETY: the interface is a static of libvpx.
-        let interface = unsafe { sys::vpx_codec_vp8_cx() };
+    pub(super) fn open(
+        interface: Interface,
+        configure: impl FnOnce(&mut sys::vpx_codec_enc_cfg_t),
+    ) -> Result<Self, VpxError> {
+        // SAFETY: the interfaces are statics of libvpx.
+        let interface = unsafe {
+            match interface {
+                Interface::Vp8 => sys::vpx_codec_vp8_cx(),
+                Interface::Vp9 => sys::vpx_codec_vp9_cx(),
+            }
+        };
         let mut config = MaybeUninit::<sys::vpx_codec_enc_cfg_t>::zeroed();
         // SAFETY: `config` is writable for the size libvpx expects. Zeroes are no valid `g_bit_depth`, so it only counts as
         // initialised once libvpx has filled it.
@@ -111,7 +151,7 @@ impl Encoder {
             if sys::vpx_codec_enc_config_default(interface, config.as_mut_ptr(), 0)
                 != sys::vpx_codec_err_t::VPX_CODEC_OK
             {
-                return Err(VpxError("this libvpx has no VP8 encoder".to_owned()));
+                return Err(VpxError("this libvpx has no such encoder".to_owned()));
             }
             config.assume_init()
         };
@@ -215,12 +255,15 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn open(threads: c_uint) -> Result<Self, VpxError> {
+    pub(super) fn open(interface: Interface, threads: c_uint) -> Result<Self, VpxError> {
         let config = sys::vpx_codec_dec_cfg_t { threads, w: 0, h: 0 };
-        // SAFETY: the interface is a static of libvpx; the context is zeroed and writable; the configuration is read before
+        // SAFETY: the interfaces are statics of libvpx; the context is zeroed and writable; the configuration is read before
         // init returns, and libvpx keeps a copy.
         let context = Context::open(|ctx| unsafe {
-            let interface = sys::vpx_codec_vp8_dx();
+            let interface = match interface {
+                Interface::Vp8 => sys::vpx_codec_vp8_dx(),
+                Interface::Vp9 => sys::vpx_codec_vp9_dx(),
+            };
             sys::vpx_codec_dec_init_ver(ctx, interface, &raw const config, 0, sys::VPX_DECODER_ABI_VERSION as c_int)
         })?;
         Ok(Self { context })

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::num::NonZeroU32;
+use std::str::FromStr;
 
 /// Audio or video; W3C `MediaStreamTrack.kind`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -34,15 +35,22 @@ impl fmt::Display for MediaKind {
 pub enum Codec {
     /// VP8, RFC 6386, over RTP by RFC 7741.
     Vp8,
+    /// VP9 in profile 0 (8 bits, 4:2:0), over RTP by RFC 9628.
+    Vp9,
     /// Opus, RFC 6716, over RTP by RFC 7587.
     Opus,
 }
 
 impl Codec {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::Vp8, Self::Vp9, Self::Opus];
+    /// Those that code pictures, in the order in which calls offer them.
+    pub const VIDEO: [Self; 2] = [Self::Vp8, Self::Vp9];
+
     /// The kind of media it codes.
     pub const fn kind(self) -> MediaKind {
         match self {
-            Self::Vp8 => MediaKind::Video,
+            Self::Vp8 | Self::Vp9 => MediaKind::Video,
             Self::Opus => MediaKind::Audio,
         }
     }
@@ -51,20 +59,21 @@ impl Codec {
     pub const fn mime_type(self) -> &'static str {
         match self {
             Self::Vp8 => "video/VP8",
+            Self::Vp9 => "video/VP9",
             Self::Opus => "audio/opus",
         }
     }
 
     /// The codec with this RTP media type; letter case does not matter (RFC 6838).
     pub fn from_mime_type(mime_type: &str) -> Option<Self> {
-        [Self::Vp8, Self::Opus].into_iter().find(|codec| codec.mime_type().eq_ignore_ascii_case(mime_type))
+        Self::ALL.into_iter().find(|codec| codec.mime_type().eq_ignore_ascii_case(mime_type))
     }
 
     /// The RTP clock in hertz.
     pub const fn clock_rate(self) -> NonZeroU32 {
-        match self {
-            Self::Vp8 => NonZeroU32::new(90_000).expect("not zero"),
-            Self::Opus => NonZeroU32::new(48_000).expect("not zero"),
+        match self.kind() {
+            MediaKind::Video => NonZeroU32::new(90_000).expect("not zero"),
+            MediaKind::Audio => NonZeroU32::new(48_000).expect("not zero"),
         }
     }
 }
@@ -73,8 +82,24 @@ impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
             Self::Opus => "Opus",
         })
+    }
+}
+
+/// A name that is no codec.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("'{0}' is none of {list}", list = Codec::ALL.map(|codec| codec.to_string()).join(", "))]
+pub struct UnknownCodec(String);
+
+impl FromStr for Codec {
+    type Err = UnknownCodec;
+
+    /// Its name in any letter case, or its RTP media type.
+    fn from_str(text: &str) -> Result<Self, UnknownCodec> {
+        let named = Self::ALL.into_iter().find(|codec| codec.to_string().eq_ignore_ascii_case(text));
+        named.or_else(|| Self::from_mime_type(text)).ok_or_else(|| UnknownCodec(text.to_owned()))
     }
 }
 

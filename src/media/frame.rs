@@ -182,7 +182,8 @@ pub struct EncodedFrame {
     pub time: MediaTime,
     /// Whether decoding can start here. Always true for audio.
     pub key: bool,
-    /// One frame in the codec's own framing: a VP8 frame (RFC 6386 section 9), an Opus packet (RFC 6716 section 3).
+    /// One frame in the codec's own framing: a VP8 frame (RFC 6386 section 9), a VP9 frame or superframe, an Opus packet
+    /// (RFC 6716 section 3).
     pub data: Bytes,
 }
 

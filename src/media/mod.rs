@@ -4,16 +4,20 @@
 //! It sits at level 0 of the house and imports only its level-0 neighbours `error` and `stop`.
 
 pub mod barcode;
+mod bits;
 pub mod chirp;
 mod constraint;
 mod device;
 mod format;
 mod frame;
+mod frame_header;
 mod opus_toc;
 mod sample_clock;
 mod stage;
 mod time;
+mod video_codecs;
 mod vp8_header;
+mod vp9_header;
 
 pub use constraint::{
     AudioConstraints, AudioSettings, BooleanConstraint, Choice, ConsideredVideo, Constraint, ConstraintError,
@@ -22,8 +26,9 @@ pub use constraint::{
     distance, select, select_video,
 };
 pub use device::{Capabilities, DeviceInfo, DeviceKind, DeviceSalt, NoSuchDevice, Range};
-pub use format::{AudioFormat, Codec, ContentHint, FrameRate, MediaKind, VideoFormat};
+pub use format::{AudioFormat, Codec, ContentHint, FrameRate, MediaKind, UnknownCodec, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
+pub use frame_header::{FrameHeader, frame_header};
 pub use opus_toc::opus_packet_samples;
 pub use sample_clock::SampleClock;
 pub use stage::{
@@ -31,4 +36,6 @@ pub use stage::{
     VideoInput,
 };
 pub use time::MediaTime;
+pub use video_codecs::{VideoCodecs, VideoCodecsError};
 pub use vp8_header::{Vp8Header, vp8_frame_header};
+pub use vp9_header::{Vp9Header, vp9_frame_header, vp9_frames};

@@ -1,7 +1,7 @@
 //! What a session is made from.
 
 use super::error::PeerError;
-use crate::media::Codec;
+use crate::media::{Codec, VideoCodecs};
 use std::fmt;
 use std::net::{IpAddr, SocketAddr};
 
@@ -219,12 +219,12 @@ fn is_link_local(ip: &IpAddr) -> bool {
 }
 
 /// Which media a session sends and which it is ready to receive.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MediaPlan {
-    /// The codec of the video that we send.
-    pub send_video: Option<Codec>,
-    /// The codec of the audio that we send.
-    pub send_audio: Option<Codec>,
+    /// What the video that we send may be coded as, the preferred first; empty when we send none.
+    pub send_video: Vec<Codec>,
+    /// What the audio that we send may be coded as, likewise.
+    pub send_audio: Vec<Codec>,
     /// Whether the peer may send video.
     pub receive_video: bool,
     /// Whether the peer may send audio.
@@ -240,6 +240,8 @@ pub struct Config {
     pub ice_transport_policy: IceTransportPolicy,
     /// Where to listen.
     pub interfaces: Interfaces,
+    /// What video may be sent and received as.
+    pub video_codecs: VideoCodecs,
 }
 
 #[cfg(test)]

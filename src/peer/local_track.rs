@@ -1,18 +1,17 @@
-//! A track that we send: encoded frames in, RTP out (RFC 7741 for VP8, RFC 7587 for Opus).
+//! A track that we send: encoded frames in, RTP out (see [`payload`](super::payload)).
 
+use super::codecs::agreed_payload_type;
 use super::error::PeerError;
+use super::payload::Packetiser;
 use super::rtcp::{CaptureClock, RtcpState};
 use super::traffic::Departures;
 use crate::media::{Codec, EncodedFrame, EncoderControl, MediaKind};
 use crate::pipeline::queue::Receiver;
-use bytes::Bytes;
 use rtc::rtp;
-use rtc::rtp::codec::vp8::Vp8Payloader;
-use rtc::rtp::packetizer::Payloader;
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::statistics::report::RTCStatsReport;
 use serde::Serialize;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
@@ -56,7 +55,8 @@ pub struct LocalTrack {
     track: Arc<TrackLocalStaticRTP>,
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
-    codec: Codec,
+    wished: Codec,
+    agreed: Arc<OnceLock<Codec>>,
     control: Arc<EncoderControl>,
     rtcp: Arc<RtcpState>,
     departures: Arc<Departures>,
@@ -70,18 +70,23 @@ impl LocalTrack {
         track: Arc<TrackLocalStaticRTP>,
         sender: Arc<dyn RtpSender>,
         ssrc: u32,
-        codec: Codec,
+        (wished, agreed): (Codec, Arc<OnceLock<Codec>>),
         rtcp: Arc<RtcpState>,
         departures: Arc<Departures>,
     ) -> Self {
         let control = Arc::new(EncoderControl::new());
         rtcp.steer(ssrc, Arc::clone(&control));
-        Self { track, sender, ssrc, codec, control, rtcp, departures }
+        Self { track, sender, ssrc, wished, agreed, control, rtcp, departures }
     }
 
-    /// The codec it was made for.
+    /// The codec that was agreed on with the peer; the one we would like best until then.
     pub fn codec(&self) -> Codec {
-        self.codec
+        self.agreed.get().copied().unwrap_or(self.wished)
+    }
+
+    /// Whether the peer takes one of its codecs.
+    pub(super) fn is_agreed(&self) -> bool {
+        self.agreed.get().is_some()
     }
 
     pub(super) fn sender_id(&self) -> RTCRtpSenderId {
@@ -104,31 +109,32 @@ impl LocalTrack {
         frames: Arc<Receiver<EncodedFrame>>,
         captured_at: SystemTime,
     ) -> Result<SentReport, PeerError> {
-        let payload_type = self.negotiated_payload_type().await?;
-        let clock_rate = self.codec.clock_rate();
-        let mut packetiser = Packetiser::new(self.codec);
+        let codec = self.codec();
+        let payload_type = self.negotiated_payload_type(codec).await?;
+        let clock_rate = codec.clock_rate();
+        let mut packetiser = Packetiser::new(codec);
         let mut sequence = u16::try_from(random_u32() >> 17).expect("shifted to 15 bits");
         let first_timestamp = random_u32();
         let clock = CaptureClock { captured_at, rtp_time: first_timestamp, clock_rate: f64::from(clock_rate.get()) };
         self.rtcp.tell_clock(self.ssrc, clock);
         let mut report = SentReport {
-            kind: self.codec.kind().to_string(),
-            mime_type: self.codec.mime_type().to_owned(),
+            kind: codec.kind().to_string(),
+            mime_type: codec.mime_type().to_owned(),
             ssrc: self.ssrc,
-            key_frames_sent: (self.codec.kind() == MediaKind::Video).then_some(0),
+            key_frames_sent: (codec.kind() == MediaKind::Video).then_some(0),
             ..SentReport::default()
         };
         'frames: while let Some(frame) = frames.recv_async().await {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "RTP time wraps at 32 bits")]
             let timestamp = first_timestamp.wrapping_add(frame.time.rescale(clock_rate).ticks() as u32);
-            let payloads = packetiser.payloads(&frame.data);
+            let payloads = packetiser.payloads(&frame.data, Self::PAYLOAD);
             let last = payloads.len().saturating_sub(1);
             for (index, payload) in payloads.into_iter().enumerate() {
                 report.packets_sent += 1;
                 report.bytes_sent += payload.len() as u64;
                 let header = rtp::Header {
                     version: 2,
-                    marker: index == last && self.codec.kind() == MediaKind::Video,
+                    marker: index == last && codec.kind() == MediaKind::Video,
                     payload_type,
                     sequence_number: sequence,
                     timestamp,
@@ -175,17 +181,13 @@ impl LocalTrack {
         taken_of(&stats, self.ssrc)
     }
 
-    async fn negotiated_payload_type(&self) -> Result<u8, PeerError> {
+    async fn negotiated_payload_type(&self, codec: Codec) -> Result<u8, PeerError> {
         let parameters =
             self.sender.get_parameters().await.map_err(PeerError::library("reading the negotiated codecs"))?;
-        let wanted = self.codec.mime_type();
-        parameters
-            .rtp_parameters
-            .codecs
-            .iter()
-            .find(|codec| codec.rtp_codec.mime_type.eq_ignore_ascii_case(wanted))
-            .map(|codec| codec.payload_type)
-            .ok_or_else(|| PeerError::Description { what: "answer", why: format!("the peer does not take {wanted}") })
+        agreed_payload_type(&parameters.rtp_parameters.codecs, codec).ok_or_else(|| PeerError::Description {
+            what: "answer",
+            why: format!("the peer does not take {}", codec.mime_type()),
+        })
     }
 
     fn with_reception(&self, mut report: SentReport) -> SentReport {
@@ -193,9 +195,9 @@ impl LocalTrack {
             report.round_trip_time = reception.round_trip_time.map(|time| time.as_secs_f64());
             report.packets_lost = reception.packets_lost;
             report.fraction_lost = reception.fraction_lost;
-            report.jitter = f64::from(reception.jitter) / f64::from(self.codec.clock_rate().get());
+            report.jitter = f64::from(reception.jitter) / f64::from(self.codec().clock_rate().get());
         }
-        if self.codec.kind() == MediaKind::Video {
+        if self.codec().kind() == MediaKind::Video {
             report.pli_count = Some(self.rtcp.key_frame_requests(self.ssrc));
         }
         report
@@ -205,32 +207,6 @@ impl LocalTrack {
 fn taken_of(stats: &RTCStatsReport, ssrc: u32) -> Option<u64> {
     let mut streams = stats.outbound_rtp_streams().map(|stream| &stream.sent_rtp_stream_stats);
     streams.find(|stream| stream.rtp_stream_stats.ssrc == ssrc).map(|stream| stream.packets_sent)
-}
-
-enum Packetiser {
-    Vp8(Vp8Payloader),
-    OnePerFrame,
-}
-
-impl Packetiser {
-    fn new(codec: Codec) -> Self {
-        match codec {
-            Codec::Vp8 => {
-                let mut payloader = Vp8Payloader::default();
-                payloader.enable_picture_id = true;
-                Self::Vp8(payloader)
-            }
-            Codec::Opus => Self::OnePerFrame,
-        }
-    }
-
-    fn payloads(&mut self, frame: &Bytes) -> Vec<Bytes> {
-        match self {
-            Self::Vp8(payloader) => payloader.payload(LocalTrack::PAYLOAD, frame).unwrap_or_default(),
-            Self::OnePerFrame if frame.is_empty() => Vec::new(),
-            Self::OnePerFrame => vec![frame.clone()],
-        }
-    }
 }
 
 /// A number that an outsider cannot guess, as RFC 3550 wants for SSRC, first sequence number and first timestamp.

@@ -13,12 +13,14 @@
 //! Follows W3C webrtc-pc, RFC 8829 (JSEP), RFC 8445 (ICE), RFC 8834 (RTP), RFC 8831 (data channels).
 
 mod clock;
+mod codecs;
 mod config;
 mod data_channel;
 mod error;
 mod jitter;
 mod local_track;
 mod negotiate;
+mod payload;
 mod relay_stream;
 mod remote_track;
 mod rtcp;

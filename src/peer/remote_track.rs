@@ -1,15 +1,12 @@
 //! A track that we receive: RTP in, encoded frames out, on a timeline that all tracks of the session share.
 
-use super::jitter::{Arrival, Departure, JitterBuffer};
+use super::jitter::{Departure, JitterBuffer};
+use super::payload::depacketise;
 use super::rtcp::RtcpState;
 use super::timing::{Mark, Timing};
 use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, opus_packet_samples};
 use crate::pipeline::queue::{Sender, Sent};
-use bytes::Bytes;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
-use rtc::rtp;
-use rtc::rtp::codec::vp8::Vp8Packet;
-use rtc::rtp::packetizer::Depacketizer;
 use serde::Serialize;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -129,18 +126,23 @@ impl RemoteTrack {
         let mut jitter = Jitter::default();
         let mut asked: Option<Instant> = None;
         let mut first_packet = None;
+        let mut payload_type = None;
         let mut over = false;
         while !over {
             let deadline = buffer.deadline();
             let mut wants_key = false;
             tokio::select! {
                 event = self.track.poll() => match event {
-                    Some(TrackRemoteEvent::OnRtpPacket(packet)) => {
+                    Some(TrackRemoteEvent::OnRtpPacket(mut packet)) => {
                         let now = Instant::now();
                         first_packet.get_or_insert(now);
                         report.packets_received += 1;
                         report.bytes_received += packet.payload.len() as u64;
                         jitter.note(packet.header.timestamp, self.codec, now);
+                        if *payload_type.get_or_insert(packet.header.payload_type) != packet.header.payload_type {
+                            // Another codec in mid-stream: its packets only take sequence numbers.
+                            packet.payload.clear();
+                        }
                         if let Some(arrival) = depacketise(self.codec, packet) {
                             timeline.get_or_insert_with(|| {
                                 let held = sound_in(self.codec, &arrival.payload);
@@ -202,32 +204,6 @@ fn finished(mut report: ReceivedReport, buffer: &JitterBuffer, jitter: &Jitter, 
     report.packets_lost = buffer.lost_packets();
     report.jitter = jitter.ticks / f64::from(codec.clock_rate().get());
     report
-}
-
-fn depacketise(codec: Codec, packet: rtp::Packet) -> Option<Arrival> {
-    let rtp::Packet { header, payload } = packet;
-    let arrival = |first, key, payload: Bytes| Arrival {
-        sequence: header.sequence_number,
-        timestamp: header.timestamp,
-        first,
-        last: header.marker || codec.kind() == MediaKind::Audio,
-        key,
-        payload,
-    };
-    if payload.is_empty() {
-        return Some(arrival(false, false, payload));
-    }
-    match codec {
-        Codec::Vp8 => {
-            let mut descriptor = Vp8Packet::default();
-            let payload = descriptor.depacketize(&payload).ok()?;
-            let first = descriptor.s == 1 && descriptor.pid == 0;
-            // RFC 6386 section 9.1: the lowest bit of a frame is clear in key frames.
-            let key = first && payload.first().is_some_and(|byte| byte & 1 == 0);
-            Some(arrival(first, key, payload))
-        }
-        Codec::Opus => Some(arrival(true, true, payload)),
-    }
 }
 
 /// Interarrival jitter, RFC 3550 appendix A.8.

@@ -1,6 +1,7 @@
 //! One peer connection: W3C `RTCPeerConnection`, with our runtime below it and plain channels above it.
 
 use super::clock::ProtocolClock;
+use super::codecs::{Outgoing, codec_of, library_kind, library_track, media_engine};
 use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan, ServerAddress, Tls};
 use super::data_channel::{DataChannel, DataChannelInit};
 use super::error::PeerError;
@@ -11,30 +12,23 @@ use super::rtcp::{RtcpState, RtcpTap};
 use super::runtime::{Gate, SessionRuntime, Stage, sctp_receive_window};
 use super::server_watch::{ServerTrouble, ServerWatch};
 use super::timing::{Mark, Timing};
-use crate::media::{Codec, MediaKind};
+use crate::media::{Codec, MediaKind, VideoCodecs};
 use crate::signaling::Candidate;
 use rtc::ice::mdns::MulticastDnsMode;
-use rtc::media_stream::MediaStreamTrack;
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
-use rtc::rtp_transceiver::rtp_sender::{
-    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
-    RTCRtpRtxParameters, RtpCodecKind,
-};
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::media_stream::track_remote::TrackRemote;
 use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{
-    MediaEngine, PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder,
-    RTCIceConnectionState, RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent,
-    RTCPeerConnectionState, Registry, SettingEngine, SettingEngineBuilder, configure_twcc_sender_only,
-    register_default_interceptors,
+    PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceConnectionState,
+    RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
+    Registry, SettingEngine, SettingEngineBuilder, configure_twcc_sender_only, register_default_interceptors,
 };
 
 /// W3C `RTCPeerConnectionState`.
@@ -101,6 +95,8 @@ pub struct Session {
     channels: mpsc::Receiver<DataChannel>,
     pub(super) max_message_size: Arc<AtomicUsize>,
     carries_media: Arc<AtomicBool>,
+    pub(super) video_codecs: VideoCodecs,
+    pub(super) outgoing: Vec<Outgoing>,
 }
 
 /// The largest message we take, in bytes: the most that the library allows.
@@ -134,7 +130,7 @@ impl Session {
         })?;
         let runtime = Arc::new(SessionRuntime::new(watch, doors));
         let rtcp = Arc::new(RtcpState::default());
-        let mut media = media_engine().map_err(PeerError::library("registering codecs"))?;
+        let mut media = media_engine(&config.video_codecs).map_err(PeerError::library("registering codecs"))?;
         let registry = register_default_interceptors(Registry::new(), &mut media)
             .and_then(|registry| configure_twcc_sender_only(registry, &mut media))
             .map_err(PeerError::library("registering interceptors"))?
@@ -188,6 +184,8 @@ impl Session {
             channels,
             max_message_size,
             carries_media,
+            video_codecs: config.video_codecs.clone(),
+            outgoing: Vec::new(),
         })
     }
 
@@ -198,57 +196,47 @@ impl Session {
     ///
     /// # Errors
     /// When the library refuses a track.
-    pub async fn add_media(&self, plan: &MediaPlan) -> Result<(Option<LocalTrack>, Option<LocalTrack>), PeerError> {
+    pub async fn add_media(&mut self, plan: &MediaPlan) -> Result<(Option<LocalTrack>, Option<LocalTrack>), PeerError> {
         let mut video = None;
         let mut audio = None;
-        for (codec, receive, slot, kind) in [
-            (plan.send_audio, plan.receive_audio, &mut audio, MediaKind::Audio),
-            (plan.send_video, plan.receive_video, &mut video, MediaKind::Video),
+        for (codecs, receive, slot, kind) in [
+            (&plan.send_audio, plan.receive_audio, &mut audio, MediaKind::Audio),
+            (&plan.send_video, plan.receive_video, &mut video, MediaKind::Video),
         ] {
-            match codec {
-                Some(codec) => *slot = Some(self.add_local_track(codec, receive).await?),
-                None if receive => self.add_receiver(kind).await?,
-                None => {}
+            if !codecs.is_empty() {
+                *slot = Some(self.add_local_track(codecs, receive).await?);
+            } else if receive {
+                self.add_receiver(kind).await?;
             }
         }
         Ok((video, audio))
     }
 
-    async fn add_local_track(&self, codec: Codec, receive: bool) -> Result<LocalTrack, PeerError> {
+    async fn add_local_track(&mut self, codecs: &[Codec], receive: bool) -> Result<LocalTrack, PeerError> {
+        let first = codecs[0];
         let ssrc = random_u32();
-        let rtx = (codec.kind() == MediaKind::Video).then(|| RTCRtpRtxParameters { ssrc: random_u32() });
-        let encoding = RTCRtpEncodingParameters {
-            rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() },
-            codec: library_codec(codec),
-            active: true,
-            ..Default::default()
-        };
-        let name = codec.kind().as_str();
-        let track = Arc::new(TrackLocalStaticRTP::new(MediaStreamTrack::new(
-            "rtckit".to_owned(),
-            format!("rtckit-{name}"),
-            name.to_owned(),
-            library_kind(codec.kind()),
-            vec![encoding],
-        )));
+        let rtx = (first.kind() == MediaKind::Video).then(random_u32);
+        let track = Arc::new(library_track(first, ssrc, rtx));
         let doing = PeerError::library("adding a track");
         let sender = match self.pc.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await {
             Ok(sender) => sender,
             Err(error) => return Err(doing(error)),
         };
-        if !receive {
-            for transceiver in self.pc.get_transceivers().await {
-                let ours = matches!(transceiver.sender().await, Ok(Some(other)) if other.id() == sender.id());
-                if ours {
-                    transceiver
-                        .set_direction(RTCRtpTransceiverDirection::Sendonly)
-                        .await
-                        .map_err(PeerError::library("limiting a track to sending"))?;
-                }
-            }
+        if first.kind() == MediaKind::Video {
+            self.prefer(sender.id(), codecs, receive).await?;
+        }
+        if !receive && let Some(transceiver) = self.transceiver_of(sender.id()).await {
+            transceiver
+                .set_direction(RTCRtpTransceiverDirection::Sendonly)
+                .await
+                .map_err(PeerError::library("limiting a track to sending"))?;
         }
         let (rtcp, departures) = (Arc::clone(&self.shared.rtcp), Arc::clone(self.runtime.departures()));
-        Ok(LocalTrack::new(track, sender, ssrc, codec, rtcp, departures))
+        let agreed = Arc::new(OnceLock::new());
+        let outgoing =
+            Outgoing { sender: Arc::clone(&sender), ssrc, rtx, codecs: codecs.to_vec(), agreed: Arc::clone(&agreed) };
+        self.outgoing.push(outgoing);
+        Ok(LocalTrack::new(track, sender, ssrc, (first, agreed), rtcp, departures))
     }
 
     async fn add_receiver(&self, kind: MediaKind) -> Result<(), PeerError> {
@@ -266,15 +254,10 @@ impl Session {
 
     /// Whether the peer takes this track: a description may have refused it, or never had a section for it.
     pub async fn takes(&self, track: &LocalTrack) -> bool {
-        for transceiver in self.pc.get_transceivers().await {
-            if matches!(transceiver.sender().await, Ok(Some(sender)) if sender.id() == track.sender_id()) {
-                return matches!(
-                    transceiver.current_direction().await,
-                    Ok(RTCRtpTransceiverDirection::Sendrecv | RTCRtpTransceiverDirection::Sendonly)
-                );
-            }
-        }
-        false
+        let Some(transceiver) = self.transceiver_of(track.sender_id()).await else { return false };
+        let direction = transceiver.current_direction().await;
+        matches!(direction, Ok(RTCRtpTransceiverDirection::Sendrecv | RTCRtpTransceiverDirection::Sendonly))
+            && track.is_agreed()
     }
 
     /// Opens a data channel of ours. It is usable once it is [`opened`](DataChannel::opened).
@@ -435,50 +418,6 @@ fn settings(mdns: MulticastDnsMode) -> SettingEngine {
         .build()
 }
 
-fn library_kind(kind: MediaKind) -> RtpCodecKind {
-    match kind {
-        MediaKind::Audio => RtpCodecKind::Audio,
-        MediaKind::Video => RtpCodecKind::Video,
-    }
-}
-
-fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
-    RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() }
-}
-
-fn library_codec(codec: Codec) -> RTCRtpCodec {
-    let (channels, sdp_fmtp_line, rtcp_feedback) = match codec {
-        Codec::Vp8 => (0, "", vec![feedback("goog-remb", ""), feedback("ccm", "fir")]),
-        Codec::Opus => (2, "minptime=10;useinbandfec=1", Vec::new()),
-    };
-    RTCRtpCodec {
-        mime_type: codec.mime_type().to_owned(),
-        clock_rate: codec.clock_rate().get(),
-        channels,
-        sdp_fmtp_line: sdp_fmtp_line.to_owned(),
-        rtcp_feedback,
-    }
-}
-
-fn media_engine() -> webrtc::error::Result<MediaEngine> {
-    let mut engine = MediaEngine::default();
-    let rtx = RTCRtpCodec {
-        mime_type: "video/rtx".to_owned(),
-        clock_rate: 90_000,
-        channels: 0,
-        sdp_fmtp_line: "apt=96".to_owned(),
-        rtcp_feedback: Vec::new(),
-    };
-    for (rtp_codec, payload_type, kind) in [
-        (library_codec(Codec::Opus), 111, RtpCodecKind::Audio),
-        (library_codec(Codec::Vp8), 96, RtpCodecKind::Video),
-        (rtx, 97, RtpCodecKind::Video),
-    ] {
-        engine.register_codec(RTCRtpCodecParameters { rtp_codec, payload_type }, kind)?;
-    }
-    Ok(engine)
-}
-
 /// Carries the library's callbacks, which run on its driver and must not wait, into channels.
 struct Handler {
     shared: Arc<Shared>,
@@ -555,9 +494,9 @@ impl PeerConnectionEventHandler for Handler {
             tracing::warn!("a remote track without a stream");
             return;
         };
-        let mime_type = track.codec(ssrc).await.map(|codec| codec.mime_type).unwrap_or_default();
-        let Some(codec) = Codec::from_mime_type(&mime_type) else {
-            tracing::warn!("a remote track of unknown codec '{mime_type}'");
+        let found = track.codec(ssrc).await.unwrap_or_default();
+        let Some(codec) = codec_of(&found.mime_type, &found.sdp_fmtp_line) else {
+            tracing::warn!("a remote track of unknown codec '{}'", found.mime_type);
             return;
         };
         pass_on("track", &self.tracks, RemoteTrack::new(track, ssrc, codec, Arc::clone(&self.shared)));

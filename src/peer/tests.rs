@@ -66,7 +66,7 @@ async fn messages_of_every_size_come_back_as_they_were_sent() {
 #[tokio::test(flavor = "multi_thread")]
 async fn frames_arrive_whole_in_order_and_on_one_timeline() {
     let ((mut caller, _), (mut answerer, _)) = (session().await, session().await);
-    let plan = MediaPlan { send_video: Some(Codec::Vp8), send_audio: Some(Codec::Opus), ..MediaPlan::default() };
+    let plan = MediaPlan { send_video: vec![Codec::Vp8], send_audio: vec![Codec::Opus], ..MediaPlan::default() };
     let (video, audio) = caller.add_media(&plan).await.unwrap();
     connect(&mut caller, &mut answerer).await;
     let mut sending = Vec::new();
@@ -153,7 +153,7 @@ async fn a_stop_ends_the_wait_at_once() {
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_packets_are_asked_for_again_and_come() {
     let ((mut caller, _), (mut answerer, _)) = (session().await, session().await);
-    let plan = MediaPlan { send_video: Some(Codec::Vp8), ..MediaPlan::default() };
+    let plan = MediaPlan { send_video: vec![Codec::Vp8], ..MediaPlan::default() };
     let (video, _) = caller.add_media(&plan).await.unwrap();
     connect(&mut caller, &mut answerer).await;
     let lost = Arc::new(std::sync::atomic::AtomicU32::new(0));
@@ -231,4 +231,35 @@ async fn the_peer_sees_a_channel_as_it_was_asked_for() {
     assert_eq!(seen, asked.map(|init| (init.label, init.ordered, init.protocol)));
     caller.close().await;
     answerer.close().await;
+}
+
+async fn session_with(video_codecs: &str) -> Session {
+    let config = Config { video_codecs: video_codecs.parse().unwrap(), ..config() };
+    Session::new(&config, Arc::new(Timing::new(Instant::now()))).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_sides_settle_on_the_codec_that_each_prefers_of_what_they_have_in_common() {
+    // What the caller would send, and what the answerer would; then what they do send. The answerer's order decides.
+    for (call, answer, sent, received) in [
+        ("vp8,vp9", "vp8,vp9", Some(Codec::Vp8), Some(Codec::Vp8)),
+        ("vp9,vp8", "vp9", Some(Codec::Vp9), Some(Codec::Vp9)),
+        ("vp8,vp9", "vp9,vp8", Some(Codec::Vp9), Some(Codec::Vp9)),
+        ("vp8", "vp9,vp8", Some(Codec::Vp8), Some(Codec::Vp8)),
+    ] {
+        let (mut caller, mut answerer) = (session_with(call).await, session_with(answer).await);
+        let mut tracks = Vec::new();
+        for (session, codecs) in [(&mut caller, call), (&mut answerer, answer)] {
+            let send_video = codecs.parse::<crate::media::VideoCodecs>().unwrap().to_vec();
+            let plan = MediaPlan { send_video, receive_video: true, ..MediaPlan::default() };
+            tracks.push(session.add_media(&plan).await.unwrap().0.unwrap());
+        }
+        connect(&mut caller, &mut answerer).await;
+        for (session, track, expected) in [(&caller, &tracks[0], sent), (&answerer, &tracks[1], received)] {
+            let agreed = if session.takes(track).await { Some(track.codec()) } else { None };
+            assert_eq!(agreed, expected, "a caller with {call}, an answerer with {answer}");
+        }
+        caller.close().await;
+        answerer.close().await;
+    }
 }

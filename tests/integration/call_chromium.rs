@@ -12,7 +12,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const SIZES: [usize; 6] = [0, 1, 1200, 16 << 10, 64 << 10, 256 << 10];
 
 /// The page answers the offer of `caller`; returns the answer when both are connected.
-fn page_answers(page: &Page, caller: &mut Rtckit, trickle: bool) -> Value {
+pub fn page_answers(page: &Page, caller: &mut Rtckit, trickle: bool) -> Value {
     let offer = caller.json();
     let answer = page.answer(&offer, trickle);
     caller.write_json(&answer);
@@ -24,7 +24,7 @@ fn page_answers(page: &Page, caller: &mut Rtckit, trickle: bool) -> Value {
 }
 
 /// `callee` answers the offer of the page; returns the offer when both are connected.
-fn page_offers(page: &Page, callee: &mut Rtckit, trickle: bool) -> Value {
+pub fn page_offers(page: &Page, callee: &mut Rtckit, trickle: bool) -> Value {
     let offer = page.offer(trickle);
     callee.write_json(&offer);
     page.accept(&callee.json());

@@ -5,6 +5,7 @@
 mod architecture;
 mod browser;
 mod call_chromium;
+mod call_codecs;
 mod call_pair;
 mod cli;
 mod devices_guest;

@@ -160,7 +160,7 @@ fn what_cannot_be_sent_is_exit_3_and_named_before_anything_happens() {
         write("noise.webm", &crate::support::noise(5000, 3)),
         write("header.webm", &webm[..60]),
         write("header.ivf", &ivf[..20]),
-        data("vp9.webm"),
+        data("mjpeg.mkv"),
         data("opus.ogg"),
         "/dev/null".to_owned(),
     ];

@@ -1,9 +1,9 @@
-//! IVF: the plain container of the VPx tools. VP8 frames pass through encoded.
+//! IVF: the plain container of the VPx tools. VP8 and VP9 frames pass through encoded.
 
 use super::input::Input;
 use super::source::{NANOS, Pass};
 use crate::capture::CaptureError;
-use crate::media::{Codec, EncodedFrame, MediaTime, vp8_frame_header};
+use crate::media::{Codec, EncodedFrame, MediaTime, frame_header};
 use crate::stop::Stop;
 use std::num::NonZeroU32;
 
@@ -13,6 +13,7 @@ pub(super) const LARGEST_FRAME: u64 = 64 * 1024 * 1024;
 /// An ivf file whose header is read.
 pub(super) struct Ivf {
     input: Input,
+    codec: Codec,
     size: (u32, u32),
     /// Seconds per tick of the timestamps: `scale / rate`.
     rate: NonZeroU32,
@@ -28,10 +29,14 @@ impl Ivf {
         let header: [u8; 32] = input.array()?.ok_or_else(|| input.damaged("the header breaks off"))?;
         let short = |at: usize| u16::from_le_bytes([header[at], header[at + 1]]);
         let long = |at: usize| u32::from_le_bytes([header[at], header[at + 1], header[at + 2], header[at + 3]]);
-        if &header[8..12] != b"VP80" {
-            let codec = String::from_utf8_lossy(&header[8..12]).escape_default().to_string();
-            return Err(input.unsupported(&format!("video in codec {codec}")));
-        }
+        let codec = match &header[8..12] {
+            b"VP80" => Codec::Vp8,
+            b"VP90" => Codec::Vp9,
+            other => {
+                let codec = String::from_utf8_lossy(other).escape_default().to_string();
+                return Err(input.unsupported(&format!("video in codec {codec}")));
+            }
+        };
         let (rate, scale) = (NonZeroU32::new(long(16)), long(20));
         let (Some(rate), 1..) = (rate, scale) else { return Err(input.damaged("a time base of zero")) };
         let extra = u64::from(short(6)).saturating_sub(32);
@@ -40,7 +45,12 @@ impl Ivf {
         }
         let size = (u32::from(short(12)), u32::from(short(14)));
         let period = MediaTime::new(i64::from(scale), rate).rescale(NANOS);
-        Ok(Self { input, size, rate, scale, first: None, last: MediaTime::new(0, NANOS), period })
+        Ok(Self { input, codec, size, rate, scale, first: None, last: MediaTime::new(0, NANOS), period })
+    }
+
+    /// How the frames are coded.
+    pub(super) fn codec(&self) -> Codec {
+        self.codec
     }
 
     /// Width and height.
@@ -71,13 +81,13 @@ impl Pass<EncodedFrame> for Ivf {
             if data.is_empty() {
                 continue;
             }
-            let key = vp8_frame_header(&data).is_some_and(|header| header.key);
+            let key = frame_header(self.codec, &data).is_some_and(|header| header.key);
             let time = MediaTime::new(nanos, NANOS).max(self.last);
             if time > self.last {
                 self.period = time.minus(self.last);
             }
             self.last = time;
-            return Ok(Some(EncodedFrame { codec: Codec::Vp8, time, key, data: data.into() }));
+            return Ok(Some(EncodedFrame { codec: self.codec, time, key, data: data.into() }));
         }
     }
 

@@ -1,4 +1,4 @@
-//! Matroska and WebM, RFC 9559: VP8 and Opus tracks, passed through encoded.
+//! Matroska and WebM, RFC 9559: VP8, VP9 and Opus tracks, passed through encoded.
 //!
 //! Walks the elements forwards and treats Segment and Cluster as transparent, so that unknown sizes, live streams and
 //! files that were cut off need no special case. Block times have the track's CodecDelay taken off (section 5.1.4.1.25.8), so
@@ -10,7 +10,7 @@ use super::ivf::LARGEST_FRAME;
 use super::opus;
 use super::source::NANOS;
 use crate::capture::CaptureError;
-use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, opus_packet_samples, vp8_frame_header};
+use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, frame_header, opus_packet_samples};
 use std::collections::VecDeque;
 
 mod id {
@@ -254,10 +254,10 @@ impl Matroska {
                     let samples = opus_packet_samples(data).ok_or_else(|| damaged("a packet is not valid Opus"))?;
                     (true, i64::try_from(samples).unwrap_or(0) * 1_000_000_000 / 48_000)
                 }
-                Codec::Vp8 => {
+                codec => {
                     let seen = progress.map(|progress| (time - progress.last).clamp(1_000_000, 1_000_000_000));
                     (
-                        vp8_frame_header(data).is_some_and(|header| header.key),
+                        frame_header(codec, data).is_some_and(|header| header.key),
                         track.duration.or(seen).unwrap_or(33_333_333),
                     )
                 }
@@ -350,6 +350,7 @@ fn read_tracks(body: &[u8]) -> Tracks {
                 Err(format!("{name} compressed or encrypted by the container"))
             }
             (MediaKind::Video, "V_VP8") => Ok(Codec::Vp8),
+            (MediaKind::Video, "V_VP9") => Ok(Codec::Vp9),
             (MediaKind::Audio, "A_OPUS") => match field(id::CODEC_PRIVATE) {
                 Some(head) => opus::head_channels(head).map(|count| channels = count).map(|()| Codec::Opus),
                 None => {

@@ -108,10 +108,10 @@ pub fn open(
             input.video = Some(VideoInput::Raw { format, live: false, source });
         }
         Opened::Ivf(pass) if wanted.video => {
-            let size = pass.size();
+            let (codec, size) = (pass.codec(), pass.size());
             terms.check_video(Some(size), pass.frame_rate())?;
             let source = FileSource::boxed(pass, repeated, ivf::Ivf::new);
-            input.video = Some(VideoInput::Encoded { codec: Codec::Vp8, size: Some(size), source });
+            input.video = Some(VideoInput::Encoded { codec, size: Some(size), source });
         }
         Opened::Wav(pass) if wanted.audio => {
             let format = pass.format();

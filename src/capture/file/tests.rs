@@ -3,7 +3,8 @@
 use crate::capture::{CaptureError, OpenOptions, SourceSpec, Wanted, file, open};
 use crate::error::Classify;
 use crate::media::{
-    AudioConstraints, AudioInput, Constraint, EncodedFrame, MediaInput, MediaTime, Source, VideoConstraints, VideoInput,
+    AudioConstraints, AudioInput, Codec, Constraint, EncodedFrame, MediaInput, MediaTime, Source, VideoConstraints,
+    VideoInput,
 };
 use crate::stop::{Stop, StopReason};
 use std::io::{Cursor, Read};
@@ -12,7 +13,7 @@ use std::path::PathBuf;
 const BOTH: Wanted = Wanted { video: true, audio: true };
 const VIDEO: Wanted = Wanted { video: true, audio: false };
 const AUDIO: Wanted = Wanted { video: false, audio: true };
-const ALL: [&str; 9] = [
+const ALL: [&str; 11] = [
     "vp8-opus.webm",
     "vp8-opus-live.webm",
     "vp8.ivf",
@@ -22,6 +23,8 @@ const ALL: [&str; 9] = [
     "tone.wav",
     "tone-s24-pipe.wav",
     "vp9.webm",
+    "vp9.ivf",
+    "mjpeg.mkv",
 ];
 
 fn path(name: &str) -> PathBuf {
@@ -130,11 +133,16 @@ fn opening_one_track_gives_the_timeline_of_opening_both() {
 
 #[test]
 fn ivf_ogg_y4m_and_wav_give_what_the_foreign_tool_wrote() {
-    let (video, _) = encoded(try_open("vp8.ivf", VIDEO, false).unwrap());
-    let video = rest(video.unwrap());
-    assert_eq!(video.len(), 20);
-    assert_rising(&seconds(&video), 0.1, 1e-9);
-    assert_eq!(video.iter().filter(|frame| frame.key).count(), 2);
+    for (name, codec, frames, keys) in
+        [("vp8.ivf", Codec::Vp8, 20, 2), ("vp9.ivf", Codec::Vp9, 20, 2), ("vp9.webm", Codec::Vp9, 5, 1)]
+    {
+        let (video, _) = encoded(try_open(name, VIDEO, false).unwrap());
+        let video = rest(video.unwrap());
+        assert_eq!(video.len(), frames, "{name}");
+        assert!(video.iter().all(|frame| frame.codec == codec), "{name}");
+        assert_rising(&seconds(&video), 0.1, 1e-9);
+        assert_eq!(video.iter().filter(|frame| frame.key).count(), keys, "{name}");
+    }
 
     let (_, audio) = encoded(try_open("opus.ogg", AUDIO, false).unwrap());
     let audio = rest(audio.unwrap());
@@ -253,9 +261,9 @@ fn stdin_cannot_repeat() {
 #[test]
 fn what_a_file_does_not_have_is_named() {
     let name = |name: &str, wanted| try_open(name, wanted, false).err().map(|e| (e.name(), e.to_string())).unwrap();
-    let (kind, text) = name("vp9.webm", VIDEO);
-    assert!(kind == "NotSupportedError" && text.contains("video in V_VP9"), "{text}");
-    let (kind, text) = name("vp9.webm", AUDIO);
+    let (kind, text) = name("mjpeg.mkv", VIDEO);
+    assert!(kind == "NotSupportedError" && text.contains("video in V_MJPEG"), "{text}");
+    let (kind, text) = name("mjpeg.mkv", AUDIO);
     assert!(kind == "NotFoundError" && text.ends_with("has no audio"), "{text}");
     assert_eq!(name("opus.ogg", BOTH).0, "NotFoundError");
     assert_eq!(name("tiny.y4m", AUDIO).0, "NotFoundError");

@@ -42,6 +42,7 @@ impl ConnectionArgs {
             ice_servers: self.servers()?,
             ice_transport_policy: if relay { IceTransportPolicy::Relay } else { IceTransportPolicy::All },
             interfaces: self.interface.clone().map_or(Interfaces::All, Interfaces::Named),
+            ..Config::default()
         })
     }
 

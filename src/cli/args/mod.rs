@@ -1,10 +1,12 @@
 //! Groups of arguments that commands share.
 
+mod codecs;
 mod connection;
 mod media;
 mod session;
 mod signaling;
 
+pub use codecs::CodecArgs;
 pub use connection::ConnectionArgs;
 pub use media::MediaArgs;
 pub use session::{DataArgs, ReceiveArgs, RunArgs, SetupArgs};

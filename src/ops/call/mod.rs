@@ -143,12 +143,13 @@ impl Peer {
             inputs = Inputs::open(options.send.clone(), media_input) => inputs?,
         };
         let plan = MediaPlan {
-            send_video: inputs.video_codec(&send::VIDEO),
-            send_audio: inputs.audio_codec(&send::AUDIO),
+            send_video: inputs.video_codecs(&options.connection.video_codecs)?,
+            send_audio: inputs.audio_codec(&send::AUDIO).into_iter().collect(),
             receive_video: options.receive.wants_video(inputs.video.is_some()),
             receive_audio: options.receive.wants_audio(inputs.audio.is_some()),
         };
-        let mut receiving = Receiving::prepare(&options.receive, &plan, media_output, Arc::clone(timing))?;
+        let codecs = &options.connection.video_codecs;
+        let mut receiving = Receiving::prepare(&options.receive, &plan, codecs, media_output, Arc::clone(timing))?;
         let mut session = Session::new(&options.connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
         let connected = self.connect(&options, &plan, &mut session, &mut road).await;
         let (video_track, audio_track, channel) = match connected {

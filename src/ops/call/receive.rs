@@ -72,6 +72,7 @@ impl Receiving {
     pub(super) fn prepare(
         options: &ReceiveOptions,
         plan: &MediaPlan,
+        video_codecs: &[Codec],
         mut stdout: Option<Box<dyn Write + Send>>,
         timing: Arc<Timing>,
     ) -> Result<Self, Error> {
@@ -88,8 +89,9 @@ impl Receiving {
         let recorder = match &options.record {
             None => None,
             Some(to) => {
+                let expected = video_codecs.first().copied().unwrap_or(Codec::Vp8);
                 let tracks = [
-                    TrackInfo::Video { codec: Codec::Vp8, size: None },
+                    TrackInfo::Video { codec: expected, size: None },
                     TrackInfo::Audio { codec: Codec::Opus, channels: 2, sample_rate: AUDIO.sample_rate },
                 ];
                 Some(Arc::new(Mutex::new(Some(WebmRecorder::create(target(to)?, existing, &tracks)?))))
@@ -129,6 +131,12 @@ impl Receiving {
         let first = !self.taken.contains(&kind);
         self.taken.push(kind);
         let recorder = self.recorder.clone().filter(|_| first);
+        if let (Some(recorder), MediaKind::Video) = (&recorder, kind)
+            && let Some(recorder) = &mut *recorder.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            let place = RECORDED.iter().position(|recorded| *recorded == kind).unwrap_or(0);
+            recorder.set_codec(place, codec);
+        }
         let frames = Arc::new(frames);
         let counted = Arc::clone(&frames);
         self.tracks.spawn(async move {

@@ -1,6 +1,6 @@
 //! The sources that a user named, opened.
 
-use super::encoding::{AudioEncoding, VideoEncoding};
+use super::encoding::AudioEncoding;
 use crate::capture::{self, OpenOptions, SourceSpec, Wanted};
 use crate::error::{Error, ErrorKind};
 use crate::media::{AudioConstraints, AudioInput, Codec, MediaInput, VideoConstraints, VideoInput};
@@ -85,12 +85,22 @@ impl Inputs {
         opening.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
     }
 
-    /// The codec of the video: its own if it is encoded already, else that of `encoding`.
-    pub(in crate::ops) fn video_codec(&self, encoding: &VideoEncoding) -> Option<Codec> {
-        self.video.as_ref().map(|input| match input {
-            VideoInput::Raw { .. } => encoding.codec,
-            VideoInput::Encoded { codec, .. } => *codec,
-        })
+    /// What the video may be coded as: what is `preferred` if it still has to be encoded, else what it is. Empty without
+    /// video.
+    ///
+    /// # Errors
+    /// When it is encoded already, as none of `preferred`.
+    pub(in crate::ops) fn video_codecs(&self, preferred: &[Codec]) -> Result<Vec<Codec>, Error> {
+        match &self.video {
+            None => Ok(Vec::new()),
+            Some(VideoInput::Raw { .. }) => Ok(preferred.to_vec()),
+            Some(VideoInput::Encoded { codec, .. }) if preferred.contains(codec) => Ok(vec![*codec]),
+            Some(VideoInput::Encoded { codec, .. }) => {
+                let names: Vec<_> = preferred.iter().map(Codec::to_string).collect();
+                let message = format!("{} is {codec}, which is not among {}", self.options.video, names.join(", "));
+                Err(Error::new(ErrorKind::InvalidInput, "NotSupportedError", message).at("open"))
+            }
+        }
     }
 
     /// The codec of the audio: its own if it is encoded already, else that of `encoding`.

@@ -15,7 +15,7 @@ mod tests;
 
 use super::output::{Existing, Output, OutputError, Target};
 use crate::error::{Classify, Error, ErrorKind};
-use crate::media::{Codec, EncodedFrame, MediaKind, Sink, opus_packet_samples, vp8_frame_header};
+use crate::media::{Codec, EncodedFrame, MediaKind, Sink, frame_header, opus_packet_samples};
 use interleave::{Interleaver, Placed};
 use mux::Muxer;
 use serde::Serialize;
@@ -31,7 +31,7 @@ const STREAM_HEADER_MS: i64 = 2000;
 pub enum TrackInfo {
     /// Pictures.
     Video {
-        /// VP8.
+        /// VP8 or VP9.
         codec: Codec,
         /// Width and height in pixels, where known. The first key frame knows better.
         size: Option<(u32, u32)>,
@@ -200,6 +200,16 @@ impl WebmRecorder {
         Ok(Self { mux, interleaver, tracks, started: false, failed: false })
     }
 
+    /// Says how the frames of track number `track` are coded, where that was not known when it was announced. Only before its
+    /// first frame; in a stream only before the header is written.
+    pub fn set_codec(&mut self, track: usize, codec: Codec) {
+        let Some(state) = self.tracks.get_mut(track).filter(|state| !state.has_come) else { return };
+        let TrackInfo::Video { codec: announced, .. } = &mut state.info else { return };
+        if codec.kind() == MediaKind::Video && self.mux.set_codec(track, codec) {
+            *announced = codec;
+        }
+    }
+
     /// The output that is being written.
     pub fn output(&self) -> &Output {
         self.mux.output()
@@ -220,11 +230,12 @@ impl WebmRecorder {
             return Ok(());
         }
         let mut frame = frame.clone();
-        if codec == Codec::Vp8 {
-            let header = vp8_frame_header(&frame.data);
+        if codec.kind() == MediaKind::Video {
+            let header = frame_header(codec, &frame.data);
             frame.key = header.is_some_and(|header| header.key);
             if !state.has_come {
-                let Some((width, height)) = header.and_then(|header| header.width.zip(header.height)) else {
+                let key = header.filter(|header| header.key);
+                let Some((width, height)) = key.and_then(|header| header.size) else {
                     state.before_key += 1;
                     return Ok(());
                 };
@@ -303,8 +314,8 @@ impl WebmRecorder {
         let duration_ms = match placed.frame.codec {
             Codec::Opus => opus_packet_samples(&placed.frame.data).map_or(0, |samples| (samples / 48) as i64),
             // A picture stays for as long as the one before it did.
-            Codec::Vp8 if track.frames > 0 => placed.ms - track.last_ms,
-            Codec::Vp8 => 0,
+            _ if track.frames > 0 => placed.ms - track.last_ms,
+            _ => 0,
         };
         track.last_ms = placed.ms;
         match self.mux.put(placed, duration_ms.min(1000)) {

@@ -105,6 +105,18 @@ impl Muxer {
         }
     }
 
+    /// Whether the codec of a track of video could still be changed.
+    pub fn set_codec(&mut self, track: usize, new: Codec) -> bool {
+        let track = &mut self.tracks[track];
+        match &mut track.info {
+            TrackInfo::Video { codec, .. } if !track.declared => {
+                *codec = new;
+                true
+            }
+            _ => false,
+        }
+    }
+
     /// Writes one frame that sounds or shows for `duration_ms`; the times of successive frames never go back. Returns its
     /// time in the file, in milliseconds.
     pub fn put(&mut self, placed: &Placed, duration_ms: i64) -> Result<i64, OutputError> {
@@ -283,6 +295,7 @@ fn put_track(out: &mut Vec<u8>, number: u64, info: &TrackInfo) {
     ebml::put_bytes(out, id::LANGUAGE, b"und");
     let codec_id = match info.codec() {
         Codec::Vp8 => "V_VP8",
+        Codec::Vp9 => "V_VP9",
         Codec::Opus => "A_OPUS",
     };
     ebml::put_bytes(out, id::CODEC_ID, codec_id.as_bytes());

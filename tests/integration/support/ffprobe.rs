@@ -68,6 +68,14 @@ impl MediaFile {
         found.remove(0)
     }
 
+    /// The one track of this kind, `video` or `audio`.
+    pub fn track(&self, kind: &str) -> Stream<'_> {
+        let mut found = self.streams();
+        found.retain(|stream| stream.kind == kind);
+        assert_eq!(found.len(), 1, "one {kind} track in {}: {found:?}", self.path.display());
+        found.remove(0)
+    }
+
     /// Decodes everything; what ffmpeg complained about, empty when nothing.
     pub fn decode_complaints(&self) -> String {
         let output = Command::new("ffmpeg")
@@ -82,7 +90,7 @@ impl MediaFile {
 
     /// It plays: both tracks, the same timeline, no decoding error.
     pub fn assert_plays(&self) {
-        let (video, audio) = (self.stream("vp8"), self.stream("opus"));
+        let (video, audio) = (self.track("video"), self.track("audio"));
         assert!(video.times.len() > 1 && audio.times.len() > 1, "empty track in {}", self.path.display());
         for stream in [&video, &audio] {
             let ordered = stream.times.windows(2).all(|pair| pair[0] < pair[1]);
@@ -93,6 +101,6 @@ impl MediaFile {
 
     /// How far apart sound and picture begin, in seconds.
     pub fn start_offset(&self) -> f64 {
-        (self.stream("vp8").times[0] - self.stream("opus").times[0]).abs()
+        (self.track("video").times[0] - self.track("audio").times[0]).abs()
     }
 }

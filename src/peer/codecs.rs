@@ -1,0 +1,269 @@
+//! Which codecs a session speaks of, and which of them two peers have in common (RFC 8829 sections 5.2 and 5.3, RFC 3264).
+
+use super::error::PeerError;
+use super::session::Session;
+use crate::media::{Codec, MediaKind};
+use rtc::media_stream::MediaStreamTrack;
+use rtc::rtp_transceiver::RTCRtpSenderId;
+use rtc::rtp_transceiver::rtp_sender::{
+    RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
+    RTCRtpRtxParameters, RtpCodecKind,
+};
+use std::sync::{Arc, OnceLock};
+use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
+use webrtc::peer_connection::MediaEngine;
+use webrtc::rtp_transceiver::{RtpSender, RtpTransceiver};
+
+/// A track of ours, from when it is added until the peer has said what it takes.
+pub(super) struct Outgoing {
+    pub sender: Arc<dyn RtpSender>,
+    pub ssrc: u32,
+    pub rtx: Option<u32>,
+    /// The codecs that it may be sent in, the preferred first; never empty.
+    pub codecs: Vec<Codec>,
+    /// The one that was agreed on.
+    pub agreed: Arc<OnceLock<Codec>>,
+}
+
+impl Outgoing {
+    /// The track as the library knows it, sent as `codec`.
+    pub fn library_track(&self, codec: Codec) -> TrackLocalStaticRTP {
+        library_track(codec, self.ssrc, self.rtx)
+    }
+}
+
+/// A track of the library that is sent as `codec`.
+pub(super) fn library_track(codec: Codec, ssrc: u32, rtx: Option<u32>) -> TrackLocalStaticRTP {
+    let rtx = rtx.map(|ssrc| RTCRtpRtxParameters { ssrc });
+    let encoding = RTCRtpEncodingParameters {
+        rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() },
+        codec: library_codec(codec),
+        active: true,
+        ..Default::default()
+    };
+    let name = codec.kind().as_str();
+    TrackLocalStaticRTP::new(MediaStreamTrack::new(
+        "rtckit".to_owned(),
+        format!("rtckit-{name}"),
+        name.to_owned(),
+        library_kind(codec.kind()),
+        vec![encoding],
+    ))
+}
+
+pub(super) fn library_kind(kind: MediaKind) -> RtpCodecKind {
+    match kind {
+        MediaKind::Audio => RtpCodecKind::Audio,
+        MediaKind::Video => RtpCodecKind::Video,
+    }
+}
+
+fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
+    RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() }
+}
+
+fn library_codec(codec: Codec) -> RTCRtpCodec {
+    let (channels, sdp_fmtp_line) = match codec {
+        Codec::Vp8 => (0, ""),
+        Codec::Vp9 => (0, "profile-id=0"),
+        Codec::Opus => (2, "minptime=10;useinbandfec=1"),
+    };
+    let rtcp_feedback = match codec.kind() {
+        MediaKind::Video => vec![feedback("goog-remb", ""), feedback("ccm", "fir")],
+        MediaKind::Audio => Vec::new(),
+    };
+    RTCRtpCodec {
+        mime_type: codec.mime_type().to_owned(),
+        clock_rate: codec.clock_rate().get(),
+        channels,
+        sdp_fmtp_line: sdp_fmtp_line.to_owned(),
+        rtcp_feedback,
+    }
+}
+
+/// The payload type under which we offer a codec. That of its retransmissions is one more.
+const fn payload_type(codec: Codec) -> u8 {
+    match codec {
+        Codec::Vp8 => 96,
+        Codec::Vp9 => 98,
+        Codec::Opus => 111,
+    }
+}
+
+fn parameters(codec: Codec) -> RTCRtpCodecParameters {
+    RTCRtpCodecParameters { rtp_codec: library_codec(codec), payload_type: payload_type(codec) }
+}
+
+/// An engine that knows these video codecs, in this order, and audio.
+pub(super) fn media_engine(video: &[Codec]) -> webrtc::error::Result<MediaEngine> {
+    let mut engine = MediaEngine::default();
+    engine.register_codec(parameters(Codec::Opus), RtpCodecKind::Audio)?;
+    for &codec in video {
+        engine.register_codec(parameters(codec), RtpCodecKind::Video)?;
+        let rtx = RTCRtpCodec {
+            mime_type: "video/rtx".to_owned(),
+            clock_rate: 90_000,
+            channels: 0,
+            sdp_fmtp_line: format!("apt={}", payload_type(codec)),
+            rtcp_feedback: Vec::new(),
+        };
+        let parameters = RTCRtpCodecParameters { rtp_codec: rtx, payload_type: payload_type(codec) + 1 };
+        engine.register_codec(parameters, RtpCodecKind::Video)?;
+    }
+    Ok(engine)
+}
+
+/// The codec that a media type with these format parameters is; `None` for one that we do not speak, or not in this form.
+pub(super) fn codec_of(mime_type: &str, fmtp: &str) -> Option<Codec> {
+    let codec = Codec::from_mime_type(mime_type)?;
+    let parameter = |wanted: &str| {
+        let mut pairs = fmtp.split(';').filter_map(|pair| pair.trim().split_once('='));
+        pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
+    };
+    let is_ours = match codec {
+        Codec::Vp8 | Codec::Opus => true,
+        // RFC 9628 section 7: profile 0 where it is not said.
+        Codec::Vp9 => parameter("profile-id").is_none_or(|profile| profile == "0"),
+    };
+    is_ours.then_some(codec)
+}
+
+fn codec_of_parameters(parameters: &RTCRtpCodecParameters) -> Option<Codec> {
+    codec_of(&parameters.rtp_codec.mime_type, &parameters.rtp_codec.sdp_fmtp_line)
+}
+
+/// The payload type that was agreed on for `codec`.
+pub(super) fn agreed_payload_type(codecs: &[RTCRtpCodecParameters], codec: Codec) -> Option<u8> {
+    codecs.iter().find(|parameters| codec_of_parameters(parameters) == Some(codec)).map(|found| found.payload_type)
+}
+
+/// The codecs of the media section with this mid, in its order; those that we do not speak are left out.
+fn codecs_of_section(sdp: &str, mid: &str) -> Vec<Codec> {
+    let (_, sections) = sdp.split_once("\nm=").unwrap_or_default();
+    let is_this = |section: &&str| section.lines().any(|line| line.strip_prefix("a=mid:").map(str::trim) == Some(mid));
+    let Some(section) = sections.split("\nm=").find(is_this) else { return Vec::new() };
+    let mut words = section.lines().next().unwrap_or_default().split_whitespace();
+    let Some(kind) = words.next() else { return Vec::new() };
+    let of_payload = |attribute: &str, payload: &str| {
+        let mut values = section.lines().filter_map(|line| line.strip_prefix(attribute)?.split_once(' '));
+        values.find(|(number, _)| *number == payload).map(|(_, value)| value.trim())
+    };
+    let codec = |payload: &str| {
+        let name = of_payload("a=rtpmap:", payload)?.split('/').next()?;
+        codec_of(&format!("{kind}/{name}"), of_payload("a=fmtp:", payload).unwrap_or_default())
+    };
+    words.skip(2).filter_map(codec).collect()
+}
+
+impl Session {
+    /// Prefers `codecs` for a track of ours: they are offered, in this order; where we receive on the same section, all the
+    /// others behind them.
+    pub(super) async fn prefer(
+        &self,
+        sender: RTCRtpSenderId,
+        codecs: &[Codec],
+        receives: bool,
+    ) -> Result<(), PeerError> {
+        let Some(transceiver) = self.transceiver_of(sender).await else { return Ok(()) };
+        let others = self.video_codecs.iter().filter(|other| receives && !codecs.contains(other));
+        let preferred = codecs.iter().chain(others).map(|codec| parameters(*codec)).collect();
+        transceiver.set_codec_preferences(preferred).await.map_err(PeerError::library("ordering the codecs"))
+    }
+
+    /// Settles the codec of each track of ours by the peer's description. For an answer of ours the offer must have been
+    /// applied, and the answer then has the codecs in our order; for one of the peer's it must not have been applied yet.
+    pub(super) async fn agree_on_codecs(&self, remote_sdp: &str, answering: bool) -> Result<(), PeerError> {
+        if answering {
+            for transceiver in self.pc.get_transceivers().await {
+                self.reorder(&*transceiver).await?;
+            }
+        }
+        for outgoing in &self.outgoing {
+            let Some(transceiver) = self.transceiver_of(outgoing.sender.id()).await else { continue };
+            let Ok(Some(mid)) = transceiver.mid().await else { continue };
+            let theirs = codecs_of_section(remote_sdp, &mid);
+            // An answer is in the order of the peer's preference, ours in the order of ours.
+            let agreed = match answering {
+                true => outgoing.codecs.iter().find(|codec| theirs.contains(codec)),
+                false => theirs.iter().find(|codec| outgoing.codecs.contains(codec)),
+            };
+            let Some(&agreed) = agreed else { continue };
+            if outgoing.agreed.set(agreed).is_ok() && agreed != outgoing.codecs[0] {
+                // The library binds its interceptors by the codec that the track was added with.
+                let track = Arc::new(outgoing.library_track(agreed));
+                let replaced = outgoing.sender.replace_track(track).await;
+                replaced.map_err(PeerError::library("settling the codec of a track"))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Brings the video codecs that an offer and we have in common into our order.
+    async fn reorder(&self, transceiver: &dyn RtpTransceiver) -> Result<(), PeerError> {
+        let doing = || PeerError::library("ordering the codecs");
+        let sender = transceiver.sender().await.map_err(doing())?;
+        let common = match (&sender, transceiver.receiver().await.map_err(doing())?) {
+            (Some(sender), _) => sender.get_parameters().await.map_err(doing())?.rtp_parameters.codecs,
+            (None, Some(receiver)) => receiver.get_parameters().await.map_err(doing())?.rtp_parameters.codecs,
+            (None, None) => return Ok(()),
+        };
+        if !common.iter().any(|codec| codec.rtp_codec.mime_type.starts_with("video/")) {
+            return Ok(());
+        }
+        let ours =
+            self.outgoing.iter().find(|ours| sender.as_ref().is_some_and(|sender| sender.id() == ours.sender.id()));
+        let first = ours.map_or(&[][..], |ours| &ours.codecs);
+        let rank = |parameters: &RTCRtpCodecParameters| {
+            let codec = codec_of_parameters(parameters);
+            let mut order = first.iter().chain(&*self.video_codecs);
+            codec.and_then(|codec| order.position(|other| *other == codec)).unwrap_or(usize::MAX)
+        };
+        let mut ordered = common;
+        ordered.sort_by_key(rank);
+        transceiver.set_codec_preferences(ordered).await.map_err(doing())
+    }
+
+    /// The transceiver of a sender of ours.
+    pub(super) async fn transceiver_of(&self, sender: RTCRtpSenderId) -> Option<Arc<dyn RtpTransceiver>> {
+        for transceiver in self.pc.get_transceivers().await {
+            if matches!(transceiver.sender().await, Ok(Some(other)) if other.id() == sender) {
+                return Some(transceiver);
+            }
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OFFER: &str = "v=0\r\no=- 42 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+        m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\n\
+        m=video 9 UDP/TLS/RTP/SAVPF 100 97 98 96 45\r\na=mid:one\r\n\
+        a=rtpmap:96 VP8/90000\r\na=rtpmap:97 rtx/90000\r\na=fmtp:97 apt=96\r\n\
+        a=rtpmap:98 VP9/90000\r\na=fmtp:98 profile-id=0\r\na=rtpmap:100 VP9/90000\r\na=fmtp:100 profile-id=2\r\n";
+
+    #[test]
+    fn the_codecs_of_a_section_come_in_its_order_and_only_in_forms_that_we_speak() {
+        assert_eq!(codecs_of_section(OFFER, "one"), [Codec::Vp9, Codec::Vp8]);
+        assert_eq!(codecs_of_section(OFFER, "0"), [Codec::Opus]);
+        assert_eq!(codecs_of_section(OFFER, "on"), []);
+        assert_eq!(codecs_of_section("v=0\r\n", "0"), []);
+    }
+
+    #[test]
+    fn format_parameters_decide() {
+        assert_eq!(codec_of("video/vp9", ""), Some(Codec::Vp9));
+        assert_eq!(codec_of("video/VP9", "max-fr=30; profile-id = 1"), None);
+        assert_eq!(codec_of("video/rtx", "apt=96"), None);
+    }
+
+    #[test]
+    fn payload_types_do_not_collide() {
+        let mut all: Vec<u8> =
+            Codec::ALL.into_iter().flat_map(|codec| [payload_type(codec), payload_type(codec) + 1]).collect();
+        all.sort_unstable();
+        assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "{all:?}");
+    }
+}

@@ -1,0 +1,78 @@
+//! RTP payload formats: encoded frames to the payloads of packets, and back to what a jitter buffer puts together.
+//!
+//! | codec | format | written by |
+//! |---|---|---|
+//! | VP8 | RFC 7741 | the library |
+//! | VP9 | RFC 9628 | us: the library's descriptor marks every frame as a key frame, and refuses three references |
+//! | Opus | RFC 7587 | nobody: a packet is a payload |
+
+mod vp9;
+
+use super::jitter::Arrival;
+use crate::media::{Codec, MediaKind};
+use bytes::Bytes;
+use rtc::rtp;
+use rtc::rtp::codec::vp8::{Vp8Packet, Vp8Payloader};
+use rtc::rtp::packetizer::{Depacketizer, Payloader};
+
+/// Takes frames apart.
+pub(super) enum Packetiser {
+    Vp8(Vp8Payloader),
+    Vp9(vp9::Packetiser),
+    OnePerFrame,
+}
+
+impl Packetiser {
+    pub(super) fn new(codec: Codec) -> Self {
+        match codec {
+            Codec::Vp8 => {
+                let mut payloader = Vp8Payloader::default();
+                payloader.enable_picture_id = true;
+                Self::Vp8(payloader)
+            }
+            Codec::Vp9 => Self::Vp9(vp9::Packetiser::new()),
+            Codec::Opus => Self::OnePerFrame,
+        }
+    }
+
+    /// The payloads of one frame, of at most `most` bytes each where the format can split it.
+    pub(super) fn payloads(&mut self, frame: &Bytes, most: usize) -> Vec<Bytes> {
+        match self {
+            Self::Vp8(payloader) => payloader.payload(most, frame).unwrap_or_default(),
+            Self::Vp9(packetiser) => packetiser.payloads(frame, most),
+            Self::OnePerFrame if frame.is_empty() => Vec::new(),
+            Self::OnePerFrame => vec![frame.clone()],
+        }
+    }
+}
+
+/// What the jitter buffer needs to know of a packet; `None` when it is damaged.
+pub(super) fn depacketise(codec: Codec, packet: rtp::Packet) -> Option<Arrival> {
+    let rtp::Packet { header, payload } = packet;
+    let arrival = |first, key, payload: Bytes| Arrival {
+        sequence: header.sequence_number,
+        timestamp: header.timestamp,
+        first,
+        last: header.marker || codec.kind() == MediaKind::Audio,
+        key,
+        payload,
+    };
+    if payload.is_empty() {
+        return Some(arrival(false, false, payload));
+    }
+    match codec {
+        Codec::Vp8 => {
+            let mut descriptor = Vp8Packet::default();
+            let payload = descriptor.depacketize(&payload).ok()?;
+            let first = descriptor.s == 1 && descriptor.pid == 0;
+            // RFC 6386 section 9.1: the lowest bit of a frame is clear in key frames.
+            let key = first && payload.first().is_some_and(|byte| byte & 1 == 0);
+            Some(arrival(first, key, payload))
+        }
+        Codec::Vp9 => {
+            let part = vp9::depacketise(&payload)?;
+            Some(arrival(part.first, part.key, part.data))
+        }
+        Codec::Opus => Some(arrival(true, true, payload)),
+    }
+}

@@ -1,0 +1,79 @@
+//! Each video codec in calls: Chromium decodes ours and we record Chromium's, and files of it pass through as they are.
+
+use crate::browser::{Media, Page};
+use crate::call_chromium::{page_answers, page_offers};
+use crate::support::{MediaFile, Rtckit, Scratch, have, one_call_at_a_time};
+use serde_json::{Value, json};
+use std::path::Path;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// The RTP media type of the first video stream of this kind of statistics.
+fn mime_type(page: &Page, kind_of_stat: &str) -> Value {
+    let stats = page.call("stats", json!(["peer"]));
+    let stats = stats.as_array().unwrap();
+    let id = &stats.iter().find(|stat| stat["type"] == kind_of_stat && stat["kind"] == "video").unwrap()["codecId"];
+    stats.iter().find(|stat| stat["id"] == *id).map_or(Value::Null, |codec| codec["mimeType"].clone())
+}
+
+/// Chromium shows what we send and says that it is `mime`; what it sends is as well.
+fn assert_shown(page: &Page, mime: &str) {
+    page.await_frames("peer", 40);
+    assert_eq!([mime_type(page, "inbound-rtp"), mime_type(page, "outbound-rtp")], [mime, mime]);
+    let state = page.state("peer");
+    assert_eq!((&state["frames"]["width"], &state["frames"]["height"]), (&json!(640), &json!(480)));
+    let (shown, changed) = (state["frames"]["shown"].as_f64(), state["frames"]["changed"].as_f64());
+    assert!(changed.unwrap() > 0.9 * shown.unwrap(), "the picture stands still: {state}");
+    let inbound = page.stat("peer", "inbound-rtp", "video");
+    assert_eq!(inbound["keyFramesDecoded"], 1, "each frame but the first builds on others: {inbound}");
+}
+
+/// What we recorded of Chromium's camera is whole, and coded as `codec`.
+fn assert_recorded(recording: &Path, codec: &str) {
+    let file = MediaFile::open(recording);
+    file.assert_plays();
+    let frames = file.stream(codec).times.len();
+    assert!(frames >= 20, "{frames} frames recorded");
+}
+
+/// A call of ours to Chromium with media both ways.
+fn both_ways(codec: &str, mime: &str, name: &str, extension: &str) {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    let recording = scratch.path(&format!("chromium.{extension}"));
+    page.create(Media::Send, false);
+    let send = ["call", "--video=test", "--audio=test", "--video-codec", codec, "--duration", "5s"];
+    let mut caller = Rtckit::start(send.iter().copied().chain(["--record", recording.to_str().unwrap()]));
+    page_answers(&page, &mut caller, false);
+    assert_shown(&page, mime);
+    caller.succeed(PATIENCE);
+    assert_recorded(&recording, name);
+}
+
+#[test]
+fn chromium_decodes_our_vp9_and_we_record_its() {
+    both_ways("vp9", "video/VP9", "vp9", "webm");
+}
+
+#[test]
+fn an_answer_prefers_what_we_prefer_whatever_the_offer_begins_with() {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    let recording = scratch.path("chromium.webm");
+    page.create_offerer(Media::Send, None);
+    let send = ["answer", "--video=test", "--audio=test", "--video-codec", "vp9,vp8", "--duration", "5s"];
+    let mut callee = Rtckit::start(send.iter().copied().chain(["--record", recording.to_str().unwrap()]));
+    page_offers(&page, &mut callee, false);
+    assert_shown(&page, "video/VP9");
+    callee.succeed(PATIENCE);
+    assert_recorded(&recording, "vp9");
+}
