@@ -22,6 +22,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("nokhwa", &["capture"]),
     ("v4l", &["capture"]),
     ("rubato", &["filter"]),
+    ("csscolorparser", &["filter"]),
     ("webm", &["record"]),
     ("mkv_element", &["record", "capture"]),
     ("matroska", &["record", "capture"]),

@@ -10,6 +10,7 @@ mod call_pair;
 mod cli;
 mod devices_guest;
 mod faults;
+mod filters;
 mod man;
 mod roads;
 mod schema;

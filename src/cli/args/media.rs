@@ -2,7 +2,7 @@
 
 use clap::Args;
 use rtckit::media::{AudioConstraints, Constraint, VideoConstraints};
-use rtckit::ops::call::{SourceOptions, SourceSpec};
+use rtckit::ops::call::{FilterList, SourceOptions, SourceSpec, Volume};
 
 /// `--video`, `--audio` and what is asked of them.
 #[derive(Args, Clone, Debug)]
@@ -32,18 +32,26 @@ pub struct MediaArgs {
     /// 1 mono, 2 stereo
     #[arg(long, value_name = "CONSTRAINT")]
     pub channel_count: Option<Constraint>,
+    /// CSS filters: grayscale sepia saturate hue-rotate invert opacity brightness contrast blur drop-shadow
+    #[arg(long, value_name = "LIST")]
+    pub filter: Option<FilterList>,
+    /// How loud the sound is sent, from 0, silence, to 1
+    #[arg(long, value_name = "0..1")]
+    pub volume: Option<Volume>,
 }
 
 impl MediaArgs {
     /// What these ask for.
     pub fn options(self) -> SourceOptions {
-        let Self { video, audio, repeat, width, height, frame_rate, sample_rate, channel_count } = self;
+        let Self { video, audio, repeat, width, height, frame_rate, sample_rate, channel_count, filter, volume } = self;
         SourceOptions {
             video: video.unwrap_or(SourceSpec::None),
             audio: audio.unwrap_or(SourceSpec::None),
             video_constraints: VideoConstraints { width, height, frame_rate, ..VideoConstraints::default() },
             audio_constraints: AudioConstraints { sample_rate, channel_count, ..AudioConstraints::default() },
             repeat,
+            filter: filter.unwrap_or_default(),
+            volume: volume.unwrap_or_default(),
         }
     }
 }

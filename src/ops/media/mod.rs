@@ -6,9 +6,11 @@
 //! encoded  source thread, as it is -------------------------------> Sender<EncodedFrame>
 //! ```
 //!
+//! A filter list or a volume belongs to the source: its thread applies it, and whoever reads the source gets the result.
 //! Audio has no queue in the middle: its source, stages and encoder share a thread.
 
 mod audio;
+mod changed;
 mod encoding;
 mod open;
 mod threads;
@@ -16,6 +18,8 @@ mod video;
 
 pub use encoding::{AudioEncoding, VideoEncoding};
 pub use open::SourceOptions;
+
+pub use crate::filter::{FilterList, Volume};
 
 pub(in crate::ops) use audio::AudioTrack;
 pub(in crate::ops) use open::Inputs;

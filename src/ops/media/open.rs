@@ -1,8 +1,10 @@
 //! The sources that a user named, opened.
 
+use super::changed;
 use super::encoding::AudioEncoding;
 use crate::capture::{self, OpenOptions, SourceSpec, Wanted};
 use crate::error::{Error, ErrorKind};
+use crate::filter::{FilterList, Volume};
 use crate::media::{AudioConstraints, AudioInput, Codec, MediaInput, VideoConstraints, VideoInput};
 use std::io::Read;
 use std::time::Instant;
@@ -20,6 +22,10 @@ pub struct SourceOptions {
     pub audio_constraints: AudioConstraints,
     /// Whether files begin again when they end.
     pub repeat: bool,
+    /// What is done to the pictures. Encoded video is decoded for it.
+    pub filter: FilterList,
+    /// How loud the sound is made. Encoded audio is decoded for any but the full volume.
+    pub volume: Volume,
 }
 
 impl Default for SourceOptions {
@@ -30,6 +36,8 @@ impl Default for SourceOptions {
             video_constraints: VideoConstraints::default(),
             audio_constraints: AudioConstraints::default(),
             repeat: false,
+            filter: FilterList::default(),
+            volume: Volume::FULL,
         }
     }
 }
@@ -46,11 +54,28 @@ impl SourceOptions {
     }
 
     fn open(&self, spec: &SourceSpec, wanted: Wanted, how: OpenOptions) -> Result<MediaInput, Error> {
-        capture::open(spec, wanted, &self.video_constraints, &self.audio_constraints, how)
-            .map_err(|error| Error::from(error).at("open"))
+        let input = capture::open(spec, wanted, &self.video_constraints, &self.audio_constraints, how)
+            .map_err(|error| Error::from(error).at("open"))?;
+        Ok(MediaInput {
+            video: input.video.map(|video| changed::video(video, &self.filter)).transpose()?,
+            audio: input.audio.map(|audio| changed::audio(audio, self.volume)).transpose()?,
+        })
+    }
+
+    /// Whether what is asked for fits together.
+    fn check(&self) -> Result<(), Error> {
+        let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
+        if !self.filter.is_empty() && self.video == SourceSpec::None {
+            return usage("there is no video to filter");
+        }
+        if self.volume != Volume::FULL && self.audio == SourceSpec::None {
+            return usage("there is no audio whose volume could be changed");
+        }
+        Ok(())
     }
 
     fn open_both(&self, mut stdin: Option<Box<dyn Read + Send>>) -> Result<MediaInput, Error> {
+        self.check()?;
         let origin = Instant::now();
         let mut open = |spec: &SourceSpec, wanted: Wanted| {
             let stdin = if *spec == SourceSpec::Stdin { stdin.take() } else { None };

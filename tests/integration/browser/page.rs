@@ -80,6 +80,11 @@ impl Page {
         result["value"].clone()
     }
 
+    /// What the window shows, as PNG.
+    pub fn screenshot(&self) -> Vec<u8> {
+        self.driver.as_ref().expect("started when the page was opened").screenshot()
+    }
+
     /// Calls a function of `peer.js`.
     pub fn call(&self, function: &str, args: Value) -> Value {
         self.evaluate(&format!("{function}(...[...arguments].slice(0, {}))", args.as_array().map_or(0, Vec::len)), args)

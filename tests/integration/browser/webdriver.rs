@@ -77,6 +77,13 @@ impl WebDriver {
         self.command("POST", "/execute/async", &json!({ "script": script, "args": args }))
     }
 
+    /// What the window shows, as PNG.
+    pub fn screenshot(&self) -> Vec<u8> {
+        use base64::Engine;
+        let picture = self.command("GET", "/screenshot", &json!({}));
+        base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap()
+    }
+
     fn command(&self, method: &str, what: &str, body: &Value) -> Value {
         let path = match self.session.as_str() {
             "" => "/session".to_owned(),
