@@ -79,6 +79,45 @@ pub enum Event {
         /// Its BLAKE3 hash, hexadecimal.
         blake3: String,
     },
+    /// A recording began (mediastream-recording `start`).
+    Start {
+        /// The file, or `-`.
+        path: String,
+        /// What it is recorded as.
+        mime_type: String,
+    },
+    /// A recording is paused.
+    Pause {
+        /// Its length so far.
+        seconds: f64,
+    },
+    /// A recording goes on.
+    Resume {
+        /// Its length so far.
+        seconds: f64,
+    },
+    /// A recording is complete.
+    Stop,
+    /// A recording failed.
+    Error {
+        /// The name of the error, as in the report.
+        name: String,
+        /// One line.
+        message: String,
+    },
+    /// A recording goes on; a few times a second.
+    Recording {
+        /// Its length so far.
+        seconds: f64,
+        /// Bytes so far.
+        bytes: u64,
+        /// Pictures per second since the last of these events.
+        frames_per_second: f64,
+        /// Pictures that the encoder was too slow for, since the start.
+        frames_dropped: u64,
+        /// Whether it is paused.
+        paused: bool,
+    },
     /// Something the user should know and that does not end the run.
     Warning {
         /// One line.

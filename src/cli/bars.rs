@@ -1,5 +1,7 @@
-//! Progress bars of a transfer: all of it and the file at hand, with rate and time left. Only on a terminal.
+//! What moves on a terminal: the bars of a transfer, all of it and the file at hand, with rate and time left; the line of
+//! a recording.
 
+use super::value;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rtckit::progress::Event;
 use std::sync::{Mutex, PoisonError};
@@ -78,4 +80,59 @@ fn update(bar: &ProgressBar, bytes: u64, total: Option<u64>, message: String) {
     }
     bar.set_message(message);
     bar.set_position(bytes);
+}
+
+/// One line about a recording: its length, size and rate.
+pub struct Meter {
+    line: Option<ProgressBar>,
+}
+
+impl Meter {
+    /// A line, if it is `wanted`.
+    pub fn new(wanted: bool) -> Self {
+        let line = wanted.then(ProgressBar::no_length);
+        if let (Some(line), Ok(style)) = (&line, ProgressStyle::with_template("{msg}")) {
+            line.set_style(style);
+        }
+        Self { line }
+    }
+
+    /// Takes what matters to the line.
+    pub fn show(&self, event: &Event) {
+        let (Some(line), Event::Recording { seconds, bytes, frames_per_second, frames_dropped, paused }) =
+            (&self.line, event)
+        else {
+            return;
+        };
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole tenths of a second")]
+        let tenths = (seconds * 10.0) as u64;
+        let (minutes, rest) = (tenths / 600, tenths % 600);
+        let mut text = format!("{minutes:>3}:{:02}.{}  {:>9}", rest / 10, rest % 10, value::bytes(*bytes));
+        if *frames_per_second > 0.0 {
+            text += &format!("  {frames_per_second:>5.1} fps");
+        }
+        if *frames_dropped > 0 {
+            text += &format!("  {frames_dropped} dropped");
+        }
+        if *paused {
+            text += "  paused";
+        }
+        line.set_message(text);
+        line.tick();
+    }
+
+    /// Does something else on the terminal without getting in the way of the line.
+    pub fn aside(&self, other: impl FnOnce()) {
+        match &self.line {
+            Some(line) => line.suspend(other),
+            None => other(),
+        }
+    }
+
+    /// Takes the line off the terminal.
+    pub fn finish(&self) {
+        if let Some(line) = &self.line {
+            line.finish_and_clear();
+        }
+    }
 }

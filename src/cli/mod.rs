@@ -13,6 +13,7 @@ mod exit;
 mod log;
 mod man;
 mod output;
+mod record;
 mod run;
 mod salt;
 mod schema;
@@ -69,6 +70,17 @@ enum Command {
   rtckit devices --capabilities --json
   rtckit devices --require videoinput || echo 'plug a camera in'")]
     Devices(devices::DevicesArgs),
+    /// Record any source to a file or stream
+    #[command(after_help = "Examples:
+  rtckit record --video=test --audio=test --duration 10s -o test.webm
+  rtckit record --video=clip.y4m --audio=clip.wav --video-bits-per-second 2M -o clip.mkv
+  rtckit record --video=test --audio=test -o - | ffplay -
+  rtckit record --is-type-supported 'video/webm;codecs=vp8,opus'
+
+Signals and keys:
+  SIGUSR1, and the key p on a terminal, pause and go on; a pause leaves no trace in the file.
+  SIGINT and SIGTERM, and the key q, complete the file: exit 0.")]
+    Record(Box<record::RecordArgs>),
     /// Send files and folders, or standard input, to a peer
     #[command(after_help = "Examples:
   rtckit send-file holiday/ notes.txt --signal 'exec:ssh pi rtckit receive-file --trickle -o /srv'
@@ -137,6 +149,7 @@ fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
         Command::Call(args) => call::call(*args, &context("call")),
         Command::Answer(args) => call::answer(*args, &context("answer")),
         Command::Devices(args) => devices::devices(args, &context("devices")),
+        Command::Record(args) => record::record(*args, &context("record")),
         Command::SendFile(args) => transfer::send_file(*args, &context("send-file")),
         Command::ReceiveFile(args) => transfer::receive_file(*args, &context("receive-file")),
         Command::Completions { shell } => {

@@ -251,6 +251,9 @@ impl Progress for Output {
                 Event::ConnectionStateChange { state } => format!("connection {state}"),
                 Event::Track { kind, mime_type } => format!("receiving {kind}: {mime_type}"),
                 Event::DataChannel { label } => format!("data channel open: {}", label.escape_debug()),
+                Event::Start { path, mime_type } => format!("recording {path} as {mime_type}"),
+                Event::Pause { seconds } => format!("paused at {seconds:.1} s"),
+                Event::Resume { seconds } => format!("goes on at {seconds:.1} s"),
                 Event::Output { path } if path != "-" => format!("writing {path}"),
                 Event::Offer { files, bytes: Some(bytes) } => {
                     format!("{files} file{}, {}", if files == 1 { "" } else { "s" }, value::bytes(bytes))

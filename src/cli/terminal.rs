@@ -3,7 +3,8 @@
 
 use super::value;
 use rtckit::ops::transfer::Offer;
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcsetattr};
+use rustix::process::getpgrp;
+use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
 use std::io::{self, Write};
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -24,17 +25,42 @@ pub struct LongLines(());
 impl LongLines {
     /// Takes canonical mode off standard input; does nothing where that is no terminal.
     pub fn begin() -> Self {
-        let stdin = io::stdin();
-        if let Ok(was) = tcgetattr(&stdin) {
-            let mut now = was.clone();
-            now.local_modes.remove(LocalModes::ICANON);
-            now.special_codes[SpecialCodeIndex::VMIN] = 1;
-            now.special_codes[SpecialCodeIndex::VTIME] = 0;
-            if tcsetattr(&stdin, OptionalActions::Now, &now).is_ok() {
-                *before() = Some(was);
-            }
-        }
+        take_off(LocalModes::ICANON);
         Self(())
+    }
+}
+
+/// Takes modes off the terminal on standard input, if it is one: bytes come as they are typed. False when it is none.
+fn take_off(modes: LocalModes) -> bool {
+    let stdin = io::stdin();
+    let Ok(was) = tcgetattr(&stdin) else { return false };
+    let mut now = was.clone();
+    now.local_modes.remove(modes);
+    now.special_codes[SpecialCodeIndex::VMIN] = 1;
+    now.special_codes[SpecialCodeIndex::VTIME] = 0;
+    let done = tcsetattr(&stdin, OptionalActions::Now, &now).is_ok();
+    if done {
+        *before() = Some(was);
+    }
+    done
+}
+
+/// While it lives, each key that is pressed can be read at once, and is not shown.
+#[must_use = "the terminal is put back when this is dropped"]
+pub struct Keys(());
+
+impl Keys {
+    /// Takes the keys of the terminal on standard input; `None` where there is no terminal, or it is not ours: a job in
+    /// the background that touched it would be stopped.
+    pub fn begin() -> Option<Self> {
+        let ours = tcgetpgrp(io::stdin()).is_ok_and(|group| group == getpgrp());
+        (ours && take_off(LocalModes::ICANON | LocalModes::ECHO)).then_some(Self(()))
+    }
+}
+
+impl Drop for Keys {
+    fn drop(&mut self) {
+        restore();
     }
 }
 

@@ -52,6 +52,12 @@ pub fn count(text: &str) -> Result<u64, String> {
     if (0.0..1e18).contains(&bytes) { Ok(bytes.round() as u64) } else { Err(fail()) }
 }
 
+/// Bits per second: `64k`, `2.5M`.
+pub fn bits_per_second(text: &str) -> Result<u32, String> {
+    let fail = || format!("'{text}' is no number of bits per second: use 64k, 2.5M");
+    count(text).ok().and_then(|bits| u32::try_from(bits).ok()).filter(|bits| *bits > 0).ok_or_else(fail)
+}
+
 /// A number of bytes, for people.
 pub fn bytes(count: u64) -> String {
     match count {

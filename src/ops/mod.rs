@@ -4,7 +4,10 @@
 //! Nothing here prints: what happens meanwhile goes to a [`Progress`](crate::progress::Progress).
 
 pub mod call;
+pub mod control;
+mod destination;
 pub mod devices;
 pub mod media;
+pub mod record;
 mod road;
 pub mod transfer;

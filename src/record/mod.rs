@@ -13,12 +13,17 @@ mod ebml;
 #[cfg(test)]
 mod foreign;
 mod inspect;
+mod mime;
+mod ogg;
+mod opus_head;
 mod output;
 mod wav;
 mod webm;
 mod y4m;
 
 pub use inspect::{InspectError, Inspection, TrackInspection, inspect};
+pub use mime::{Container, MimeType, MimeTypeError};
+pub use ogg::{OggError, OggRecorder};
 pub use output::{Existing, Finished, Output, OutputError, Target};
 pub use wav::{WavError, WavSink};
 pub use webm::{Recorded, RecordedTrack, TrackInfo, WebmError, WebmRecorder};

@@ -9,6 +9,8 @@ use crate::error::{Classify, ErrorKind};
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 /// What to write to.
 pub enum Target {
@@ -100,6 +102,33 @@ pub struct Output {
     /// Where the next byte goes, in bytes from the start.
     position: u64,
     keep: bool,
+    syncer: Option<Syncer>,
+}
+
+/// Brings a file to the disk again and again, without whoever writes it having to wait.
+struct Syncer {
+    /// One wish is enough, however much is written while the disk is at it.
+    wishes: SyncSender<()>,
+    thread: JoinHandle<()>,
+}
+
+impl Syncer {
+    fn start(file: File) -> io::Result<Self> {
+        let (wishes, wished) = sync_channel(1);
+        let thread = std::thread::Builder::new().name("record-sync".to_owned()).spawn(move || {
+            while wished.recv().is_ok() {
+                // A disk that fails will fail the writer too, which reports it.
+                let _ = file.sync_data();
+            }
+        })?;
+        Ok(Self { wishes, thread })
+    }
+
+    fn end(self) {
+        drop(self.wishes);
+        // It cannot panic, and there would be nobody to tell.
+        let _ = self.thread.join();
+    }
 }
 
 enum Place {
@@ -136,7 +165,7 @@ impl Output {
                 _ => create_file(&wanted, existing)?,
             },
         };
-        Ok(Self { place, position: 0, keep: false })
+        Ok(Self { place, position: 0, keep: false, syncer: None })
     }
 
     /// The file's final name as far as it is known, or the stream's.
@@ -171,6 +200,18 @@ impl Output {
         self.keep = true;
     }
 
+    /// From now on what is written reaches the disk as soon as the disk can take it, so that it survives a loss of power.
+    /// Does nothing for a stream, and where there is no thread to be had.
+    pub fn keep_durable(&mut self) {
+        if let (Place::File { file, part, .. }, None) = (&self.place, &self.syncer) {
+            self.syncer = file.try_clone().and_then(Syncer::start).ok();
+            if let Ok(folder) = File::open(folder_of(part)) {
+                // Its name must be on the disk too. Some file systems cannot sync a directory.
+                let _ = folder.sync_all();
+            }
+        }
+    }
+
     /// Appends `bytes`. When a file takes only a part of them, that part is cut off again, so that the file ends where the
     /// last whole write did.
     ///
@@ -191,6 +232,10 @@ impl Output {
             Place::Gone => {}
         }
         self.position += bytes.len() as u64;
+        if let Some(syncer) = &self.syncer {
+            // Full: it is about to be done anyhow.
+            let _ = syncer.wishes.try_send(());
+        }
         Ok(())
     }
 
@@ -217,6 +262,9 @@ impl Output {
     /// When the disk refuses or the name was taken meanwhile. The `.part` stays then, whole.
     pub fn finish(mut self) -> Result<Finished, OutputError> {
         let bytes = self.position;
+        if let Some(syncer) = self.syncer.take() {
+            syncer.end();
+        }
         match std::mem::replace(&mut self.place, Place::Gone) {
             Place::File { file, part, path, wanted, existing } => {
                 file.sync_all().map_err(at(&part))?;
@@ -238,6 +286,9 @@ impl Output {
 
 impl Drop for Output {
     fn drop(&mut self) {
+        if let Some(syncer) = self.syncer.take() {
+            syncer.end();
+        }
         if let Place::File { part, .. } = &self.place
             && !self.keep
         {

@@ -14,7 +14,7 @@ fn documented(page: &str, section: &str) -> BTreeSet<String> {
 }
 
 /// The paths of all members of `value`, as the man pages write them.
-fn members(value: &Value, path: &str, into: &mut BTreeSet<String>) {
+pub fn members(value: &Value, path: &str, into: &mut BTreeSet<String>) {
     match value {
         Value::Object(object) => {
             for (name, value) in object {
@@ -32,18 +32,23 @@ fn members(value: &Value, path: &str, into: &mut BTreeSet<String>) {
 
 /// What a run wrote: the members of its report and of its events.
 #[derive(Default)]
-struct Written {
-    report: BTreeSet<String>,
-    events: BTreeSet<String>,
+pub struct Written {
+    pub report: BTreeSet<String>,
+    pub events: BTreeSet<String>,
 }
 
 impl Written {
     fn take(&mut self, events: &std::path::Path, schema: &str) {
         let text = std::fs::read_to_string(events).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        self.take_lines(&lines, schema);
+    }
+
+    /// Takes the events and the result of a run.
+    pub fn take_lines(&mut self, lines: &[Value], schema: &str) {
         let (result, events) = lines.split_last().expect("at least the result");
         assert_eq!(result["type"], "result");
-        for line in &lines {
+        for line in lines {
             assert_eq!(line["schema"], schema, "{line}");
         }
         self.events.insert("result".to_owned());
@@ -58,6 +63,16 @@ impl Written {
             self.events.insert(kind.as_str().unwrap().to_owned());
             members(&event, kind.as_str().unwrap(), &mut self.events);
         }
+    }
+}
+
+/// What was written is what the page describes, and nothing more.
+pub fn assert_documented(written: &Written, page: &str) {
+    for (written, section) in [(&written.report, "\"JSON REPORT\""), (&written.events, "EVENTS")] {
+        let documented = documented(page, section);
+        let missing: Vec<_> = written.difference(&documented).cloned().collect();
+        let stale: Vec<_> = documented.difference(written).cloned().collect();
+        assert!(missing.is_empty() && stale.is_empty(), "{page} lacks {missing:?}, and nothing writes {stale:?}");
     }
 }
 
@@ -151,11 +166,6 @@ fn what_a_transfer_writes_is_in_its_man_pages_and_the_other_way_round() {
         written.report.extend(rare.iter().map(ToString::to_string));
         written.report.insert("connection.selectedPair.currentRoundTripTime".to_owned());
         written.events.extend(["warning", "warning.message"].iter().map(ToString::to_string));
-        for (written, section) in [(&written.report, "\"JSON REPORT\""), (&written.events, "EVENTS")] {
-            let documented = documented(page, section);
-            let missing: Vec<_> = written.difference(&documented).cloned().collect();
-            let stale: Vec<_> = documented.difference(written).cloned().collect();
-            assert!(missing.is_empty() && stale.is_empty(), "{page} lacks {missing:?}, and nothing writes {stale:?}");
-        }
+        assert_documented(written, page);
     }
 }

@@ -1,4 +1,4 @@
-//! What is sent: sources and constraints.
+//! Sources and constraints: what is sent or recorded.
 
 use clap::Args;
 use rtckit::media::{AudioConstraints, Constraint, VideoConstraints};
@@ -6,12 +6,12 @@ use rtckit::ops::call::{FilterList, SourceOptions, SourceSpec, Volume};
 
 /// `--video`, `--audio` and what is asked of them.
 #[derive(Args, Clone, Debug)]
-#[command(next_help_heading = "Media out")]
+#[command(next_help_heading = "Sources")]
 pub struct MediaArgs {
-    /// Send video: test (a moving pattern), a file or - (y4m, ivf, webm, mkv), none
+    /// The video: test (a moving pattern), a file or - (y4m, ivf, webm, mkv), none
     #[arg(long, value_name = "SOURCE", require_equals = true)]
     pub video: Option<SourceSpec>,
-    /// Send audio: test (a tone with a chirp every second), a file or - (wav, ogg/opus, webm, mkv), none
+    /// The audio: test (a tone with a chirp every second), a file or - (wav, ogg/opus, webm, mkv), none
     #[arg(long, value_name = "SOURCE", require_equals = true)]
     pub audio: Option<SourceSpec>,
     /// Begin a file again at its end

@@ -4,6 +4,7 @@
 
 mod call;
 mod devices;
+mod record;
 mod transfer;
 
 /// A member: its path, its type or unit, and what it says.
@@ -24,6 +25,7 @@ const COMMANDS: &[(&str, Tables)] = &[
     ("call", call::CALL),
     ("answer", call::ANSWER),
     ("devices", devices::DEVICES),
+    ("record", record::RECORD),
     ("send-file", transfer::SEND_FILE),
     ("receive-file", transfer::RECEIVE_FILE),
 ];

@@ -17,11 +17,12 @@ mod tests;
 
 pub use super::road::Signal;
 pub use measure::{Latency, Measured};
-pub use options::{DataUse, Destination, Io, Options, ReceiveOptions};
+pub use options::{DataUse, Io, Options, ReceiveOptions};
 pub use report::{Ended, Outcome, Report};
 
 // What the options are made of, so that a caller of the operation need not know where in the house each part lives.
 pub use crate::capture::SourceSpec;
+pub use crate::ops::destination::Destination;
 pub use crate::ops::media::{FilterList, SourceOptions, Volume};
 pub use crate::peer::{
     Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret,

@@ -1,6 +1,7 @@
 //! What a call is asked to do.
 
 use crate::error::{Error, ErrorKind};
+use crate::ops::destination::Destination;
 use crate::ops::media::SourceOptions;
 use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
@@ -19,21 +20,6 @@ pub struct Io {
     pub media_input: Option<Box<dyn std::io::Read + Send>>,
     /// Where a destination called `-` writes.
     pub media_output: Option<Box<dyn std::io::Write + Send>>,
-}
-
-/// Where an output goes.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Destination {
-    /// A file.
-    File(PathBuf),
-    /// Standard output.
-    Stdout,
-}
-
-impl From<&str> for Destination {
-    fn from(text: &str) -> Self {
-        if text == "-" { Self::Stdout } else { Self::File(text.into()) }
-    }
 }
 
 /// What becomes of what is received.

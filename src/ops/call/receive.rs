@@ -5,7 +5,7 @@
 //! ```
 
 use super::measure::{Measure, Measured};
-use super::options::{Destination, ReceiveOptions};
+use super::options::ReceiveOptions;
 use super::report::{OutputReport, Received, ReceivedTrack};
 use crate::codec;
 use crate::error::{Error, ErrorKind};
@@ -13,6 +13,7 @@ use crate::media::{
     AudioDecoder, AudioFormat, AudioFrame, Codec, EncodedFrame, FrameRate, Loss, MediaKind, MediaTime, VideoDecoder,
     VideoFrame,
 };
+use crate::ops::destination::Destination;
 use crate::peer::{KeyFrameRequester, Mark, MediaPlan, ReceivedReport, RemoteTrack, Timing};
 use crate::pipeline::Worker;
 use crate::pipeline::queue::{Overflow, Receiver, bounded};

@@ -14,7 +14,6 @@ pub(in crate::ops) enum Pace {
     /// Each item when it is due on this clock.
     Clock(Clock),
     /// As fast as they and what follows them go.
-    #[allow(dead_code, reason = "for operations on files, which need not wait")]
     AsRead,
 }
 

@@ -17,6 +17,7 @@ pub(super) struct Placed {
 pub(super) struct Interleaver {
     tracks: Vec<Track>,
     held: usize,
+    bytes: u64,
     newest_ms: i64,
     last_out_ms: i64,
 }
@@ -33,12 +34,15 @@ impl Interleaver {
     pub const WINDOW_MS: i64 = 500;
     /// Frames held at most, whatever their times say.
     pub const MOST_HELD: usize = 1024;
+    /// What a frame costs in the file besides its own bytes, at most.
+    const BLOCK_HEAD_BYTES: u64 = 16;
 
     pub fn new(tracks: usize) -> Self {
         let track = || Track { queue: VecDeque::new(), newest_ms: i64::MIN, moved: 0 };
         Self {
             tracks: std::iter::repeat_with(track).take(tracks).collect(),
             held: 0,
+            bytes: 0,
             newest_ms: i64::MIN,
             last_out_ms: i64::MIN,
         }
@@ -53,6 +57,7 @@ impl Interleaver {
         lane.moved += u64::from(place > ms + 1);
         lane.newest_ms = place;
         self.newest_ms = self.newest_ms.max(place);
+        self.bytes += frame.data.len() as u64 + Self::BLOCK_HEAD_BYTES;
         lane.queue.push_back((place, frame));
         self.held += 1;
     }
@@ -62,7 +67,9 @@ impl Interleaver {
         let lane = &mut self.tracks[track];
         let mut left_out = 0;
         while self.last_out_ms == i64::MIN && lane.queue.get(1).is_some_and(|(next, _)| *next <= ms) {
-            lane.queue.pop_front();
+            if let Some((_, frame)) = lane.queue.pop_front() {
+                self.bytes -= frame.data.len() as u64 + Self::BLOCK_HEAD_BYTES;
+            }
             self.held -= 1;
             left_out += 1;
         }
@@ -93,6 +100,11 @@ impl Interleaver {
         self.first_ms().map_or(0, |first| self.newest_ms - first)
     }
 
+    /// Bytes that what is held will take in the file, at most.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub fn is_over_full(&self) -> bool {
         self.held > Self::MOST_HELD
     }
@@ -114,6 +126,7 @@ impl Interleaver {
     fn take(&mut self, track: usize) -> Option<Placed> {
         let (ms, frame) = self.tracks[track].queue.pop_front()?;
         self.held -= 1;
+        self.bytes -= frame.data.len() as u64 + Self::BLOCK_HEAD_BYTES;
         self.last_out_ms = ms;
         Some(Placed { track, ms, frame })
     }

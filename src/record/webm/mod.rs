@@ -13,6 +13,7 @@ mod mux;
 #[cfg(test)]
 mod tests;
 
+use super::mime::{Container, MimeType};
 use super::output::{Existing, Output, OutputError, Target};
 use crate::error::{Classify, Error, ErrorKind};
 use crate::media::{Codec, EncodedFrame, MediaKind, Sink, frame_header, opus_packet_samples};
@@ -176,6 +177,19 @@ impl WebmRecorder {
     /// # Errors
     /// When the output cannot be created, and when there is no track or one that WebM cannot hold.
     pub fn create(target: Target, existing: Existing, tracks: &[TrackInfo]) -> Result<Self, WebmError> {
+        Self::create_as(Container::WebM, target, existing, tracks)
+    }
+
+    /// The same, as a WebM or a Matroska file.
+    ///
+    /// # Errors
+    /// As [`create`](Self::create), and for other containers.
+    pub fn create_as(
+        container: Container,
+        target: Target,
+        existing: Existing,
+        tracks: &[TrackInfo],
+    ) -> Result<Self, WebmError> {
         if tracks.is_empty() {
             return Err(WebmError::Unsupported { track: 0, what: "no track at all".to_owned() });
         }
@@ -188,13 +202,16 @@ impl WebmRecorder {
                 TrackInfo::Audio { codec, .. } if codec.kind() != MediaKind::Audio => {
                     return unsupported(format!("audio coded as {codec}"));
                 }
+                _ if !container.holds(info.codec()) => {
+                    return unsupported(format!("{} in {}", info.codec(), MimeType::of(container)));
+                }
                 TrackInfo::Audio { channels, .. } if !(1..=2).contains(channels) => {
                     return unsupported(format!("{channels} channels"));
                 }
                 _ => {}
             }
         }
-        let mux = Muxer::new(Output::create(target, existing)?, tracks);
+        let mux = Muxer::new(Output::create(target, existing)?, container, tracks);
         let tracks: Vec<_> = tracks.iter().cloned().map(Track::new).collect();
         let interleaver = Interleaver::new(tracks.len());
         Ok(Self { mux, interleaver, tracks, started: false, failed: false })
@@ -213,6 +230,21 @@ impl WebmRecorder {
     /// The output that is being written.
     pub fn output(&self) -> &Output {
         self.mux.output()
+    }
+
+    /// See [`Output::keep_durable`].
+    pub fn keep_durable(&mut self) {
+        self.mux.output_mut().keep_durable();
+    }
+
+    /// The most bytes that the output can have if it is finished now.
+    pub fn finished_bytes(&self) -> u64 {
+        self.mux.finished_bytes() + self.interleaver.bytes()
+    }
+
+    /// Length so far, in seconds.
+    pub fn seconds(&self) -> f64 {
+        self.mux.end_ms() as f64 / 1000.0
     }
 
     /// Takes one frame of track number `track`. Within a track, frames come in decoding order. Video begins with its
@@ -281,6 +313,15 @@ impl WebmRecorder {
             self.started = true;
             self.put(&placed)?;
         }
+        self.mux.end_cluster().map_err(|error| self.fail(error))
+    }
+
+    /// Hands the frames that have their place in the file to the operating system.
+    ///
+    /// # Errors
+    /// When the output fails.
+    pub fn end_cluster(&mut self) -> Result<(), WebmError> {
+        self.check_usable()?;
         self.mux.end_cluster().map_err(|error| self.fail(error))
     }
 

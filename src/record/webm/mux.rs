@@ -12,6 +12,8 @@ use super::TrackInfo;
 use super::interleave::Placed;
 use crate::media::{Codec, MediaKind};
 use crate::record::ebml::{self, id};
+use crate::record::mime::Container;
+use crate::record::opus_head::{OPUS_PRE_SKIP, opus_head};
 use crate::record::output::{Finished, Output, OutputError};
 
 /// One unit of file time: a millisecond, as the WebM guidelines want it.
@@ -26,11 +28,12 @@ const CUE_MS: i64 = 1000;
 const SEEK_HEAD_BYTES: usize = 80;
 /// Id, size and eight bytes of float.
 const DURATION_BYTES: usize = 11;
+/// Id and size of a cluster; id and size of the cues; a cue: at most.
+const CLUSTER_HEAD_BYTES: u64 = 12;
+const CUES_HEAD_BYTES: u64 = 12;
+const CUE_BYTES: u64 = 40;
 /// More than any track entry of ours takes (about 100).
 const TRACK_ENTRY_BYTES: usize = 160;
-/// What libopus puts in front of its output, at 48 kHz: 6.5 ms. Packets keep their capture time and the reader takes
-/// this off again, RFC 7845 section 4.2 and `CodecDelay`.
-const OPUS_PRE_SKIP: u16 = 312;
 /// How long an Opus decoder needs to converge after a seek, RFC 7845 section 4.6.
 const OPUS_SEEK_PRE_ROLL_NS: u64 = 80_000_000;
 /// Declared in a stream for video that has not come yet and whose size nobody announced; decoders go by the frames.
@@ -38,6 +41,7 @@ const NOMINAL_SIZE: (u32, u32) = (640, 480);
 
 pub(super) struct Muxer {
     output: Output,
+    doc_type: &'static [u8],
     tracks: Vec<Track>,
     /// Where the places are that are filled in later, in bytes from the start of the file.
     layout: Option<Layout>,
@@ -75,10 +79,11 @@ struct Cue {
 }
 
 impl Muxer {
-    pub fn new(output: Output, tracks: &[TrackInfo]) -> Self {
+    pub fn new(output: Output, container: Container, tracks: &[TrackInfo]) -> Self {
         let tracks = tracks.iter().map(|info| Track { info: info.clone(), declared: false }).collect();
         Self {
             output,
+            doc_type: if container == Container::Matroska { b"matroska" } else { b"webm" },
             tracks,
             layout: None,
             origin_ms: 0,
@@ -94,9 +99,20 @@ impl Muxer {
         &self.output
     }
 
+    pub fn output_mut(&mut self) -> &mut Output {
+        &mut self.output
+    }
+
     /// Length of the file so far, in milliseconds.
     pub fn end_ms(&self) -> i64 {
         self.end_ms
+    }
+
+    /// Length in bytes if it was finished now.
+    pub fn finished_bytes(&self) -> u64 {
+        let cluster = self.cluster.as_ref().map_or(0, |cluster| cluster.body.len() as u64 + CLUSTER_HEAD_BYTES);
+        let cues = if self.output.is_seekable() { CUES_HEAD_BYTES + self.cues.len() as u64 * CUE_BYTES } else { 0 };
+        self.output.position() + cluster + cues
     }
 
     pub fn set_size(&mut self, track: usize, width: u32, height: u32) {
@@ -222,7 +238,7 @@ impl Muxer {
             ebml::put_uint(out, id::EBML_READ_VERSION, 1);
             ebml::put_uint(out, id::EBML_MAX_ID_LENGTH, 4);
             ebml::put_uint(out, id::EBML_MAX_SIZE_LENGTH, 8);
-            ebml::put_bytes(out, id::DOC_TYPE, b"webm");
+            ebml::put_bytes(out, id::DOC_TYPE, self.doc_type);
             // Version 4 has CodecDelay; version 2, SimpleBlock, is enough to play it.
             ebml::put_uint(out, id::DOC_TYPE_VERSION, 4);
             ebml::put_uint(out, id::DOC_TYPE_READ_VERSION, 2);
@@ -308,13 +324,7 @@ fn put_track(out: &mut Vec<u8>, number: u64, info: &TrackInfo) {
             });
         }
         TrackInfo::Audio { channels, sample_rate, .. } => {
-            // OpusHead, RFC 7845 section 5.1: version 1, no gain, mapping family 0.
-            let mut head = b"OpusHead\x01".to_vec();
-            head.push(u8::try_from(*channels).unwrap_or(2));
-            head.extend_from_slice(&OPUS_PRE_SKIP.to_le_bytes());
-            head.extend_from_slice(&sample_rate.get().to_le_bytes());
-            head.extend_from_slice(&[0, 0, 0]);
-            ebml::put_bytes(out, id::CODEC_PRIVATE, &head);
+            ebml::put_bytes(out, id::CODEC_PRIVATE, &opus_head(*channels, *sample_rate));
             ebml::put_uint(out, id::CODEC_DELAY, u64::from(OPUS_PRE_SKIP) * 1_000_000_000 / 48_000);
             ebml::put_uint(out, id::SEEK_PRE_ROLL, OPUS_SEEK_PRE_ROLL_NS);
             ebml::put_master(out, id::AUDIO, |out| {

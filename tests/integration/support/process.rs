@@ -121,6 +121,11 @@ impl Rtckit {
         self.signal(rustix::process::Signal::TERM);
     }
 
+    /// Sends SIGUSR1, if it still runs.
+    pub fn toggle(&self) {
+        self.signal(rustix::process::Signal::USR1);
+    }
+
     fn signal(&self, signal: rustix::process::Signal) {
         // Until it is waited for, its pid stays its own.
         let pid = rustix::process::Pid::from_child(&self.child);
