@@ -3,12 +3,14 @@
 mod codecs;
 mod connection;
 mod media;
+mod screen;
 mod session;
 mod signaling;
 
 pub use codecs::CodecArgs;
 pub use connection::ConnectionArgs;
 pub use media::MediaArgs;
+pub use screen::ScreenArgs;
 pub use session::{DataArgs, ReceiveArgs, RunArgs, SetupArgs};
 pub use signaling::{Endpoint, SignalingArgs};
 
