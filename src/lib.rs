@@ -7,7 +7,7 @@
 //! | do what a subcommand does | [`ops`] |
 //! | connect to a peer | [`peer`] |
 //! | exchange offers, answers and candidates | [`signaling`] |
-//! | open media: the test pattern, files | [`capture`] |
+//! | open media: the test pattern, files, screens | [`capture`] |
 //! | encode and decode | [`codec`] |
 //! | resample, mix channels | [`filter`] |
 //! | write WebM, WAV, Y4M | [`record`] |

@@ -1,5 +1,6 @@
 //! What can go wrong with a source of media.
 
+use super::screen::ScreenError;
 use crate::error::{Classify, ErrorKind};
 use crate::media::{MediaKind, Overconstrained};
 use std::io;
@@ -68,6 +69,9 @@ pub enum CaptureError {
         #[source]
         error: Overconstrained,
     },
+    /// A screen or window.
+    #[error(transparent)]
+    Screen(#[from] ScreenError),
     /// This version has no such kind of source.
     #[error("no {what}: this version of rtckit reads test, files and stdin only")]
     NoDevice {
@@ -96,6 +100,7 @@ pub enum CaptureError {
 impl Classify for CaptureError {
     fn kind(&self) -> ErrorKind {
         match self {
+            Self::Screen(error) => error.kind(),
             Self::NoDevice { .. } => ErrorKind::Device,
             Self::NotRepeatable { .. } | Self::NoStdin | Self::BadSpec { .. } => ErrorKind::Usage,
             _ => ErrorKind::InvalidInput,
@@ -104,6 +109,7 @@ impl Classify for CaptureError {
 
     fn name(&self) -> &'static str {
         match self {
+            Self::Screen(error) => error.name(),
             Self::NoDevice { .. } | Self::NoTrack { .. } => "NotFoundError",
             Self::Open { error, .. } if error.kind() == io::ErrorKind::NotFound => "NotFoundError",
             Self::Open { .. } | Self::Read { .. } => "NotReadableError",
@@ -116,6 +122,7 @@ impl Classify for CaptureError {
 
     fn hint(&self) -> Option<String> {
         match self {
+            Self::Screen(error) => error.hint(),
             Self::NoDevice { .. } => Some("use the source 'test', or a file".to_owned()),
             Self::UnsupportedCodec { .. } => {
                 Some("convert it: ffmpeg -i FILE -c:v libvpx -c:a libopus out.webm".to_owned())

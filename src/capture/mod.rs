@@ -1,16 +1,17 @@
-//! Sources of media: the synthetic ones and files. Level 1 of the house: imports level 0 only.
+//! Sources of media: the synthetic ones, files, screens and windows. Level 1 of the house: imports level 0 only.
 //!
 //! ```text
 //! SourceSpec + constraints -> open -> MediaInput { video, audio } -> pipeline
 //! ```
 //!
-//! [`open`] is the one registry: cameras, microphones and screens will be further arms of it. The synthetic sources
+//! [`open`] is the one registry: cameras and microphones will be further arms of it. The synthetic sources
 //! are live and pace themselves by the origin they are given; files answer as fast as they are read and their times
 //! start at 0. Constraints follow mediacapture-main: the test sources are made to fit, a file either fits or is refused.
 
 pub mod camera;
 mod error;
 pub mod file;
+pub mod screen;
 mod spec;
 mod test_pattern;
 mod test_tone;
@@ -21,8 +22,10 @@ pub use test_pattern::TestPattern;
 pub use test_tone::TestTone;
 
 use crate::media::{
-    AudioConstraints, AudioInput, Constraint, MediaInput, Overconstrained, Property, VideoConstraints, VideoInput,
+    AudioConstraints, AudioInput, Constraint, MediaInput, MediaKind, Overconstrained, Property, VideoConstraints,
+    VideoInput,
 };
+use screen::SurfaceKind;
 use std::io::Read;
 use std::time::Instant;
 
@@ -41,6 +44,8 @@ pub struct OpenOptions {
     pub repeat: bool,
     /// What `-` reads. Reading it may block, and a [`Stop`](crate::stop::Stop) does not interrupt that.
     pub stdin: Option<Box<dyn Read + Send>>,
+    /// How a screen or window is captured.
+    pub screen: screen::ScreenOptions,
     /// Where the timeline of live sources begins. Sources with the same origin are in sync.
     pub origin: Instant,
 }
@@ -48,7 +53,7 @@ pub struct OpenOptions {
 impl Default for OpenOptions {
     /// Plays once, without standard input, from now on.
     fn default() -> Self {
-        Self { repeat: false, stdin: None, origin: Instant::now() }
+        Self { repeat: false, stdin: None, screen: screen::ScreenOptions::default(), origin: Instant::now() }
     }
 }
 
@@ -77,12 +82,31 @@ pub fn open(
             let location = file::Location::once("stdin", options.stdin.ok_or(CaptureError::NoStdin)?);
             file::open(location, options.repeat, wanted, video, audio)
         }
-        SourceSpec::Camera(_)
-        | SourceSpec::Microphone(_)
-        | SourceSpec::Screen(_)
-        | SourceSpec::Window(_)
-        | SourceSpec::System => Err(CaptureError::NoDevice { what: spec.to_string() }),
+        SourceSpec::Screen(id) => open_screen(spec, SurfaceKind::Monitor, id.as_deref(), wanted, video, &options),
+        SourceSpec::Window(id) => open_screen(spec, SurfaceKind::Window, Some(id), wanted, video, &options),
+        SourceSpec::Camera(_) | SourceSpec::Microphone(_) | SourceSpec::System => {
+            Err(CaptureError::NoDevice { what: spec.to_string() })
+        }
     }
+}
+
+fn open_screen(
+    spec: &SourceSpec,
+    kind: SurfaceKind,
+    id: Option<&str>,
+    wanted: Wanted,
+    constraints: &VideoConstraints,
+    options: &OpenOptions,
+) -> Result<MediaInput, CaptureError> {
+    if wanted.audio {
+        return Err(CaptureError::NoTrack { source_name: spec.to_string(), kind: MediaKind::Audio });
+    }
+    let mut input = MediaInput::default();
+    if wanted.video {
+        let source = screen::open(kind, id, &options.screen, constraints, options.origin)?;
+        input.video = Some(VideoInput::Raw { format: source.format(), live: true, source: Box::new(source) });
+    }
+    Ok(input)
 }
 
 fn open_test(
@@ -179,7 +203,7 @@ mod tests {
 
     #[test]
     fn devices_are_refused_as_devices() {
-        for text in ["camera", "microphone:1", "screen", "window:x", "system"] {
+        for text in ["camera", "microphone:1", "system"] {
             let error = open_spec(text).err().unwrap();
             assert_eq!((error.kind(), error.name()), (ErrorKind::Device, "NotFoundError"), "{text}");
             assert!(error.to_string().contains(text));

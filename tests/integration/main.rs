@@ -15,6 +15,7 @@ mod man;
 mod record;
 mod roads;
 mod schema;
+mod screen;
 mod sources;
 mod support;
 mod transfer;

@@ -1,5 +1,6 @@
 //! Sources and constraints: what is sent or recorded.
 
+use super::ScreenArgs;
 use clap::Args;
 use rtckit::media::{AudioConstraints, Constraint, VideoConstraints};
 use rtckit::ops::call::{FilterList, SourceOptions, SourceSpec, Volume};
@@ -8,7 +9,8 @@ use rtckit::ops::call::{FilterList, SourceOptions, SourceSpec, Volume};
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sources")]
 pub struct MediaArgs {
-    /// The video: test (a moving pattern), a file or - (y4m, ivf, webm, mkv), none
+    /// The video: test (a moving pattern), screen or screen:ID, window:ID or window:TITLE, a file or - (y4m, ivf, webm, mkv),
+    /// none
     #[arg(long, value_name = "SOURCE", require_equals = true)]
     pub video: Option<SourceSpec>,
     /// The audio: test (a tone with a chirp every second), a file or - (wav, ogg/opus, webm, mkv), none
@@ -38,12 +40,26 @@ pub struct MediaArgs {
     /// How loud the sound is sent, from 0, silence, to 1
     #[arg(long, value_name = "0..1")]
     pub volume: Option<Volume>,
+    #[command(flatten)]
+    pub screen: ScreenArgs,
 }
 
 impl MediaArgs {
     /// What these ask for.
     pub fn options(self) -> SourceOptions {
-        let Self { video, audio, repeat, width, height, frame_rate, sample_rate, channel_count, filter, volume } = self;
+        let Self {
+            video,
+            audio,
+            repeat,
+            width,
+            height,
+            frame_rate,
+            sample_rate,
+            channel_count,
+            filter,
+            volume,
+            screen,
+        } = self;
         SourceOptions {
             video: video.unwrap_or(SourceSpec::None),
             audio: audio.unwrap_or(SourceSpec::None),
@@ -52,6 +68,7 @@ impl MediaArgs {
             repeat,
             filter: filter.unwrap_or_default(),
             volume: volume.unwrap_or_default(),
+            screen: screen.options(),
         }
     }
 }

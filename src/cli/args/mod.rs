@@ -4,6 +4,7 @@ mod codecs;
 mod connection;
 mod media;
 mod recording;
+mod screen;
 mod session;
 mod signaling;
 
@@ -11,6 +12,7 @@ pub use codecs::CodecArgs;
 pub use connection::ConnectionArgs;
 pub use media::MediaArgs;
 pub use recording::RecordingArgs;
+pub use screen::ScreenArgs;
 pub use session::{DataArgs, ReceiveArgs, RunArgs, SetupArgs};
 pub use signaling::{Endpoint, SignalingArgs};
 

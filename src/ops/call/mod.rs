@@ -22,6 +22,7 @@ pub use report::{Ended, Outcome, Report};
 
 // What the options are made of, so that a caller of the operation need not know where in the house each part lives.
 pub use crate::capture::SourceSpec;
+pub use crate::capture::screen::{CursorCapture, Region, ScreenOptions};
 pub use crate::ops::destination::Destination;
 pub use crate::ops::media::{FilterList, SourceOptions, Volume};
 pub use crate::peer::{

@@ -6,7 +6,7 @@
 
 use super::report::SentTrack;
 use crate::error::{Error, ErrorKind};
-use crate::media::{AudioInput, Codec, EncodedFrame, VideoInput};
+use crate::media::{AudioInput, Codec, ContentHint, EncodedFrame, VideoInput};
 use crate::ops::media::{AudioEncoding, AudioTrack, Inputs, Pace, PictureStats, Threads, VideoEncoding, VideoTrack};
 use crate::peer::{LocalTrack, PeerError, SentReport};
 use crate::pipeline::Clock;
@@ -48,6 +48,7 @@ impl Sending {
         stop: &Stop,
     ) -> Result<Self, Error> {
         let clock = Clock::start();
+        let content_hint = inputs.content_hint();
         let inputs = inputs.begun_at(clock.origin())?;
         let mut sending = Self {
             threads: Threads::new(stop),
@@ -58,7 +59,7 @@ impl Sending {
             began: SystemTime::now(),
         };
         if let (Some(input), Some(track)) = (inputs.video, video) {
-            sending.start_video(input, track, Pace::Clock(clock))?;
+            sending.start_video(input, track, Pace::Clock(clock), content_hint)?;
         }
         if let (Some(input), Some(track)) = (inputs.audio, audio) {
             sending.start_audio(input, track, Pace::Clock(clock))?;
@@ -71,8 +72,14 @@ impl Sending {
         self.active
     }
 
-    fn start_video(&mut self, input: VideoInput, track: LocalTrack, pace: Pace) -> Result<(), Error> {
-        let encoding = VideoEncoding { codec: track.codec(), ..VIDEO };
+    fn start_video(
+        &mut self,
+        input: VideoInput,
+        track: LocalTrack,
+        pace: Pace,
+        content_hint: ContentHint,
+    ) -> Result<(), Error> {
+        let encoding = VideoEncoding { codec: track.codec(), content_hint, ..VIDEO };
         let (encoded, frames) = queue();
         let video = VideoTrack { input, encoding, stages: Vec::new(), control: track.control(), backlog: RAW_QUEUE };
         let pictures = video.start(&mut self.threads, pace, encoded)?;

@@ -13,6 +13,7 @@ mod audio;
 mod changed;
 mod encoding;
 mod open;
+mod shifted;
 mod threads;
 mod video;
 

@@ -2,10 +2,14 @@
 
 use super::changed;
 use super::encoding::AudioEncoding;
+use super::shifted::Shifted;
+use crate::capture::screen::ScreenOptions;
 use crate::capture::{self, OpenOptions, SourceSpec, Wanted};
 use crate::error::{Error, ErrorKind};
 use crate::filter::{FilterList, Volume};
-use crate::media::{AudioConstraints, AudioInput, Codec, MediaInput, VideoConstraints, VideoInput};
+use crate::media::{
+    AudioConstraints, AudioInput, Codec, ContentHint, MediaInput, MediaTime, VideoConstraints, VideoInput,
+};
 use std::io::Read;
 use std::time::Instant;
 
@@ -26,6 +30,8 @@ pub struct SourceOptions {
     pub filter: FilterList,
     /// How loud the sound is made. Encoded audio is decoded for any but the full volume.
     pub volume: Volume,
+    /// How a screen or window is captured.
+    pub screen: ScreenOptions,
 }
 
 impl Default for SourceOptions {
@@ -38,6 +44,7 @@ impl Default for SourceOptions {
             repeat: false,
             filter: FilterList::default(),
             volume: Volume::FULL,
+            screen: ScreenOptions::default(),
         }
     }
 }
@@ -74,12 +81,11 @@ impl SourceOptions {
         Ok(())
     }
 
-    fn open_both(&self, mut stdin: Option<Box<dyn Read + Send>>) -> Result<MediaInput, Error> {
+    fn open_both(&self, mut stdin: Option<Box<dyn Read + Send>>, origin: Instant) -> Result<MediaInput, Error> {
         self.check()?;
-        let origin = Instant::now();
         let mut open = |spec: &SourceSpec, wanted: Wanted| {
             let stdin = if *spec == SourceSpec::Stdin { stdin.take() } else { None };
-            self.open(spec, wanted, OpenOptions { repeat: self.repeat, stdin, origin })
+            self.open(spec, wanted, OpenOptions { repeat: self.repeat, stdin, screen: self.screen.clone(), origin })
         };
         if self.video == self.audio {
             return open(&self.video, Wanted { video: true, audio: true });
@@ -95,6 +101,8 @@ pub(in crate::ops) struct Inputs {
     pub(in crate::ops) video: Option<VideoInput>,
     pub(in crate::ops) audio: Option<AudioInput>,
     options: SourceOptions,
+    /// Where the times of live sources count from.
+    opened: Instant,
 }
 
 impl Inputs {
@@ -104,8 +112,9 @@ impl Inputs {
         stdin: Option<Box<dyn Read + Send>>,
     ) -> Result<Self, Error> {
         let opening = tokio::task::spawn_blocking(move || {
-            let MediaInput { video, audio } = options.open_both(stdin)?;
-            Ok(Self { video, audio, options })
+            let opened = Instant::now();
+            let MediaInput { video, audio } = options.open_both(stdin, opened)?;
+            Ok(Self { video, audio, options, opened })
         });
         opening.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
     }
@@ -136,16 +145,31 @@ impl Inputs {
         })
     }
 
-    /// The same with the synthetic sources begun anew at `origin`: what they show begins with the operation's timeline,
-    /// not with its preparation.
+    /// What the pictures show, as far as their source tells.
+    pub(in crate::ops) fn content_hint(&self) -> ContentHint {
+        match self.options.video {
+            SourceSpec::Screen(_) | SourceSpec::Window(_) => ContentHint::Detail,
+            _ => ContentHint::Motion,
+        }
+    }
+
+    /// The same on the operation's timeline, which begins at `origin`, not with its preparation. The synthetic sources begin
+    /// anew with it; devices go on, and their times count from it.
     pub(in crate::ops) fn begun_at(mut self, origin: Instant) -> Result<Self, Error> {
+        let begun = MediaTime::from(origin.saturating_duration_since(self.opened));
         let anew =
             |wanted| self.options.open(&SourceSpec::Test, wanted, OpenOptions { origin, ..OpenOptions::default() });
         if self.options.video == SourceSpec::Test {
             self.video = anew(Wanted { video: true, audio: false })?.video;
+        } else if let Some(VideoInput::Raw { format, live: true, source }) = self.video {
+            let source = Box::new(Shifted::new(source, begun));
+            self.video = Some(VideoInput::Raw { format, live: true, source });
         }
         if self.options.audio == SourceSpec::Test {
             self.audio = anew(Wanted { video: false, audio: true })?.audio;
+        } else if let Some(AudioInput::Raw { format, live: true, source }) = self.audio {
+            let source = Box::new(Shifted::new(source, begun));
+            self.audio = Some(AudioInput::Raw { format, live: true, source });
         }
         Ok(self)
     }

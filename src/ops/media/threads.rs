@@ -69,7 +69,8 @@ impl Threads {
         let stop = self.stop.clone();
         self.work(name, move || {
             while let Some(item) = source.next(&stop).map_err(|error| error.at("capture"))? {
-                if stop.is_stopped() || queue.send(item).is_err() {
+                // What a source gives when it is stopped marks its end.
+                if queue.send(item).is_err() || stop.is_stopped() {
                     break;
                 }
             }

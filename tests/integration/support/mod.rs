@@ -3,12 +3,16 @@
 mod coturn;
 mod ffprobe;
 mod process;
+mod sway;
 mod terminal;
+mod x11;
 
 pub use coturn::Coturn;
 pub use ffprobe::MediaFile;
 pub use process::{Exit, PATIENCE, Rtckit};
+pub use sway::Sway;
 pub use terminal::Terminal;
+pub use x11::{Client, Xvfb};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -103,6 +107,15 @@ pub fn introduce(caller: &mut Rtckit, callee: &mut Rtckit) {
     let answer = callee.json();
     assert_eq!(answer["type"], "answer");
     caller.write_json(&answer);
+}
+
+/// Waits until something is so that can only be looked at; fails when it takes too long.
+pub fn await_that(what: &str, so: impl Fn() -> bool) {
+    let begin = Instant::now();
+    while !so() {
+        assert!(begin.elapsed() < PATIENCE, "{what} did not come");
+        std::thread::sleep(Duration::from_millis(5));
+    }
 }
 
 /// Waits until the files in a directory hold this many bytes: media is flowing.

@@ -1,0 +1,82 @@
+//! Screens and windows as sources of video; W3C screen-capture (`getDisplayMedia`).
+//!
+//! ```text
+//! SurfaceKind + ID -> open -> grab (X11, Wayland) -> ScreenSource -VideoFrame-> pipeline
+//! ```
+//!
+//! A grab knows one display server: it fetches what changed and lends the pixels. [`ScreenSource`] is the same for all of them:
+//! pace, constant size, what happens while nothing changes. Nothing here records or encodes, and no sound is captured.
+
+mod cursor;
+mod error;
+mod format;
+mod geometry;
+#[cfg(target_os = "linux")]
+mod memory;
+mod picture;
+#[cfg(target_os = "linux")]
+mod portal;
+#[cfg_attr(not(target_os = "linux"), path = "server_none.rs")]
+mod server;
+mod source;
+mod surface;
+#[cfg(target_os = "linux")]
+mod wayland;
+#[cfg(target_os = "linux")]
+mod x11;
+
+pub use cursor::CursorCapture;
+pub use error::ScreenError;
+pub use geometry::{Region, RegionError};
+pub use source::{ScreenSource, ScreenStats};
+pub use surface::{Surface, SurfaceKind};
+
+use super::CaptureError;
+use crate::media::VideoConstraints;
+use std::path::PathBuf;
+use std::time::Instant;
+
+/// What is asked of the capture of a screen besides constraints.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ScreenOptions {
+    /// The part of the surface that is captured; without it all of it.
+    pub region: Option<Region>,
+    /// Whether the cursor is seen.
+    pub cursor: CursorCapture,
+    /// The file in which the permission of the desktop portal is kept, so that nobody is asked again. With it the portal is used
+    /// even where there is another way.
+    pub restore_token: Option<PathBuf>,
+}
+
+/// All monitors, then all windows, as the display server of this session lists them. A Wayland compositor lists no windows.
+///
+/// # Errors
+/// When there is no display server, or it cannot be asked.
+pub fn surfaces() -> Result<Vec<Surface>, ScreenError> {
+    server::surfaces()
+}
+
+/// Opens a surface. Without `wanted` it is the primary monitor; a window must be named, by its ID, its title or a part of it that
+/// no other has. Times count from `origin`.
+///
+/// # Errors
+/// When there is no display server or no such surface, or a constraint cannot be met.
+pub fn open(
+    kind: SurfaceKind,
+    wanted: Option<&str>,
+    options: &ScreenOptions,
+    constraints: &VideoConstraints,
+    origin: Instant,
+) -> Result<ScreenSource, CaptureError> {
+    let (grab, surface) = server::open(kind, wanted, options)?;
+    let (width, height) = match options.region {
+        Some(region) if !region.inside(surface.width, surface.height) => {
+            let Surface { id, width, height, .. } = surface;
+            return Err(ScreenError::Region { region, surface: id, width, height }.into());
+        }
+        Some(region) => (region.width, region.height),
+        None => (surface.width, surface.height),
+    };
+    let format = format::choose(&surface.id, (width, height), constraints)?;
+    Ok(ScreenSource::new(grab, surface, format, origin))
+}
