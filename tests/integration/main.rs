@@ -14,6 +14,7 @@ mod filters;
 mod man;
 mod roads;
 mod schema;
+mod sound;
 mod sources;
 mod support;
 mod transfer;

@@ -1,7 +1,8 @@
 //! What is sent: sources and constraints.
 
+use crate::cli::salt;
 use clap::Args;
-use rtckit::media::{AudioConstraints, Constraint, VideoConstraints};
+use rtckit::media::{AudioConstraints, Constraint, DeviceSalt, VideoConstraints};
 use rtckit::ops::call::{FilterList, SourceOptions, SourceSpec, Volume};
 
 /// `--video`, `--audio` and what is asked of them.
@@ -11,7 +12,8 @@ pub struct MediaArgs {
     /// Send video: test (a moving pattern), a file or - (y4m, ivf, webm, mkv), none
     #[arg(long, value_name = "SOURCE", require_equals = true)]
     pub video: Option<SourceSpec>,
-    /// Send audio: test (a tone with a chirp every second), a file or - (wav, ogg/opus, webm, mkv), none
+    /// Send audio: microphone, microphone:ID, system (what the speakers play), test (a tone with a chirp every second), a
+    /// file or - (wav, ogg/opus, webm, mkv), none
     #[arg(long, value_name = "SOURCE", require_equals = true)]
     pub audio: Option<SourceSpec>,
     /// Begin a file again at its end
@@ -44,14 +46,24 @@ impl MediaArgs {
     /// What these ask for.
     pub fn options(self) -> SourceOptions {
         let Self { video, audio, repeat, width, height, frame_rate, sample_rate, channel_count, filter, volume } = self;
+        let salt = if matches!(audio, Some(SourceSpec::Microphone(_))) { kept_salt() } else { DeviceSalt::default() };
         SourceOptions {
             video: video.unwrap_or(SourceSpec::None),
             audio: audio.unwrap_or(SourceSpec::None),
             video_constraints: VideoConstraints { width, height, frame_rate, ..VideoConstraints::default() },
             audio_constraints: AudioConstraints { sample_rate, channel_count, ..AudioConstraints::default() },
             repeat,
+            salt,
             filter: filter.unwrap_or_default(),
             volume: volume.unwrap_or_default(),
         }
     }
+}
+
+fn kept_salt() -> DeviceSalt {
+    let (salt, warning) = salt::load();
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    salt
 }

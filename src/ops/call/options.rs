@@ -1,7 +1,7 @@
 //! What a call is asked to do.
 
 use crate::error::{Error, ErrorKind};
-use crate::ops::media::SourceOptions;
+use crate::ops::media::{SourceOptions, TerminalScreen};
 use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
 use crate::record::Existing;
@@ -19,6 +19,8 @@ pub struct Io {
     pub media_input: Option<Box<dyn std::io::Read + Send>>,
     /// Where a destination called `-` writes.
     pub media_output: Option<Box<dyn std::io::Write + Send>>,
+    /// Where pictures are shown if there is no window for them.
+    pub screen: Option<TerminalScreen>,
 }
 
 /// Where an output goes.
@@ -53,20 +55,22 @@ pub struct ReceiveOptions {
     pub offer_to_receive_audio: Option<bool>,
     /// Whether `test` media is decoded and measured.
     pub measure: bool,
+    /// Whether it is heard and seen: by the default speaker, and in a window or the terminal.
+    pub play: bool,
 }
 
 impl ReceiveOptions {
     pub(super) fn has_sinks(&self) -> bool {
-        self.measure || self.record.is_some() || self.video_output.is_some() || self.audio_output.is_some()
+        self.measure || self.play || self.record.is_some() || self.video_output.is_some() || self.audio_output.is_some()
     }
 
     pub(super) fn wants_video(&self, sends: bool) -> bool {
-        let use_for_it = self.measure || self.record.is_some() || self.video_output.is_some();
+        let use_for_it = self.measure || self.play || self.record.is_some() || self.video_output.is_some();
         self.offer_to_receive_video.unwrap_or(sends || use_for_it)
     }
 
     pub(super) fn wants_audio(&self, sends: bool) -> bool {
-        let use_for_it = self.measure || self.record.is_some() || self.audio_output.is_some();
+        let use_for_it = self.measure || self.play || self.record.is_some() || self.audio_output.is_some();
         self.offer_to_receive_audio.unwrap_or(sends || use_for_it)
     }
 

@@ -3,11 +3,13 @@
 mod coturn;
 mod ffprobe;
 mod process;
+mod pulse;
 mod terminal;
 
 pub use coturn::Coturn;
 pub use ffprobe::MediaFile;
 pub use process::{Exit, PATIENCE, Rtckit};
+pub use pulse::PulseAudio;
 pub use terminal::Terminal;
 
 use std::io::Write;
