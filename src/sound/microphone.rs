@@ -3,7 +3,7 @@
 use super::SoundError;
 use super::device::SoundDevice;
 use super::ring::{Consumer, Producer, ring};
-use super::stream::{Listener, Troubles, listen};
+use super::stream::{Listener, Troubles, listen, opened};
 use crate::error::Error;
 use crate::media::{AudioFormat, AudioFrame, MediaTime, SampleClock, Source};
 use crate::stop::Stop;
@@ -62,6 +62,11 @@ impl Microphone {
     /// # Errors
     /// When the device is in use, gone, not ours to use, or does not give the format.
     pub fn open(device: &SoundDevice, format: AudioFormat, origin: Instant) -> Result<Self, SoundError> {
+        let device = device.clone();
+        opened(&device.label.clone(), move || Self::begin(&device, format, origin))
+    }
+
+    fn begin(device: &SoundDevice, format: AudioFormat, origin: Instant) -> Result<Self, SoundError> {
         let (label, rate) = (device.label.clone(), format.sample_rate.get());
         let troubles = Arc::default();
         let counts = Counts::default();

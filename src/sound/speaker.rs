@@ -3,7 +3,7 @@
 use super::SoundError;
 use super::device::SoundDevice;
 use super::ring::{Consumer, Producer, ring};
-use super::stream::{Talker, Troubles, talk};
+use super::stream::{Talker, Troubles, opened, talk};
 use crate::media::{AudioFormat, AudioFrame, MediaTime};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
@@ -105,6 +105,11 @@ impl Speaker {
     /// # Errors
     /// When the device is in use, gone, not ours to use, or does not take the format.
     pub fn open(device: &SoundDevice, format: AudioFormat, heard: Playout) -> Result<Self, SoundError> {
+        let device = device.clone();
+        opened(&device.label.clone(), move || Self::begin(&device, format, heard))
+    }
+
+    fn begin(device: &SoundDevice, format: AudioFormat, heard: Playout) -> Result<Self, SoundError> {
         let shared = Arc::new(Shared {
             target: AtomicUsize::new(samples(format, Self::FIRST)),
             playing: AtomicBool::new(false),

@@ -4,11 +4,11 @@ use super::SoundError;
 use cpal::traits::{DeviceTrait, StreamTrait};
 use cpal::{BufferSize, InputCallbackInfo, OutputCallbackInfo, SampleFormat, StreamConfig};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, mpsc};
 use std::time::Duration;
 
 /// How long opening may take.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(8);
 
 /// What went wrong while a stream runs.
 #[derive(Default)]
@@ -54,6 +54,24 @@ pub(super) trait Listener: Send + 'static {
 pub(super) trait Talker: Send + 'static {
     /// Fills interleaved samples, the first of which will be heard so much later. Must not lock, wait or allocate.
     fn speak(&mut self, samples: &mut [f32], delay: Duration);
+}
+
+/// Opens a stream on a thread that may hang where this one must not: PulseAudio's own start waits for the first sound, which a
+/// server that hangs never gives.
+pub(super) fn opened<T: Send + 'static>(
+    label: &str,
+    open: impl FnOnce() -> Result<T, SoundError> + Send + 'static,
+) -> Result<T, SoundError> {
+    let (sender, opened) = mpsc::sync_channel(1);
+    let opening = std::thread::Builder::new().name("sound-open".to_owned()).spawn(move || {
+        // Too late is too late: what was opened then is closed again.
+        let _ = sender.send(open());
+    });
+    if let Err(error) = opening {
+        return Err(SoundError::Open { label: label.to_owned(), message: error.to_string() });
+    }
+    let stalled = || SoundError::Stalled { label: label.to_owned(), seconds: PATIENCE.as_secs() };
+    opened.recv_timeout(PATIENCE).unwrap_or_else(|_| Err(stalled()))
 }
 
 /// Opens a stream by `open` in the formats and buffer sizes that may do, the best first, and starts it.

@@ -78,12 +78,12 @@ fn what_the_other_side_says_is_played() {
     listener.succeed(PATIENCE);
     talker.succeed(PATIENCE);
     // The quiet tone between the chirps.
-    assert_pitch("played", pitch(&samples(&wav), 0.01..0.1), 440.0);
+    assert_pitch("played", pitch(&samples(&wav), 0.015..0.05), 440.0);
 }
 
 #[test]
 fn devices_are_listed_with_their_defaults_and_nothing_is_made_up() {
-    let Some(server) = PulseAudio::start("load-module module-null-sink sink_name=other") else { return };
+    let Some(server) = PulseAudio::start("") else { return };
     let mut command = Rtckit::command(["devices", "--json"]);
     let report: Value =
         serde_json::from_slice(&Rtckit::spawn(server.reach(&mut command)).succeed(PATIENCE).stdout).unwrap();
@@ -95,7 +95,7 @@ fn devices_are_listed_with_their_defaults_and_nothing_is_made_up() {
     assert_eq!((&inputs[0]["path"], &inputs[0]["default"]), (&"microphone".into(), &true.into()));
     let names: Vec<_> =
         outputs.iter().map(|device| (device["path"].as_str().unwrap(), device["default"] == true)).collect();
-    assert_eq!(names, [("speaker", true), ("other", false)], "{report}");
+    assert_eq!(names, [("speaker", true), ("cable", false)], "{report}");
     assert_eq!(outputs[0]["label"], "Loudspeaker");
     assert!(
         report["devices"].as_array().unwrap().iter().all(|device| device["deviceId"].as_str().unwrap().len() >= 16)

@@ -116,6 +116,7 @@ pub(in crate::ops) struct Inputs {
 
 impl Inputs {
     /// Opens what `options` name, on a thread that may block. Once a device is open, it is running.
+    #[allow(dead_code, reason = "for operations that hold no conversation")]
     pub(in crate::ops) async fn open(
         options: SourceOptions,
         stdin: Option<Box<dyn Read + Send>>,

@@ -27,7 +27,9 @@ impl PulseAudio {
         let whole = format!(
             "load-module module-native-protocol-unix auth-anonymous=1 socket={}\n\
              load-module module-null-sink sink_name=speaker rate=48000 sink_properties=device.description=Loudspeaker\n\
-             load-module module-sine-source source_name=microphone rate=48000 frequency={}\n\
+             load-module module-null-sink sink_name=cable rate=48000\n\
+             load-module module-sine sink=cable frequency={}\n\
+             load-module module-remap-source master=cable.monitor source_name=microphone\n\
              set-default-sink speaker\nset-default-source microphone\n{script}\n",
             socket.display(),
             Self::HEARD
