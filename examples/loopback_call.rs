@@ -36,6 +36,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         output: Box::new(tokio::io::sink()),
         media_input: None,
         media_output: None,
+        screen: None,
     };
     let outcome = call::run(options, io, Instant::now(), Arc::new(Show), Stop::new()).await;
     if let Some(error) = outcome.error {

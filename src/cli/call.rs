@@ -80,7 +80,7 @@ fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> Exit
         });
     }
     let long_lines = by_hand.then(terminal::LongLines::begin);
-    let outcome = match converse(options, media_on_stdout, Arc::clone(&output), context.began) {
+    let outcome = match converse(options, media_on_stdout, payload_on_stdout, Arc::clone(&output), context.began) {
         Ok(outcome) => outcome,
         Err(error) => return output.finish(&serde_json::json!({}), Some(&error), exit::INTERNAL, ""),
     };
@@ -112,7 +112,13 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
     })
 }
 
-fn converse(options: Options, media_on_stdout: bool, output: Arc<Output>, began: Instant) -> Result<Outcome, Error> {
+fn converse(
+    options: Options,
+    media_on_stdout: bool,
+    payload_on_stdout: bool,
+    output: Arc<Output>,
+    began: Instant,
+) -> Result<Outcome, Error> {
     let media_on_stdin = options.send.video == SourceSpec::Stdin || options.send.audio == SourceSpec::Stdin;
     run::block_on(async move |stop| {
         let io = Io {
@@ -120,6 +126,7 @@ fn converse(options: Options, media_on_stdout: bool, output: Arc<Output>, began:
             output: Box::new(tokio::io::stdout()),
             media_input: media_on_stdin.then(|| Box::new(std::io::stdin()) as _),
             media_output: media_on_stdout.then(|| Box::new(std::io::stdout()) as _),
+            screen: options.receive.play.then(|| terminal::screen(payload_on_stdout)).flatten(),
         };
         Box::pin(call::run(options, io, began, Arc::new(Watched(output)), stop)).await
     })

@@ -2,10 +2,13 @@
 //! While that mode is off, line editing and Ctrl-D are ours to do: there is no editing of a paste, and Ctrl-D is below.
 
 use super::value;
+use rtckit::ops::call::TerminalScreen;
 use rtckit::ops::transfer::Offer;
 use rustix::process::getpgrp;
-use rustix::termios::{LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcsetattr};
-use std::io::{self, Write};
+use rustix::termios::{
+    LocalModes, OptionalActions, SpecialCodeIndex, Termios, tcgetattr, tcgetpgrp, tcgetwinsize, tcsetattr,
+};
+use std::io::{self, IsTerminal, Write};
 use std::pin::Pin;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, ready};
@@ -76,6 +79,20 @@ pub fn restore() {
         // Nothing can be done for a terminal that is gone.
         let _ = tcsetattr(io::stdin(), OptionalActions::Now, &was);
     }
+}
+
+/// The terminal that pictures can be shown in: standard output, or standard error where that is taken.
+pub fn screen(stdout_is_taken: bool) -> Option<TerminalScreen> {
+    let colored = std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty());
+    if !stdout_is_taken && io::stdout().is_terminal() {
+        let size = || tcgetwinsize(io::stdout()).ok().map(|size| (size.ws_col, size.ws_row));
+        return Some(TerminalScreen { out: Box::new(io::stdout()), size: Box::new(size), colored });
+    }
+    if io::stderr().is_terminal() {
+        let size = || tcgetwinsize(io::stderr()).ok().map(|size| (size.ws_col, size.ws_row));
+        return Some(TerminalScreen { out: Box::new(io::stderr()), size: Box::new(size), colored });
+    }
+    None
 }
 
 /// Asks on the terminal whether the files of an offer are welcome. Enter and whatever begins with a y is a yes.

@@ -7,8 +7,19 @@ use std::path::{Path, PathBuf};
 const LEVEL_0: &[&str] = &["media", "error", "stop", "progress"];
 
 /// Level 1: import level 0, never each other.
-const LEVEL_1: &[&str] =
-    &["pipeline", "capture", "filter", "codec", "record", "playback", "signaling", "rooms", "probe", "transfer"];
+const LEVEL_1: &[&str] = &[
+    "pipeline",
+    "capture",
+    "filter",
+    "codec",
+    "record",
+    "playback",
+    "sound",
+    "signaling",
+    "rooms",
+    "probe",
+    "transfer",
+];
 
 /// What else a module may import of ours. `ops` is missing because it may import everything in the library.
 const ALSO: &[(&str, &[&str])] = &[("peer", &["signaling", "pipeline"]), ("cli", &["ops"])];
@@ -23,6 +34,10 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("v4l", &["capture"]),
     ("rubato", &["filter"]),
     ("csscolorparser", &["filter"]),
+    ("sonora", &["filter"]),
+    ("cpal", &["sound"]),
+    ("alsa", &["sound"]),
+    ("minifb", &["playback"]),
     ("webm", &["record"]),
     ("mkv_element", &["record", "capture"]),
     ("matroska", &["record", "capture"]),

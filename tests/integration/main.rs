@@ -16,6 +16,7 @@ mod record;
 mod roads;
 mod schema;
 mod screen;
+mod sound;
 mod sources;
 mod support;
 mod transfer;

@@ -1,8 +1,9 @@
 //! Sources and constraints: what is sent or recorded.
 
 use super::ScreenArgs;
+use crate::cli::salt;
 use clap::Args;
-use rtckit::media::{AudioConstraints, Constraint, VideoConstraints};
+use rtckit::media::{AudioConstraints, Constraint, DeviceSalt, VideoConstraints};
 use rtckit::ops::call::{FilterList, SourceOptions, SourceSpec, Volume};
 
 /// `--video`, `--audio` and what is asked of them.
@@ -13,7 +14,8 @@ pub struct MediaArgs {
     /// none
     #[arg(long, value_name = "SOURCE", require_equals = true)]
     pub video: Option<SourceSpec>,
-    /// The audio: test (a tone with a chirp every second), a file or - (wav, ogg/opus, webm, mkv), none
+    /// The audio: microphone, microphone:ID, system (what the speakers play), test (a tone with a chirp every second), a
+    /// file or - (wav, ogg/opus, webm, mkv), none
     #[arg(long, value_name = "SOURCE", require_equals = true)]
     pub audio: Option<SourceSpec>,
     /// Begin a file again at its end
@@ -60,15 +62,25 @@ impl MediaArgs {
             volume,
             screen,
         } = self;
+        let salt = if matches!(audio, Some(SourceSpec::Microphone(_))) { kept_salt() } else { DeviceSalt::default() };
         SourceOptions {
             video: video.unwrap_or(SourceSpec::None),
             audio: audio.unwrap_or(SourceSpec::None),
             video_constraints: VideoConstraints { width, height, frame_rate, ..VideoConstraints::default() },
             audio_constraints: AudioConstraints { sample_rate, channel_count, ..AudioConstraints::default() },
             repeat,
+            salt,
             filter: filter.unwrap_or_default(),
             volume: volume.unwrap_or_default(),
             screen: screen.options(),
         }
     }
+}
+
+fn kept_salt() -> DeviceSalt {
+    let (salt, warning) = salt::load();
+    if let Some(warning) = warning {
+        tracing::warn!("{warning}");
+    }
+    salt
 }

@@ -9,6 +9,9 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Media in")]
 pub struct ReceiveArgs {
+    /// Play what arrives: by the default speaker, and in a window, or the terminal where there is no display
+    #[arg(long)]
+    pub play: bool,
     /// Record what arrives as WebM, without transcoding
     #[arg(long, value_name = "FILE|-")]
     pub record: Option<String>,
@@ -52,6 +55,7 @@ impl ReceiveArgs {
             offer_to_receive_video: self.offer_to_receive_video,
             offer_to_receive_audio: self.offer_to_receive_audio,
             measure: self.measure,
+            play: self.play,
         }
     }
 }

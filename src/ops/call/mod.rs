@@ -24,7 +24,7 @@ pub use report::{Ended, Outcome, Report};
 pub use crate::capture::SourceSpec;
 pub use crate::capture::screen::{CursorCapture, Region, ScreenOptions};
 pub use crate::ops::destination::Destination;
-pub use crate::ops::media::{FilterList, SourceOptions, Volume};
+pub use crate::ops::media::{FilterList, SourceOptions, TerminalScreen, Volume};
 pub use crate::peer::{
     Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret,
 };
@@ -33,6 +33,7 @@ pub use crate::signaling::SdpFormat;
 
 use super::road::{self, Road, Streams};
 use crate::error::{Error, ErrorKind};
+use crate::filter::FarEnd;
 use crate::ops::media::Inputs;
 use crate::peer::{
     ConnectionState, DataChannel, LocalTrack, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing,
@@ -41,7 +42,7 @@ use crate::progress::{Event, Progress};
 use crate::signaling::{Message, Signaling, memory};
 use crate::stop::{Stop, StopReason};
 use data::Data;
-use receive::Receiving;
+use receive::{Player, Receiving};
 use send::Sending;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -64,9 +65,20 @@ pub async fn run(options: Options, io: Io, process_start: Instant, progress: Arc
         return Box::pin(peer.loopback(options, io)).await;
     }
     match Road::open(&options.signal, io.input, io.output) {
-        Ok(road) => peer.serve(options, road, io.media_input, io.media_output).await,
+        Ok(road) => {
+            let media = MediaIo { input: io.media_input, output: io.media_output, screen: io.screen };
+            peer.serve(options, road, media).await
+        }
         Err(error) => Outcome::failed(options.role, error),
     }
+}
+
+/// Where media comes from and goes to that is none of the options.
+#[derive(Default)]
+struct MediaIo {
+    input: Option<Box<dyn std::io::Read + Send>>,
+    output: Option<Box<dyn std::io::Write + Send>>,
+    screen: Option<TerminalScreen>,
 }
 
 struct Peer {
@@ -85,10 +97,11 @@ impl Peer {
         let answerer =
             Self { progress: Arc::new(crate::progress::Silent), stop: Stop::new(), process_start: self.process_start };
         let (call_io, answer_io) = data::across(data_use, io.input, io.output);
+        let sent = MediaIo { input: io.media_input, ..MediaIo::default() };
+        let received = MediaIo { output: io.media_output, screen: io.screen, ..MediaIo::default() };
         let answer_stop = answerer.stop.clone();
-        let answer =
-            tokio::spawn(answerer.serve(answering, Road::Apart(Box::new(far), Some(answer_io)), None, io.media_output));
-        let mut called = caller.serve(calling, Road::Apart(Box::new(near), Some(call_io)), io.media_input, None).await;
+        let answer = tokio::spawn(answerer.serve(answering, Road::Apart(Box::new(far), Some(answer_io)), received));
+        let mut called = caller.serve(calling, Road::Apart(Box::new(near), Some(call_io)), sent).await;
         if !called.report.was_connected() {
             answer_stop.stop(StopReason::Done);
         }
@@ -111,16 +124,10 @@ impl Peer {
         called
     }
 
-    async fn serve(
-        self,
-        options: Options,
-        road: Road,
-        media_input: Option<Box<dyn std::io::Read + Send>>,
-        media_output: Option<Box<dyn std::io::Write + Send>>,
-    ) -> Outcome {
+    async fn serve(self, options: Options, road: Road, media: MediaIo) -> Outcome {
         let timing = Arc::new(Timing::new(self.process_start));
         let mut report = Report::new(options.role);
-        let result = self.serve_reporting(options, road, media_input, media_output, &timing, &mut report).await;
+        let result = self.serve_reporting(options, road, media, &timing, &mut report).await;
         report.timing = timing.waterfall();
         Outcome { report, error: result.err() }
     }
@@ -129,11 +136,11 @@ impl Peer {
         self,
         options: Options,
         mut road: Road,
-        media_input: Option<Box<dyn std::io::Read + Send>>,
-        media_output: Option<Box<dyn std::io::Write + Send>>,
+        media: MediaIo,
         timing: &Arc<Timing>,
         report: &mut Report,
     ) -> Result<(), Error> {
+        let far_end = FarEnd::new();
         // Everything that can be wrong with inputs and outputs is found before the peer is bothered.
         let inputs = tokio::select! {
             biased;
@@ -142,7 +149,7 @@ impl Peer {
                 report.ended = self.stop.reason().map(Ended::from);
                 return Ok(());
             }
-            inputs = Inputs::open(options.send.clone(), media_input) => inputs?,
+            inputs = Inputs::open_for_conversation(options.send.clone(), media.input, far_end.clone()) => inputs?,
         };
         let plan = MediaPlan {
             send_video: inputs.video_codecs(&options.connection.video_codecs)?,
@@ -151,7 +158,9 @@ impl Peer {
             receive_audio: options.receive.wants_audio(inputs.audio.is_some()),
         };
         let codecs = &options.connection.video_codecs;
-        let mut receiving = Receiving::prepare(&options.receive, &plan, codecs, media_output, Arc::clone(timing))?;
+        let player = Player::open(&options.receive, &plan, media.screen, far_end, &self.progress).await?;
+        let mut receiving =
+            Receiving::prepare(&options.receive, &plan, codecs, media.output, player, Arc::clone(timing))?;
         let mut session = Session::new(&options.connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
         let connected = self.connect(&options, &plan, &mut session, &mut road).await;
         let (video_track, audio_track, channel) = match connected {

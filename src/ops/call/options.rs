@@ -2,7 +2,7 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::ops::destination::Destination;
-use crate::ops::media::SourceOptions;
+use crate::ops::media::{SourceOptions, TerminalScreen};
 use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
 use crate::record::Existing;
@@ -20,6 +20,8 @@ pub struct Io {
     pub media_input: Option<Box<dyn std::io::Read + Send>>,
     /// Where a destination called `-` writes.
     pub media_output: Option<Box<dyn std::io::Write + Send>>,
+    /// Where pictures are shown if there is no window for them.
+    pub screen: Option<TerminalScreen>,
 }
 
 /// What becomes of what is received.
@@ -39,20 +41,22 @@ pub struct ReceiveOptions {
     pub offer_to_receive_audio: Option<bool>,
     /// Whether `test` media is decoded and measured.
     pub measure: bool,
+    /// Whether it is heard and seen: by the default speaker, and in a window or the terminal.
+    pub play: bool,
 }
 
 impl ReceiveOptions {
     pub(super) fn has_sinks(&self) -> bool {
-        self.measure || self.record.is_some() || self.video_output.is_some() || self.audio_output.is_some()
+        self.measure || self.play || self.record.is_some() || self.video_output.is_some() || self.audio_output.is_some()
     }
 
     pub(super) fn wants_video(&self, sends: bool) -> bool {
-        let use_for_it = self.measure || self.record.is_some() || self.video_output.is_some();
+        let use_for_it = self.measure || self.play || self.record.is_some() || self.video_output.is_some();
         self.offer_to_receive_video.unwrap_or(sends || use_for_it)
     }
 
     pub(super) fn wants_audio(&self, sends: bool) -> bool {
-        let use_for_it = self.measure || self.record.is_some() || self.audio_output.is_some();
+        let use_for_it = self.measure || self.play || self.record.is_some() || self.audio_output.is_some();
         self.offer_to_receive_audio.unwrap_or(sends || use_for_it)
     }
 

@@ -1,7 +1,7 @@
 //! The receiving half: one task per track for the network, one thread per track for disk and decoder.
 //!
 //! ```text
-//! RemoteTrack task -[DropToKeyframe]-> thread: recorder (shared by the tracks) and decoder -> y4m | wav | measure
+//! RemoteTrack task -[DropToKeyframe]-> thread: recorder (shared by the tracks) and decoder -> y4m | wav | measure | play
 //! ```
 
 use super::measure::{Measure, Measured};
@@ -9,15 +9,19 @@ use super::options::ReceiveOptions;
 use super::report::{OutputReport, Received, ReceivedTrack};
 use crate::codec;
 use crate::error::{Error, ErrorKind};
+use crate::filter::FarEnd;
 use crate::media::{
     AudioDecoder, AudioFormat, AudioFrame, Codec, EncodedFrame, FrameRate, Loss, MediaKind, MediaTime, VideoDecoder,
     VideoFrame,
 };
 use crate::ops::destination::Destination;
+use crate::ops::media::{Hearing, TerminalScreen, Viewing};
 use crate::peer::{KeyFrameRequester, Mark, MediaPlan, ReceivedReport, RemoteTrack, Timing};
 use crate::pipeline::Worker;
 use crate::pipeline::queue::{Overflow, Receiver, bounded};
+use crate::progress::{Event, Progress};
 use crate::record::{Existing, Finished, Target, TrackInfo, WavSink, WebmRecorder, Y4mSink};
+use crate::sound::Playout;
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -32,6 +36,56 @@ const Y4M_RATE: FrameRate = FrameRate::new(30, 1).expect("not zero");
 /// A hole in audio longer than this is not concealed: the stream paused.
 const MOST_CONCEALED: MediaTime = MediaTime::from_micros(1_000_000);
 
+/// What plays what is received.
+#[derive(Default)]
+pub(super) struct Player {
+    hearing: Option<Hearing>,
+    viewing: Option<Viewing>,
+}
+
+impl Player {
+    /// Opens what `--play` needs of what is to be received. What is missing is told; only when nothing is left it is an error.
+    pub(super) async fn open(
+        options: &ReceiveOptions,
+        plan: &MediaPlan,
+        screen: Option<TerminalScreen>,
+        far_end: FarEnd,
+        progress: &Arc<dyn Progress>,
+    ) -> Result<Self, Error> {
+        if !options.play {
+            return Ok(Self::default());
+        }
+        let playout = Playout::new();
+        let viewing = match plan.receive_video {
+            true => Viewing::start("rtckit", screen, playout.clone())?,
+            false => None,
+        };
+        let hearing = match plan.receive_audio {
+            true => {
+                let opening = tokio::task::spawn_blocking(move || Hearing::open(AUDIO, far_end, playout));
+                opening
+                    .await
+                    .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
+            }
+            false => Err(Error::new(ErrorKind::Device, "NotFoundError", "there is nothing to play")),
+        };
+        let warn = |message: String| progress.event(Event::Warning { message });
+        if plan.receive_video && viewing.is_none() {
+            warn("there is neither a display nor a terminal: pictures are not shown".to_owned());
+        }
+        match hearing {
+            Ok(hearing) => Ok(Self { hearing: Some(hearing), viewing }),
+            Err(error) if viewing.is_none() => Err(error.at("play")),
+            Err(error) => {
+                if plan.receive_audio {
+                    warn(format!("{error}: sound is not played"));
+                }
+                Ok(Self { hearing: None, viewing })
+            }
+        }
+    }
+}
+
 type SharedRecorder = Arc<Mutex<Option<WebmRecorder>>>;
 
 /// What a thread leaves behind when its track is over.
@@ -43,11 +97,13 @@ struct Done {
 
 struct VideoSinks {
     y4m: Option<Y4mSink>,
+    viewing: Option<Viewing>,
     measure: Option<Arc<Measure>>,
 }
 
 struct AudioSinks {
     wav: Option<WavSink>,
+    hearing: Option<Hearing>,
     measure: Option<Arc<Measure>>,
 }
 
@@ -75,6 +131,7 @@ impl Receiving {
         plan: &MediaPlan,
         video_codecs: &[Codec],
         mut stdout: Option<Box<dyn Write + Send>>,
+        player: Player,
         timing: Arc<Timing>,
     ) -> Result<Self, Error> {
         let mut target = |to: &Destination| match to {
@@ -111,8 +168,10 @@ impl Receiving {
         let measure = options.measure.then(|| Arc::new(Measure::new()));
         Ok(Self {
             recorder,
-            video: Some(VideoSinks { y4m, measure: measure.clone() }).filter(|_| plan.receive_video),
-            audio: Some(AudioSinks { wav, measure: measure.clone() }).filter(|_| plan.receive_audio),
+            video: Some(VideoSinks { y4m, viewing: player.viewing, measure: measure.clone() })
+                .filter(|_| plan.receive_video),
+            audio: Some(AudioSinks { wav, hearing: player.hearing, measure: measure.clone() })
+                .filter(|_| plan.receive_audio),
             measure,
             timing,
             tracks: JoinSet::new(),
@@ -267,7 +326,7 @@ fn receive_video(
     key_frames: &KeyFrameRequester,
     timing: &Timing,
 ) -> Result<Done, Error> {
-    let mut sinks = sinks.filter(|sinks| sinks.y4m.is_some() || sinks.measure.is_some());
+    let mut sinks = sinks.filter(|sinks| sinks.y4m.is_some() || sinks.viewing.is_some() || sinks.measure.is_some());
     let mut decoder: Option<Box<dyn VideoDecoder>> = match &sinks {
         Some(_) => Some(codec::video_decoder(codec)?),
         None => None,
@@ -284,6 +343,9 @@ fn receive_video(
             decoded += 1;
             if let Some(measure) = &sinks.measure {
                 measure.picture(&picture);
+            }
+            if let Some(viewing) = &mut sinks.viewing {
+                viewing.show(&picture);
             }
             if let (Some(y4m), Ok(())) = (&mut sinks.y4m, &written) {
                 written = y4m.write(&picture).map_err(|error| Error::from(error).at("video-output"));
@@ -309,7 +371,7 @@ fn receive_audio(
     sinks: Option<AudioSinks>,
     timing: &Timing,
 ) -> Result<Done, Error> {
-    let mut sinks = sinks.filter(|sinks| sinks.wav.is_some() || sinks.measure.is_some());
+    let mut sinks = sinks.filter(|sinks| sinks.wav.is_some() || sinks.hearing.is_some() || sinks.measure.is_some());
     let mut decoder: Option<Box<dyn AudioDecoder>> = match &sinks {
         Some(_) => Some(codec::audio_decoder(codec, AUDIO.channels)?),
         None => None,
@@ -323,6 +385,9 @@ fn receive_audio(
         let mut deliver = |sound: AudioFrame| {
             if let Some(measure) = &sinks.measure {
                 measure.sound(&sound);
+            }
+            if let Some(hearing) = &mut sinks.hearing {
+                hearing.play(&sound);
             }
             if let (Some(wav), Ok(())) = (&mut sinks.wav, &written) {
                 written = wav.write(&sound).map_err(|error| Error::from(error).at("audio-output"));
@@ -349,6 +414,9 @@ fn receive_audio(
             Err(error) => tracing::debug!("{error}"),
         }
         written?;
+    }
+    if let Some(hearing) = sinks.as_mut().and_then(|sinks| sinks.hearing.take()) {
+        hearing.finish();
     }
     let output = match sinks.and_then(|sinks| sinks.wav).filter(|_| decoded > 0) {
         Some(wav) => Some(wav.finish().map_err(|error| Error::from(error).at("audio-output"))?),

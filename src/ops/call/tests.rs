@@ -11,7 +11,7 @@ fn options() -> Options {
 }
 
 fn io(input: &'static [u8], output: impl tokio::io::AsyncWrite + Send + Unpin + 'static) -> Io {
-    Io { input: Box::new(input), output: Box::new(output), media_input: None, media_output: None }
+    Io { input: Box::new(input), output: Box::new(output), media_input: None, media_output: None, screen: None }
 }
 
 async fn call(options: Options, io: Io) -> Outcome {

@@ -2,19 +2,32 @@
 
 use crate::capture::camera;
 use crate::media::{DeviceInfo, DeviceKind, DeviceSalt};
+use crate::sound::{self, Role};
 
 /// All devices of the kinds that are `wanted`, with their capabilities; of each kind the default first. Blocks while drivers
 /// and servers are asked.
 pub(super) fn devices(wanted: &dyn Fn(DeviceKind) -> bool, salt: &DeviceSalt) -> Vec<DeviceInfo> {
     let mut devices = Vec::new();
+    // Microphones and speakers are found together.
+    let mut sounding = None;
     for kind in DeviceKind::ALL.into_iter().filter(|kind| wanted(*kind)) {
         match kind {
             DeviceKind::VideoInput => {
                 let cameras = camera::cameras();
                 devices.extend(cameras.iter().enumerate().map(|(index, camera)| camera.info(salt, index == 0)));
             }
+            DeviceKind::AudioInput | DeviceKind::AudioOutput => {
+                let of_kind = |device: &sound::SoundDevice| match device.role {
+                    Role::Microphone => kind == DeviceKind::AudioInput,
+                    Role::Speaker => kind == DeviceKind::AudioOutput,
+                    // What the speakers play is no device of its own, but the source `system`.
+                    Role::Monitor => false,
+                };
+                let sounding = sounding.get_or_insert_with(sound::devices);
+                devices.extend(sounding.iter().filter(|device| of_kind(device)).map(|device| device.info(salt)));
+            }
             // A kind that no module lists has no devices.
-            DeviceKind::AudioInput | DeviceKind::AudioOutput | DeviceKind::Display => {}
+            DeviceKind::Display => {}
         }
     }
     devices

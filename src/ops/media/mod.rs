@@ -13,16 +13,20 @@ mod audio;
 mod changed;
 mod encoding;
 mod open;
+mod play;
 mod shifted;
+mod sound;
 mod threads;
 mod video;
 
 pub use encoding::{AudioEncoding, VideoEncoding};
 pub use open::SourceOptions;
+pub use play::TerminalScreen;
 
 pub use crate::filter::{FilterList, Volume};
 
 pub(in crate::ops) use audio::AudioTrack;
 pub(in crate::ops) use open::Inputs;
+pub(in crate::ops) use play::{Hearing, Viewing};
 pub(in crate::ops) use threads::{Pace, Threads};
 pub(in crate::ops) use video::{PictureStats, VideoTrack};

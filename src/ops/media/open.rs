@@ -1,14 +1,14 @@
 //! The sources that a user named, opened.
 
-use super::changed;
 use super::encoding::AudioEncoding;
 use super::shifted::Shifted;
+use super::{changed, sound};
 use crate::capture::screen::ScreenOptions;
 use crate::capture::{self, OpenOptions, SourceSpec, Wanted};
 use crate::error::{Error, ErrorKind};
-use crate::filter::{FilterList, Volume};
+use crate::filter::{FarEnd, FilterList, Volume};
 use crate::media::{
-    AudioConstraints, AudioInput, Codec, ContentHint, MediaInput, MediaTime, VideoConstraints, VideoInput,
+    AudioConstraints, AudioInput, Codec, ContentHint, DeviceSalt, MediaInput, MediaTime, VideoConstraints, VideoInput,
 };
 use std::io::Read;
 use std::time::Instant;
@@ -26,6 +26,8 @@ pub struct SourceOptions {
     pub audio_constraints: AudioConstraints,
     /// Whether files begin again when they end.
     pub repeat: bool,
+    /// What device IDs are made with.
+    pub salt: DeviceSalt,
     /// What is done to the pictures. Encoded video is decoded for it.
     pub filter: FilterList,
     /// How loud the sound is made. Encoded audio is decoded for any but the full volume.
@@ -42,6 +44,7 @@ impl Default for SourceOptions {
             video_constraints: VideoConstraints::default(),
             audio_constraints: AudioConstraints::default(),
             repeat: false,
+            salt: DeviceSalt::default(),
             filter: FilterList::default(),
             volume: Volume::FULL,
             screen: ScreenOptions::default(),
@@ -60,7 +63,17 @@ impl SourceOptions {
         self.video == SourceSpec::Stdin || self.audio == SourceSpec::Stdin
     }
 
-    fn open(&self, spec: &SourceSpec, wanted: Wanted, how: OpenOptions) -> Result<MediaInput, Error> {
+    fn open(
+        &self,
+        spec: &SourceSpec,
+        wanted: Wanted,
+        how: OpenOptions,
+        far_end: Option<&FarEnd>,
+    ) -> Result<MediaInput, Error> {
+        if let Some(opened) = sound::open(spec, wanted, &self.audio_constraints, &self.salt, how.origin, far_end) {
+            let (audio, _) = opened?;
+            return Ok(MediaInput { audio: Some(changed::audio(audio, self.volume)?), ..MediaInput::default() });
+        }
         let input = capture::open(spec, wanted, &self.video_constraints, &self.audio_constraints, how)
             .map_err(|error| Error::from(error).at("open"))?;
         Ok(MediaInput {
@@ -81,11 +94,17 @@ impl SourceOptions {
         Ok(())
     }
 
-    fn open_both(&self, mut stdin: Option<Box<dyn Read + Send>>, origin: Instant) -> Result<MediaInput, Error> {
+    fn open_both(
+        &self,
+        mut stdin: Option<Box<dyn Read + Send>>,
+        far_end: Option<&FarEnd>,
+        origin: Instant,
+    ) -> Result<MediaInput, Error> {
         self.check()?;
         let mut open = |spec: &SourceSpec, wanted: Wanted| {
             let stdin = if *spec == SourceSpec::Stdin { stdin.take() } else { None };
-            self.open(spec, wanted, OpenOptions { repeat: self.repeat, stdin, screen: self.screen.clone(), origin })
+            let how = OpenOptions { repeat: self.repeat, stdin, screen: self.screen.clone(), origin };
+            self.open(spec, wanted, how, far_end)
         };
         if self.video == self.audio {
             return open(&self.video, Wanted { video: true, audio: true });
@@ -107,13 +126,32 @@ pub(in crate::ops) struct Inputs {
 
 impl Inputs {
     /// Opens what `options` name, on a thread that may block. Once a device is open, it is running.
+    #[allow(dead_code, reason = "for operations that hold no conversation")]
     pub(in crate::ops) async fn open(
         options: SourceOptions,
         stdin: Option<Box<dyn Read + Send>>,
     ) -> Result<Self, Error> {
+        Self::open_beside(options, stdin, None).await
+    }
+
+    /// The same for a conversation: of a microphone the voice is processed where nobody wants it otherwise, and what `far_end`
+    /// is told to have been played is taken out of it.
+    pub(in crate::ops) async fn open_for_conversation(
+        options: SourceOptions,
+        stdin: Option<Box<dyn Read + Send>>,
+        far_end: FarEnd,
+    ) -> Result<Self, Error> {
+        Self::open_beside(options, stdin, Some(far_end)).await
+    }
+
+    async fn open_beside(
+        options: SourceOptions,
+        stdin: Option<Box<dyn Read + Send>>,
+        far_end: Option<FarEnd>,
+    ) -> Result<Self, Error> {
         let opening = tokio::task::spawn_blocking(move || {
             let opened = Instant::now();
-            let MediaInput { video, audio } = options.open_both(stdin, opened)?;
+            let MediaInput { video, audio } = options.open_both(stdin, far_end.as_ref(), opened)?;
             Ok(Self { video, audio, options, opened })
         });
         opening.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
@@ -157,8 +195,9 @@ impl Inputs {
     /// anew with it; devices go on, and their times count from it.
     pub(in crate::ops) fn begun_at(mut self, origin: Instant) -> Result<Self, Error> {
         let begun = MediaTime::from(origin.saturating_duration_since(self.opened));
-        let anew =
-            |wanted| self.options.open(&SourceSpec::Test, wanted, OpenOptions { origin, ..OpenOptions::default() });
+        let anew = |wanted| {
+            self.options.open(&SourceSpec::Test, wanted, OpenOptions { origin, ..OpenOptions::default() }, None)
+        };
         if self.options.video == SourceSpec::Test {
             self.video = anew(Wanted { video: true, audio: false })?.video;
         } else if let Some(VideoInput::Raw { format, live: true, source }) = self.video {

@@ -3,6 +3,7 @@
 mod coturn;
 mod ffprobe;
 mod process;
+mod pulse;
 mod sway;
 mod terminal;
 mod x11;
@@ -10,6 +11,7 @@ mod x11;
 pub use coturn::Coturn;
 pub use ffprobe::MediaFile;
 pub use process::{Exit, PATIENCE, Rtckit};
+pub use pulse::PulseAudio;
 pub use sway::Sway;
 pub use terminal::Terminal;
 pub use x11::{Client, Xvfb};

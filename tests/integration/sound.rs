@@ -1,0 +1,123 @@
+//! Microphones and speakers, of PulseAudio servers that each test has for itself.
+
+use crate::support::{PulseAudio, Rtckit, Scratch, one_call_at_a_time};
+use serde_json::Value;
+use std::path::Path;
+use std::time::Duration;
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// The mono mix of a WAV file.
+fn samples(wav: &Path) -> Vec<f64> {
+    let mut reader = hound::WavReader::open(wav).unwrap();
+    let (rate, channels) = (reader.spec().sample_rate, usize::from(reader.spec().channels));
+    assert_eq!(rate, 48_000);
+    let samples: Vec<f64> = reader.samples::<i16>().map(|sample| f64::from(sample.unwrap()) / 32_768.0).collect();
+    samples.chunks_exact(channels).map(|frame| frame.iter().sum::<f64>() / channels as f64).collect()
+}
+
+/// The frequency of what sounds in each tenth of a second that is neither silent nor loud: the median. Zero if there is none.
+fn pitch(samples: &[f64], loudness: std::ops::Range<f64>) -> f64 {
+    let mut found: Vec<f64> = samples
+        .chunks_exact(4800)
+        .filter(|part| {
+            let power = part.iter().map(|sample| sample * sample).sum::<f64>() / part.len() as f64;
+            loudness.contains(&power.sqrt())
+        })
+        .filter_map(|part| {
+            // Where it rises through zero, between two samples.
+            let rises: Vec<f64> = (1..part.len())
+                .filter(|at| part[at - 1] < 0.0 && part[*at] >= 0.0)
+                .map(|at| at as f64 - part[at] / (part[at] - part[at - 1]))
+                .collect();
+            let (first, last) = (rises.first()?, rises.last()?);
+            (last > first).then(|| 48_000.0 * (rises.len() - 1) as f64 / (last - first))
+        })
+        .collect();
+    found.sort_by(f64::total_cmp);
+    found.get(found.len() / 2).copied().unwrap_or(0.0)
+}
+
+fn assert_pitch(what: &str, got: f64, expected: f64) {
+    assert!((got - expected).abs() < expected * 0.01, "{what}: {got} Hz, expected {expected}");
+}
+
+/// A call with itself, recorded to `wav`.
+fn hear(server: &PulseAudio, source: &str, wav: &Path, more: &[&str]) -> Rtckit {
+    let mut command = Rtckit::command(["call", "--loopback", "--json", "--duration=4s"]);
+    command.arg(format!("--audio={source}")).arg("--audio-output").arg(wav).args(more);
+    Rtckit::spawn(server.reach(&mut command))
+}
+
+#[test]
+fn a_microphone_and_what_the_speakers_play_are_heard() {
+    let Some(server) = PulseAudio::start("load-module module-sine sink=speaker frequency=880") else { return };
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let (microphone, system) = (scratch.path("microphone.wav"), scratch.path("system.wav"));
+    let plain: [&str; 0] = [];
+    let mut first = hear(&server, "microphone", &microphone, &plain);
+    let mut second = hear(&server, "system", &system, &[]);
+    for run in [&mut first, &mut second] {
+        let report: Value = serde_json::from_slice(&run.succeed(PATIENCE).stdout).unwrap();
+        assert_eq!(report["ended"], "duration", "{report}");
+    }
+    assert_pitch("microphone", pitch(&samples(&microphone), 0.001..1.0), PulseAudio::HEARD);
+    assert_pitch("system", pitch(&samples(&system), 0.05..1.0), 880.0);
+}
+
+#[test]
+fn what_the_other_side_says_is_played() {
+    let Some(server) = PulseAudio::start("") else { return };
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let wav = scratch.path("heard.wav");
+    let mut listener = hear(&server, "system", &wav, &[]);
+    let mut command = Rtckit::command(["call", "--loopback", "--audio=test", "--play", "--duration=6s"]);
+    let mut talker = Rtckit::spawn(server.reach(&mut command));
+    listener.succeed(PATIENCE);
+    talker.succeed(PATIENCE);
+    // The quiet tone between the chirps.
+    assert_pitch("played", pitch(&samples(&wav), 0.015..0.05), 440.0);
+}
+
+#[test]
+fn devices_are_listed_with_their_defaults_and_nothing_is_made_up() {
+    let Some(server) = PulseAudio::start("") else { return };
+    let mut command = Rtckit::command(["devices", "--json"]);
+    let report: Value =
+        serde_json::from_slice(&Rtckit::spawn(server.reach(&mut command)).succeed(PATIENCE).stdout).unwrap();
+    let of = |kind: &str| -> Vec<&Value> {
+        report["devices"].as_array().unwrap().iter().filter(|device| device["kind"] == kind).collect()
+    };
+    let (inputs, outputs) = (of("audioinput"), of("audiooutput"));
+    assert_eq!(inputs.len(), 1, "{report}");
+    assert_eq!((&inputs[0]["path"], &inputs[0]["default"]), (&"microphone".into(), &true.into()));
+    let names: Vec<_> =
+        outputs.iter().map(|device| (device["path"].as_str().unwrap(), device["default"] == true)).collect();
+    assert_eq!(names, [("speaker", true), ("cable", false)], "{report}");
+    assert_eq!(outputs[0]["label"], "Loudspeaker");
+    assert!(
+        report["devices"].as_array().unwrap().iter().all(|device| device["deviceId"].as_str().unwrap().len() >= 16)
+    );
+}
+
+#[test]
+fn a_device_that_is_not_there_or_goes_away_ends_with_the_code_for_devices() {
+    let Some(mut server) = PulseAudio::start("") else { return };
+    let _turn = one_call_at_a_time();
+    let mut command = Rtckit::command(["call", "--loopback", "--audio=microphone:nobody"]);
+    let exit = Rtckit::spawn(server.reach(&mut command)).wait(PATIENCE);
+    assert_eq!(exit.code, Some(4), "{exit:?}");
+    assert!(exit.error_line().contains("microphone 'nobody'"), "{exit:?}");
+    let scratch = Scratch::new();
+    let mut command = Rtckit::command(["call", "--loopback", "--audio=microphone", "--record"]);
+    command.arg(scratch.path("kept.webm"));
+    let mut call = Rtckit::spawn(server.reach(&mut command));
+    crate::support::await_growth(&scratch, 4000);
+    server.kill();
+    let exit = call.wait(PATIENCE);
+    assert_eq!(exit.code, Some(4), "{exit:?}");
+    assert!(exit.error_line().contains("is gone"), "{exit:?}");
+    assert!(scratch.path("kept.webm").metadata().unwrap().len() > 3000, "what was recorded is kept");
+}
