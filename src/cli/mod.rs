@@ -19,6 +19,7 @@ mod schema;
 mod signals;
 mod terminal;
 mod transfer;
+mod turn_probe;
 mod value;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -81,6 +82,12 @@ enum Command {
   rtckit receive-file -o - --signal 'exec:ssh pi rtckit send-file --trickle backup.tar' | tar x
   rtckit receive-file --skip-existing < offer.json")]
     ReceiveFile(Box<transfer::ReceiveFileArgs>),
+    /// Say what is wrong with STUN and TURN servers
+    #[command(after_help = "Examples:
+  rtckit turn-probe stun:stun.example.org
+  RTCKIT_CREDENTIAL=secret rtckit turn-probe turn:turn.example.org 'turns:turn.example.org?transport=tcp' --username me
+  rtckit turn-probe turn:turn.example.org --rest-secret-file secret --throughput --json")]
+    TurnProbe(Box<turn_probe::TurnProbeArgs>),
     /// Write the completion script of a shell to stdout
     #[command(after_help = "Examples:
   rtckit completions bash > ~/.local/share/bash-completion/completions/rtckit
@@ -139,6 +146,7 @@ fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
         Command::Devices(args) => devices::devices(args, &context("devices")),
         Command::SendFile(args) => transfer::send_file(*args, &context("send-file")),
         Command::ReceiveFile(args) => transfer::receive_file(*args, &context("receive-file")),
+        Command::TurnProbe(args) => turn_probe::run(*args, context("turn-probe")),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut definition(), "rtckit", &mut script);

@@ -8,3 +8,4 @@ pub mod devices;
 pub mod media;
 mod road;
 pub mod transfer;
+pub mod turn_probe;

@@ -18,3 +18,4 @@ mod sources;
 mod support;
 mod transfer;
 mod turn;
+mod turn_probe;

@@ -24,7 +24,7 @@ pub use report::{Ended, Outcome, Report};
 pub use crate::capture::SourceSpec;
 pub use crate::ops::media::{FilterList, SourceOptions, Volume};
 pub use crate::peer::{
-    Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret,
+    Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret, check_server,
 };
 pub use crate::record::Existing;
 pub use crate::signaling::SdpFormat;
