@@ -29,7 +29,7 @@ const REPORT: &[Member] = &[
     ("servers[].certificate", "object", "its certificate; absent without TLS or DTLS"),
     ("servers[].certificate.subject", "text", "whom it is for"),
     ("servers[].certificate.issuer", "text", "who signed it"),
-    ("servers[].certificate.names", "list of text", "the names and addresses it holds for"),
+    ("servers[].certificate.names[]", "text", "the names and addresses it holds for"),
     ("servers[].certificate.notBefore", "seconds since 1970", "when it begins to hold"),
     ("servers[].certificate.notAfter", "seconds since 1970", "when it ends to hold"),
     ("servers[].certificate.daysLeft", "days", "from now until then; negative when it is over"),
@@ -59,7 +59,7 @@ const REPORT: &[Member] = &[
     ("servers[].throughput.bytes", "bytes", "payload that came out"),
     ("servers[].throughput.seconds", "seconds", "between the first and the last of it"),
     ("servers[].throughput.loss", "0 to 1", "the part of the packets that did not come out"),
-    ("servers[].notes", "list of text", "what is worth knowing and is no fault; absent when there is nothing"),
+    ("servers[].notes[]", "text", "what is worth knowing and is no fault; absent when there is nothing"),
     ("servers[].stages[]", "objects", "how each step went, in order"),
     (
         "servers[].stages[].stage",
