@@ -11,9 +11,10 @@
 //! | encode and decode | [`codec`] |
 //! | resample, mix channels | [`filter`] |
 //! | write WebM, WAV, Y4M | [`record`] |
+//! | examine STUN and TURN servers | [`probe`] |
 //! | send and receive files over any message channel | [`transfer`] |
 //! | run stages on threads, bounded queues | [`pipeline`] |
-//! | the words all of them use | [`media`], [`error`], [`stop`], [`progress`] |
+//! | the words all of them use | [`media`], [`ice_server`], [`error`], [`stop`], [`progress`] |
 //!
 //! # The flow
 //!
@@ -27,11 +28,13 @@ pub mod capture;
 pub mod codec;
 pub mod error;
 pub mod filter;
+pub mod ice_server;
 pub mod media;
 pub mod ops;
 pub mod peer;
 pub mod pipeline;
 pub mod playback;
+pub mod probe;
 pub mod progress;
 pub mod record;
 pub mod signaling;

@@ -118,6 +118,24 @@ pub enum Event {
         /// Whether it is paused.
         paused: bool,
     },
+    /// A step of the examination of a server is over.
+    Stage {
+        /// Its URL as given, without credentials.
+        url: String,
+        /// Which of its addresses; `None` before it has one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        /// The step, as `probe::Stage` names it.
+        stage: &'static str,
+        /// Whether it did what it is there for.
+        ok: bool,
+        /// How long it took.
+        seconds: f64,
+        /// The error code of the server, where there was one.
+        error_code: Option<u16>,
+        /// What came of it, or why not.
+        message: Option<String>,
+    },
     /// Something the user should know and that does not end the run.
     Warning {
         /// One line.

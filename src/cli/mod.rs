@@ -20,6 +20,7 @@ mod schema;
 mod signals;
 mod terminal;
 mod transfer;
+mod turn_probe;
 mod value;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -93,6 +94,12 @@ Signals and keys:
   rtckit receive-file -o - --signal 'exec:ssh pi rtckit send-file --trickle backup.tar' | tar x
   rtckit receive-file --skip-existing < offer.json")]
     ReceiveFile(Box<transfer::ReceiveFileArgs>),
+    /// Say what is wrong with STUN and TURN servers
+    #[command(after_help = "Examples:
+  rtckit turn-probe stun:stun.example.org
+  RTCKIT_CREDENTIAL=secret rtckit turn-probe turn:turn.example.org 'turns:turn.example.org?transport=tcp' --username me
+  rtckit turn-probe turn:turn.example.org --rest-secret-file secret --throughput --json")]
+    TurnProbe(Box<turn_probe::TurnProbeArgs>),
     /// Write the completion script of a shell to stdout
     #[command(after_help = "Examples:
   rtckit completions bash > ~/.local/share/bash-completion/completions/rtckit
@@ -152,6 +159,7 @@ fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
         Command::Record(args) => record::record(*args, &context("record")),
         Command::SendFile(args) => transfer::send_file(*args, &context("send-file")),
         Command::ReceiveFile(args) => transfer::receive_file(*args, &context("receive-file")),
+        Command::TurnProbe(args) => turn_probe::run(*args, context("turn-probe")),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut definition(), "rtckit", &mut script);

@@ -207,6 +207,11 @@ impl Output {
         ExitCode::from(code)
     }
 
+    /// The object that `--json` writes of a report, as a line.
+    pub fn object<R: Serialize>(&self, report: &R) -> Vec<u8> {
+        line(&[member("schema", &self.schema), members(report)])
+    }
+
     fn report(&self, error: &Error) {
         if self.people {
             report_error(error, self.color);

@@ -11,3 +11,4 @@ pub mod media;
 pub mod record;
 mod road;
 pub mod transfer;
+pub mod turn_probe;

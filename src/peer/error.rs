@@ -81,14 +81,6 @@ pub enum PeerError {
         /// Why.
         why: String,
     },
-    /// The STUN or TURN server list is wrong.
-    #[error("ICE server '{url}': {why}")]
-    IceServer {
-        /// As given, without credentials.
-        url: String,
-        /// What is wrong with it.
-        why: String,
-    },
     /// The library underneath failed in a way we did not foresee.
     #[error("{doing}: {source}")]
     Library {
@@ -146,9 +138,7 @@ impl PeerError {
         match self {
             Self::Description { .. } | Self::Unexpected { .. } => "negotiate",
             Self::SignalingEnded { .. } | Self::Timeout { .. } | Self::Signaling(_) => "signaling",
-            Self::IceFailed { .. } | Self::NoCandidates { .. } | Self::NoInterface { .. } | Self::IceServer { .. } => {
-                "ice"
-            }
+            Self::IceFailed { .. } | Self::NoCandidates { .. } | Self::NoInterface { .. } => "ice",
             Self::DtlsFailed { .. } => "dtls",
             Self::DataChannel { .. } => "data-channel",
             Self::HungUp | Self::Lost { .. } | Self::Library { .. } | Self::Stopped => "session",
@@ -162,7 +152,6 @@ impl Classify for PeerError {
             Self::Description { .. }
             | Self::Unexpected { .. }
             | Self::SignalingEnded { .. }
-            | Self::IceServer { .. }
             | Self::DataChannel { .. } => ErrorKind::InvalidInput,
             Self::Timeout { .. } => ErrorKind::Timeout,
             Self::NoCandidates { servers } => worst(servers),
@@ -180,7 +169,6 @@ impl Classify for PeerError {
             Self::Description { .. } => "sdp-syntax-error",
             Self::Unexpected { .. } => "InvalidStateError",
             Self::SignalingEnded { .. } => "DataError",
-            Self::IceServer { .. } => "SyntaxError",
             Self::DataChannel { .. } => "data-channel-failure",
             Self::Timeout { .. } => "TimeoutError",
             Self::IceFailed { .. } | Self::NoCandidates { .. } | Self::NoInterface { .. } => "ice-failure",

@@ -33,7 +33,7 @@ mod tests;
 mod timing;
 mod traffic;
 
-pub use config::{Config, IceServer, IceTransportPolicy, Interfaces, MediaPlan, Secret};
+pub use config::{Config, IceServer, IceServerError, IceTransportPolicy, Interfaces, MediaPlan, Secret, check_server};
 pub use data_channel::{DataChannel, DataChannelInit, DataMessage};
 pub use error::PeerError;
 pub use local_track::{LocalTrack, SentReport};

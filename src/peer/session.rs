@@ -2,7 +2,7 @@
 
 use super::clock::ProtocolClock;
 use super::codecs::{Outgoing, codec_of, library_kind, library_track, media_engine};
-use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan, ServerAddress, Tls};
+use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan};
 use super::data_channel::{DataChannel, DataChannelInit};
 use super::error::PeerError;
 use super::local_track::{LocalTrack, random_u32};
@@ -12,6 +12,7 @@ use super::rtcp::{RtcpState, RtcpTap};
 use super::runtime::{Gate, SessionRuntime, Stage, sctp_receive_window};
 use super::server_watch::{ServerTrouble, ServerWatch};
 use super::timing::{Mark, Timing};
+use crate::ice_server::ServerUrl;
 use crate::media::{Codec, MediaKind, VideoCodecs};
 use crate::signaling::Candidate;
 use rtc::ice::mdns::MulticastDnsMode;
@@ -378,19 +379,19 @@ impl Session {
 fn library_servers(servers: &[IceServer]) -> (Vec<RTCIceServer>, Vec<StreamServer>, Arc<ServerWatch>) {
     let (mut streams, watch) = (Vec::new(), ServerWatch::default());
     let given = servers.iter().map(|server| {
-        let urls = server.urls.iter().map(|url| match ServerAddress::of(url) {
-            Some(ServerAddress { host, port, stream: Some(tls) }) => {
+        let urls = server.urls.iter().map(|url| match ServerUrl::parse(url) {
+            Ok(ServerUrl { host, port, transport, .. }) if transport.is_stream() => {
                 let name = format!("door-{}.invalid", streams.len());
                 let authority = format!("{name}:3478");
                 watch.add(url, authority.clone());
-                streams.push(StreamServer { host, port, tls: tls == Tls::Inside, authority });
+                streams.push(StreamServer { host, port, tls: transport.is_secure(), authority });
                 format!("turn:{name}:3478?transport=udp")
             }
-            Some(ServerAddress { host, port, stream: None }) => {
+            Ok(ServerUrl { host, port, .. }) => {
                 watch.add(url, format!("{host}:{port}"));
                 url.clone()
             }
-            None => url.clone(),
+            Err(_) => url.clone(),
         });
         RTCIceServer {
             urls: urls.collect(),

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Level 0: may be imported by all, import only each other.
-const LEVEL_0: &[&str] = &["media", "error", "stop", "progress"];
+const LEVEL_0: &[&str] = &["media", "error", "stop", "progress", "ice_server"];
 
 /// Level 1: import level 0, never each other.
 const LEVEL_1: &[&str] = &[
@@ -51,6 +51,9 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("pipewire", &["capture"]),
     ("yuv", &["capture", "filter", "record"]),
     ("fast_image_resize", &["capture", "filter", "record"]),
+    ("stun_types", &["probe"]),
+    ("x509_parser", &["probe"]),
+    ("rtc_dtls", &["probe"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
     ("clap_mangen", &["cli"]),

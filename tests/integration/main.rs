@@ -21,3 +21,4 @@ mod sources;
 mod support;
 mod transfer;
 mod turn;
+mod turn_probe;

@@ -1,6 +1,6 @@
 //! The JSON that the program writes is the JSON that its man pages describe, member by member.
 
-use crate::support::{PATIENCE, Rtckit, Scratch, in_repository, one_call_at_a_time};
+use crate::support::{Coturn, PATIENCE, Rtckit, Scratch, have, in_repository, one_call_at_a_time};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -167,5 +167,45 @@ fn what_a_transfer_writes_is_in_its_man_pages_and_the_other_way_round() {
         written.report.insert("connection.selectedPair.currentRoundTripTime".to_owned());
         written.events.extend(["warning", "warning.message"].iter().map(ToString::to_string));
         assert_documented(written, page);
+    }
+}
+
+#[test]
+fn what_a_probe_writes_is_in_its_man_page_and_the_other_way_round() {
+    if !have("turnserver") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let key = rcgen::KeyPair::generate().unwrap();
+    let params = rcgen::CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+    std::fs::write(scratch.path("cert"), params.self_signed(&key).unwrap().pem()).unwrap();
+    std::fs::write(scratch.path("key"), key.serialize_pem()).unwrap();
+    let files = format!("cert={}\npkey={}\n", scratch.path("cert").display(), scratch.path("key").display());
+    let login = format!("allow-loopback-peers\nuser={}:{}\nuser-quota=1\n", Coturn::USER, Coturn::PASSWORD);
+    let server = Coturn::with(&(login + &files));
+    let events = scratch.path("events");
+    let mut written = Written::default();
+    // A relay that can do all but is its own peer, a certificate that does not hold, and a name that nobody knows.
+    let turns = server.secure_url("turns");
+    let runs: [(&[&str], i32); 2] = [
+        (&[&turns, "--insecure", "--throughput=50ms", "--packets=5"], 0),
+        (&[&turns, "stun:stun.rtckit.invalid", "--throughput=50ms"], 6),
+    ];
+    for (args, code) in runs {
+        let mut command = Rtckit::command(["turn-probe", "--username", Coturn::USER, "--events-file"]);
+        command.arg(&events).args(args).env("RTCKIT_CREDENTIAL", Coturn::PASSWORD).stdin(std::process::Stdio::null());
+        let exit = Rtckit::spawn(&mut command).wait(PATIENCE);
+        assert_eq!(exit.code, Some(code), "{exit:?}");
+        written.take(&events, "rtckit.turn-probe/1");
+    }
+    // What only a slow reader or a run that cannot begin makes.
+    let rare = ["eventsDropped", "error", "error.name", "error.stage", "error.message", "error.hint"];
+    written.report.extend(rare.iter().map(ToString::to_string));
+    written.events.extend(["warning", "warning.message"].iter().map(ToString::to_string));
+    for (written, section) in [(&written.report, "\"JSON REPORT\""), (&written.events, "EVENTS")] {
+        let documented = documented("man/rtckit-turn-probe.1", section);
+        let missing: Vec<_> = written.difference(&documented).cloned().collect();
+        let stale: Vec<_> = documented.difference(written).cloned().collect();
+        assert!(missing.is_empty() && stale.is_empty(), "the page lacks {missing:?}, and nothing writes {stale:?}");
     }
 }

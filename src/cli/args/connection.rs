@@ -2,14 +2,15 @@
 
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
-use rtckit::ops::call::{Config, IceServer, IceTransportPolicy, Interfaces, Secret};
+use rtckit::ice_server::{IceServer, Secret};
+use rtckit::ops::call::{Config, IceTransportPolicy, Interfaces, check_server};
 use serde_json::{Map, Value};
 use std::path::PathBuf;
 
-/// `--ice-server` and its relatives.
+/// Servers, and how to log in to them.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Connection")]
-pub struct ConnectionArgs {
+pub struct ServerArgs {
     /// A STUN or TURN server: stun:HOST[:PORT], turn:HOST[:PORT][?transport=tcp], turns:HOST[:PORT] (TLS),
     /// turn:USER:PASSWORD@HOST; may be repeated
     #[arg(long, value_name = "URL", action = clap::ArgAction::Append)]
@@ -26,6 +27,14 @@ pub struct ConnectionArgs {
     /// The iceServers array of JavaScript, as JSON or in a file
     #[arg(long, value_name = "JSON|FILE", value_parser = secret)]
     pub ice_servers: Option<Secret>,
+}
+
+/// `--ice-server` and its relatives.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub struct ConnectionArgs {
+    #[command(flatten)]
+    pub servers: ServerArgs,
     /// Which candidates are used: all, or those of TURN servers alone
     #[arg(long, value_name = "POLICY", default_value = "all", value_parser = ["all", "relay"])]
     pub ice_transport_policy: String,
@@ -39,30 +48,18 @@ impl ConnectionArgs {
     pub fn options(&self) -> Result<Config, Error> {
         let relay = self.ice_transport_policy == "relay";
         Ok(Config {
-            ice_servers: self.servers()?,
+            ice_servers: self.ice_servers()?,
             ice_transport_policy: if relay { IceTransportPolicy::Relay } else { IceTransportPolicy::All },
             interfaces: self.interface.clone().map_or(Interfaces::All, Interfaces::Named),
             ..Config::default()
         })
     }
 
-    /// The servers of `--ice-server` and `--ice-servers`, in this order.
-    fn servers(&self) -> Result<Vec<IceServer>, Error> {
-        let credential = match (&self.credential_file, &self.credential) {
-            (Some(path), _) => Some(Secret::new(read(path, "--credential-file")?.trim_end_matches(['\r', '\n']))),
-            (None, credential) => credential.clone(),
-        };
-        let mut servers = Vec::new();
-        for url in &self.ice_server {
-            let mut server = IceServer::parse(url)?;
-            if server.lacks_credentials() {
-                server.username = server.username.or_else(|| self.username.clone());
-                server.credential = server.credential.or_else(|| credential.clone());
-            }
-            servers.push(server);
-        }
-        if let Some(given) = &self.ice_servers {
-            servers.extend(array(given.reveal())?);
+    /// The servers, each of which a call can use.
+    fn ice_servers(&self) -> Result<Vec<IceServer>, Error> {
+        let servers = self.servers.all(&[])?;
+        for server in &servers {
+            check_server(server)?;
         }
         match servers.iter().find(|server| server.lacks_credentials()) {
             Some(server) => Err(Error::new(
@@ -74,6 +71,34 @@ impl ConnectionArgs {
             None => Ok(servers),
         }
     }
+}
+
+impl ServerArgs {
+    /// The servers of `urls`, `--ice-server` and `--ice-servers`, in this order.
+    pub fn all(&self, urls: &[String]) -> Result<Vec<IceServer>, Error> {
+        let credential = match (&self.credential_file, &self.credential) {
+            (Some(path), _) => Some(secret_file(path, "--credential-file")?),
+            (None, credential) => credential.clone(),
+        };
+        let mut servers = Vec::new();
+        for url in urls.iter().chain(&self.ice_server) {
+            let mut server = IceServer::parse(url)?;
+            if server.lacks_credentials() {
+                server.username = server.username.or_else(|| self.username.clone());
+                server.credential = server.credential.or_else(|| credential.clone());
+            }
+            servers.push(server);
+        }
+        if let Some(given) = &self.ice_servers {
+            servers.extend(array(given.reveal())?);
+        }
+        Ok(servers)
+    }
+}
+
+/// The secret in a file, without the end of its line.
+pub fn secret_file(path: &PathBuf, flag: &str) -> Result<Secret, Error> {
+    Ok(Secret::new(read(path, flag)?.trim_end_matches(['\r', '\n'])))
 }
 
 fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
@@ -145,7 +170,7 @@ mod tests {
     }
 
     fn servers(args: &[&str]) -> Result<Vec<IceServer>, Error> {
-        Line::parse_from([&["rtckit"], args].concat()).connection.servers()
+        Line::parse_from([&["rtckit"], args].concat()).connection.ice_servers()
     }
 
     #[test]

@@ -9,7 +9,7 @@ mod session;
 mod signaling;
 
 pub use codecs::CodecArgs;
-pub use connection::ConnectionArgs;
+pub use connection::{ConnectionArgs, ServerArgs, secret_file};
 pub use media::MediaArgs;
 pub use recording::RecordingArgs;
 pub use screen::ScreenArgs;
@@ -28,7 +28,7 @@ pub fn secrets_in_argv(matches: &ArgMatches) -> Option<&'static str> {
         _ => Vec::new(),
     };
     let open = !given("credential").is_empty()
-        || given("ice_server").iter().any(|url| url.contains('@'))
+        || given("ice_server").iter().chain(&given("urls")).any(|url| url.contains('@'))
         || given("ice_servers").iter().any(|text| text.contains("\"credential\""));
     open.then_some("a secret on the command line can be read by every user of this machine: use --credential-file or RTCKIT_CREDENTIAL")
 }

@@ -6,6 +6,7 @@ mod call;
 mod devices;
 mod record;
 mod transfer;
+mod turn_probe;
 
 /// A member: its path, its type or unit, and what it says.
 pub type Member = (&'static str, &'static str, &'static str);
@@ -28,6 +29,7 @@ const COMMANDS: &[(&str, Tables)] = &[
     ("record", record::RECORD),
     ("send-file", transfer::SEND_FILE),
     ("receive-file", transfer::RECEIVE_FILE),
+    ("turn-probe", turn_probe::TURN_PROBE),
 ];
 
 /// The JSON of a command; `None` where it writes none but errors.

@@ -26,7 +26,7 @@ pub use crate::capture::screen::{CursorCapture, Region, ScreenOptions};
 pub use crate::ops::destination::Destination;
 pub use crate::ops::media::{FilterList, SourceOptions, TerminalScreen, Volume};
 pub use crate::peer::{
-    Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret,
+    Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret, check_server,
 };
 pub use crate::record::Existing;
 pub use crate::signaling::SdpFormat;

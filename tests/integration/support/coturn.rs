@@ -1,35 +1,51 @@
 //! A TURN server that is not ours.
 
 use super::{Scratch, dies_with_us};
-use std::net::{Ipv4Addr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
 use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 /// coturn on loopback, with one user. It ends with the thread that started it.
 pub struct Coturn {
     child: Child,
+    ip: IpAddr,
     port: u16,
+    tls_port: u16,
     _scratch: Scratch,
 }
 
 impl Coturn {
     /// The user that it knows.
     pub const USER: &'static str = "alice";
+    /// Its realm.
+    pub const REALM: &'static str = "rtckit.test";
     /// Her password, which nothing may print.
     pub const PASSWORD: &'static str = "correct-horse-battery";
 
     /// Starts it and waits until it answers.
     pub fn start() -> Self {
+        Self::with(&format!("no-tls\nno-dtls\nno-tcp\nallow-loopback-peers\nuser={}:{}\n", Self::USER, Self::PASSWORD))
+    }
+
+    /// Starts it on IPv4 loopback with more lines of configuration.
+    pub fn with(lines: &str) -> Self {
+        Self::at(Ipv4Addr::LOCALHOST.into(), lines)
+    }
+
+    /// Starts it at an address of this machine with more lines of configuration.
+    pub fn at(ip: IpAddr, lines: &str) -> Self {
         let scratch = Scratch::new();
-        let port = free_port();
+        let (port, tls_port) = (free_port(), free_port());
         let config = scratch.path("turnserver.conf");
         let files = [("pidfile", scratch.path("pid")), ("userdb", scratch.path("db"))];
         let mut text = format!(
-            "listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={port}\nno-tls\nno-dtls\nno-tcp\nno-cli\n\
-             lt-cred-mech\nrealm=rtckit.test\nallow-loopback-peers\nlog-file=stdout\nuser={}:{}\n",
-            Self::USER,
-            Self::PASSWORD
+            "listening-ip={ip}\nrelay-ip={ip}\nlistening-port={port}\ntls-listening-port={tls_port}\nno-cli\n\
+             realm={}\nlog-file=stdout\n{lines}",
+            Self::REALM
         );
+        if !lines.contains("auth") {
+            text += "lt-cred-mech\n";
+        }
         for (name, path) in files {
             text += &format!("{name}={}\n", path.display());
         }
@@ -42,25 +58,30 @@ impl Coturn {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        let mut server = Self { child, port, _scratch: scratch };
+        let mut server = Self { child, ip, port, tls_port, _scratch: scratch };
         server.await_answer();
         server
     }
 
+    /// A URL of its port for TLS and DTLS, without credentials; `scheme` is `stuns` or `turns`.
+    pub fn secure_url(&self, scheme: &str) -> String {
+        format!("{scheme}:{}", SocketAddr::new(self.ip, self.tls_port))
+    }
+
     /// A URL of it without credentials; `scheme` is `stun` or `turn`.
     pub fn url(&self, scheme: &str) -> String {
-        format!("{scheme}:127.0.0.1:{}", self.port)
+        format!("{scheme}:{}", SocketAddr::new(self.ip, self.port))
     }
 
     /// Asks until a STUN binding request (RFC 8489 section 5) is answered.
     fn await_answer(&mut self) {
         let mut request = vec![0x00, 0x01, 0x00, 0x00, 0x21, 0x12, 0xa4, 0x42];
         request.extend([7; 12]);
-        let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let socket = UdpSocket::bind((self.ip, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
         let begin = Instant::now();
         loop {
-            let _ = socket.send_to(&request, (Ipv4Addr::LOCALHOST, self.port));
+            let _ = socket.send_to(&request, (self.ip, self.port));
             if socket.recv(&mut [0; 512]).is_ok() {
                 return;
             }

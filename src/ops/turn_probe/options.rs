@@ -1,0 +1,103 @@
+//! What a probe is asked to do.
+
+use crate::error::{Error, ErrorKind};
+use crate::ice_server::{IceServer, Secret, ServerUrl};
+use crate::peer::{Interfaces, PeerError};
+use crate::probe::{self, Credentials, Family, MIN_SIZE, Settings, Target, Trust};
+use std::time::{Duration, SystemTime};
+
+/// How REST credentials are made: see [`probe::mint`].
+#[derive(Clone, Debug)]
+pub struct Rest {
+    /// The secret that the server shares.
+    pub secret: Secret,
+    /// The name behind the time of expiry.
+    pub name: Option<String>,
+    /// How long they hold.
+    pub lifetime: Duration,
+}
+
+/// What a probe is asked to do.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The servers.
+    pub servers: Vec<IceServer>,
+    /// In place of the credentials of the TURN servers.
+    pub rest: Option<Rest>,
+    /// At which of their addresses.
+    pub family: Family,
+    /// From which of ours.
+    pub interfaces: Interfaces,
+    /// Whether certificates that do not hold end nothing.
+    pub insecure: bool,
+    /// The rest. `trust` and `local` come from the members above.
+    pub settings: Settings,
+}
+
+impl Options {
+    /// A permission lasts five minutes (RFC 8656 section 9), and is not renewed.
+    const LONGEST: Duration = Duration::from_secs(240);
+    /// Larger packets are sent in parts by IP, which relays seldom pass on.
+    const MOST_SIZE: usize = 8192;
+
+    pub(super) fn check(&self) -> Result<(), Error> {
+        let usage = |message: String| Err(Error::new(ErrorKind::Usage, "usage", message));
+        let Settings { packets, size, interval, throughput, .. } = self.settings;
+        if self.servers.is_empty() {
+            return usage("no server to probe".to_owned());
+        }
+        if packets == 0 || !(MIN_SIZE..=Self::MOST_SIZE).contains(&size) {
+            return usage(format!("packets must be 1 or more, of {MIN_SIZE} to {} bytes", Self::MOST_SIZE));
+        }
+        if interval.saturating_mul(packets) + throughput.unwrap_or_default() > Self::LONGEST {
+            return usage(format!(
+                "packets and throughput may take {} s together: a relay forgets its permissions after five minutes",
+                Self::LONGEST.as_secs()
+            ));
+        }
+        Ok(())
+    }
+
+    /// One target for each URL.
+    pub(super) fn targets(&self) -> Result<Vec<Target>, Error> {
+        let now = SystemTime::now();
+        let mut targets = Vec::new();
+        for server in &self.servers {
+            let given = server.username.clone().zip(server.credential.clone());
+            let given = given.map(|(username, password)| Credentials { username, password });
+            for shown in &server.urls {
+                let url = ServerUrl::parse(shown)?;
+                let minted = self.rest.as_ref().filter(|_| url.turn);
+                targets.push(Target {
+                    shown: shown.clone(),
+                    credentials: match minted {
+                        Some(rest) => Some(probe::mint(&rest.secret, rest.name.as_deref(), now, rest.lifetime)),
+                        None => given.clone(),
+                    },
+                    minted: minted.map(|rest| rest.lifetime),
+                    url,
+                });
+            }
+        }
+        Ok(targets)
+    }
+
+    /// The settings, with what has to be found out on this machine.
+    pub(super) fn settings(&self, targets: &[Target]) -> Result<Settings, Error> {
+        let secure = targets.iter().any(|target| target.url.transport.is_secure());
+        let mut local = Vec::new();
+        if self.interfaces != Interfaces::All {
+            let ours = self.interfaces.addresses().map_err(PeerError::erase)?;
+            for ip in ours.into_iter().map(|address| address.ip()) {
+                if !local.iter().any(|other: &std::net::IpAddr| other.is_ipv4() == ip.is_ipv4()) {
+                    local.push(ip);
+                }
+            }
+        }
+        Ok(Settings {
+            trust: if secure { Trust::of_system(self.insecure) } else { Trust::none() },
+            local,
+            ..self.settings.clone()
+        })
+    }
+}

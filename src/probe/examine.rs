@@ -1,0 +1,645 @@
+//! The examination of one server at one of its addresses, step by step.
+//!
+//! connect, tls, binding, and for TURN allocate-challenge, allocate, permission, channel, echo, throughput, refresh and release.
+//! The first step that fails decides the verdict; what was allocated is released whatever happens.
+
+use super::allocation::{Held, MostlyOpen};
+use super::certificate::Trust;
+use super::echo::{self, Pace, Peer};
+use super::exchange::{Client, Failure, judge};
+use super::link::{self, Broken, Link};
+use super::report::{ServerReport, Stage, StageReport};
+use super::rest::Credentials;
+use super::secure::{self, DtlsFailure};
+use super::verdict::Verdict;
+use super::wire::{self, Login, Reply, attribute, method};
+use super::{Ending, explain};
+use crate::ice_server::{ServerTransport, ServerUrl};
+use crate::progress::{Event, Progress};
+use crate::stop::Stop;
+use std::net::{IpAddr, SocketAddr};
+use std::time::{Duration, Instant};
+use tokio::net::{TcpSocket, UdpSocket};
+
+/// A server to examine.
+#[derive(Clone, Debug)]
+pub struct Target {
+    /// Its URL as given, without credentials.
+    pub shown: String,
+    /// The same, taken apart.
+    pub url: ServerUrl,
+    /// For TURN.
+    pub credentials: Option<Credentials>,
+    /// The lifetime with which the credentials were just made, where they were.
+    pub minted: Option<Duration>,
+}
+
+/// How servers are examined.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// How long all answers until there is an allocation may take together.
+    pub timeout: Duration,
+    /// Packets that are sent through the relay.
+    pub packets: u32,
+    /// Bytes in each of them.
+    pub size: usize,
+    /// The time between two of them.
+    pub interval: Duration,
+    /// For how long as much as goes is sent through the relay.
+    pub throughput: Option<Duration>,
+    /// Whom certificates must be signed by.
+    pub trust: Trust,
+    /// The part of the packets that may be lost, 0 to 1.
+    pub max_loss: f64,
+    /// The mean round trip through the relay that is still good.
+    pub max_rtt: Option<Duration>,
+    /// The days that a certificate must have left.
+    pub min_cert_days: Option<f64>,
+    /// The addresses of ours to use, at most one of a family; any where there is none.
+    pub local: Vec<IpAddr>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            timeout: Duration::from_secs(4),
+            packets: 50,
+            size: 1200,
+            interval: Duration::from_millis(20),
+            throughput: None,
+            trust: Trust::none(),
+            max_loss: 0.05,
+            max_rtt: None,
+            min_cert_days: None,
+            local: Vec::new(),
+        }
+    }
+}
+
+/// How often a server may send us on.
+const MOST_ALTERNATES: usize = 3;
+/// What a later step has at least.
+const STEP: Duration = Duration::from_secs(1);
+/// UDP, as REQUESTED-TRANSPORT has it.
+const UDP: [u8; 4] = [17, 0, 0, 0];
+
+/// Examines `target` at `address`. `dns` is how its name became that address.
+pub async fn examine(
+    target: &Target,
+    address: SocketAddr,
+    dns: Option<StageReport>,
+    settings: &Settings,
+    progress: &dyn Progress,
+    stop: &Stop,
+) -> ServerReport {
+    let mut report = ServerReport::new(target, Some(address));
+    report.stages.extend(dns);
+    let deadline = Instant::now() + settings.timeout;
+    let mut examination = Examination { target, settings, progress, stop, report, address, deadline, soft: None };
+    let mut held = Held::default();
+    let mut ended = examination.run(&mut held).await;
+    let mut hops = 0;
+    while let Err(Ending::Alternate(server)) = ended {
+        // Nothing was allocated there, or it would not send us on.
+        let _ = examination.release(&mut held).await;
+        hops += 1;
+        if hops > MOST_ALTERNATES {
+            ended = Err(Ending::verdict(Verdict::Protocol, "it sends us on and on to other servers"));
+            break;
+        }
+        let note = format!("it sent us on to {server}");
+        examination.report.notes.push(note);
+        examination.address = server;
+        examination.deadline = Instant::now() + settings.timeout;
+        held = Held::default();
+        ended = Box::pin(examination.run(&mut held)).await;
+    }
+    let released = examination.release(&mut held).await;
+    let ended = ended.and(released);
+    examination.conclude(ended)
+}
+
+struct Examination<'a> {
+    target: &'a Target,
+    settings: &'a Settings,
+    progress: &'a dyn Progress,
+    stop: &'a Stop,
+    report: ServerReport,
+    address: SocketAddr,
+    deadline: Instant,
+    /// A verdict that let the examination go on.
+    soft: Option<Ending>,
+}
+
+impl Examination<'_> {
+    async fn run(&mut self, held: &mut Held) -> Result<(), Ending> {
+        let client = self.connect().await?;
+        let main = held.main.insert(client);
+        self.binding(main).await?;
+        if !self.target.url.turn {
+            return self.check_certificate();
+        }
+        self.challenge(main).await?;
+        self.allocate(main, &mut held.relayed).await?;
+        let Some(relayed) = held.relayed else { return Ok(()) };
+        let mut peer = self.permission(held, relayed).await?;
+        let Some(main) = held.main.as_mut() else { return Ok(()) };
+        let went = self.through(main, relayed, &mut peer).await;
+        // The second allocation is released with the first.
+        if let Peer::Allocation(client) = peer {
+            held.other = Some(*client);
+        }
+        went?;
+        self.refresh(held).await?;
+        self.check_certificate()
+    }
+
+    /// Notes how a step went.
+    fn note<T>(&mut self, stage: Stage, began: Instant, done: &Result<T, Ending>, message: Option<String>) {
+        let (error_code, message) = match done {
+            Ok(_) => (None, message),
+            Err(ending) => (ending.error_code(), Some(ending.message())),
+        };
+        let seconds = began.elapsed().as_secs_f64();
+        self.push(StageReport { stage, ok: done.is_ok(), seconds, error_code, message });
+    }
+
+    fn push(&mut self, step: StageReport) {
+        self.progress.event(Event::Stage {
+            url: self.target.shown.clone(),
+            address: Some(self.address.to_string()),
+            stage: step.stage.as_str(),
+            ok: step.ok,
+            seconds: step.seconds,
+            error_code: step.error_code,
+            message: step.message.clone(),
+        });
+        self.report.stages.push(step);
+    }
+
+    /// When a step must be over: at the common deadline, and no sooner than in a second.
+    fn due(&self) -> Instant {
+        self.deadline.max(Instant::now() + STEP)
+    }
+
+    fn failed(&self, failure: Failure, heard: bool) -> Ending {
+        explain::failure(failure, heard, self.target.url.transport)
+    }
+
+    /// Connect, and TLS or DTLS.
+    async fn connect(&mut self) -> Result<Client, Ending> {
+        let began = Instant::now();
+        let transport = self.target.url.transport;
+        if transport.is_stream() {
+            let connected = self.connect_tcp().await;
+            self.note(Stage::Connect, began, &connected, None);
+            let stream = connected?;
+            let local = stream.local_addr().map_err(|error| explain::broken(link::refused(&error), false))?;
+            self.report.local_address = Some(local);
+            if transport == ServerTransport::Tcp {
+                return Ok(self.client(Link::over_stream(stream)));
+            }
+            let began = Instant::now();
+            let secured = self.secure_stream(stream).await;
+            let shown = self.secured_as();
+            self.note(Stage::Tls, began, &secured, shown);
+            return Ok(self.client(Link::over_stream(secured?)));
+        }
+        let socket = self.bind_udp();
+        self.note(Stage::Connect, began, &socket, None);
+        let socket = socket?;
+        self.report.local_address = socket.local_addr().ok();
+        if transport == ServerTransport::Udp {
+            return Ok(self.client(Link::over_udp(socket)));
+        }
+        let began = Instant::now();
+        let secured = self.secure_datagrams(socket).await;
+        let shown = self.secured_as();
+        self.note(Stage::Tls, began, &secured, shown);
+        Ok(self.client(secured?.into_link()))
+    }
+
+    fn client(&self, link: Link) -> Client {
+        Client::new(link, self.stop.clone())
+    }
+
+    fn local(&self) -> SocketAddr {
+        let unspecified: IpAddr = match self.address {
+            SocketAddr::V4(_) => [0; 4].into(),
+            SocketAddr::V6(_) => [0; 16].into(),
+        };
+        let ours = self.settings.local.iter().find(|ip| ip.is_ipv4() == self.address.is_ipv4());
+        SocketAddr::new(ours.copied().unwrap_or(unspecified), 0)
+    }
+
+    fn bind_udp(&self) -> Result<UdpSocket, Ending> {
+        link::udp_socket(self.local(), self.address).map_err(|error| explain::broken(link::refused(&error), false))
+    }
+
+    async fn connect_tcp(&self) -> Result<tokio::net::TcpStream, Ending> {
+        let broken = |error: std::io::Error| explain::broken(link::refused(&error), false);
+        let socket = match self.address {
+            SocketAddr::V4(_) => TcpSocket::new_v4(),
+            SocketAddr::V6(_) => TcpSocket::new_v6(),
+        }
+        .map_err(broken)?;
+        socket.bind(self.local()).map_err(broken)?;
+        let began = Instant::now();
+        let connecting = socket.connect(self.address);
+        tokio::select! {
+            () = self.stop.stopped() => Err(Ending::Stopped),
+            connected = tokio::time::timeout_at(self.deadline.into(), connecting) => match connected {
+                Ok(Ok(stream)) => {
+                    let _ = stream.set_nodelay(true);
+                    Ok(stream)
+                }
+                Ok(Err(error)) => Err(broken(error)),
+                Err(_) => Err(self.failed(Failure::Silent { waited: began.elapsed() }, false)),
+            },
+        }
+    }
+
+    async fn secure_stream(
+        &mut self,
+        stream: tokio::net::TcpStream,
+    ) -> Result<tokio_rustls::client::TlsStream<tokio::net::TcpStream>, Ending> {
+        let host = self.target.url.bare_host();
+        let witness = secure::witness(&self.settings.trust, host).map_err(|why| Ending::verdict(Verdict::Tls, why))?;
+        let secured = tokio::select! {
+            () = self.stop.stopped() => return Err(Ending::Stopped),
+            secured = tokio::time::timeout_at(self.deadline.into(), secure::tls(stream, host, &witness)) => secured,
+        };
+        self.report.certificate = witness.certificate();
+        match secured {
+            Ok(Ok(secured)) => {
+                self.report.tls_version = Some(secured.version);
+                self.report.tls_cipher = secured.cipher;
+                Ok(secured.stream)
+            }
+            Ok(Err(why)) => Err(Ending::verdict(Verdict::Tls, why).with_hint(explain::tls_hint(&self.report))),
+            Err(_) => Err(Ending::verdict(Verdict::Tls, "the connection is up and TLS does not answer")),
+        }
+    }
+
+    async fn secure_datagrams(&mut self, socket: UdpSocket) -> Result<secure::Dtls, Ending> {
+        let host = self.target.url.bare_host();
+        let witness = secure::witness(&self.settings.trust, host).map_err(|why| Ending::verdict(Verdict::Tls, why))?;
+        let began = Instant::now();
+        let mut heard = false;
+        let shaking = secure::dtls(socket, self.address, host, &witness, &mut heard);
+        let secured = tokio::select! {
+            () = self.stop.stopped() => return Err(Ending::Stopped),
+            secured = tokio::time::timeout_at(self.deadline.into(), shaking) => secured,
+        };
+        self.report.certificate = witness.certificate();
+        match secured {
+            Ok(Ok(secured)) => {
+                self.report.tls_version = Some(secured.version);
+                Ok(secured.stream)
+            }
+            Ok(Err(DtlsFailure::Broken(broken))) => Err(explain::broken(broken, heard)),
+            Ok(Err(DtlsFailure::Handshake(why))) => {
+                Err(Ending::verdict(Verdict::Tls, why).with_hint(explain::tls_hint(&self.report)))
+            }
+            Err(_) if heard => {
+                Err(Ending::verdict(Verdict::Tls, "it answers, and the DTLS handshake does not complete"))
+            }
+            Err(_) => Err(self.failed(Failure::Silent { waited: began.elapsed() }, false)),
+        }
+    }
+
+    fn secured_as(&self) -> Option<String> {
+        let version = self.report.tls_version?;
+        let days = self.report.certificate.as_ref().map_or(0.0, |certificate| certificate.days_left);
+        Some(format!("{version}, certificate for {days:.0} more days"))
+    }
+
+    async fn binding(&mut self, client: &mut Client) -> Result<(), Ending> {
+        let began = Instant::now();
+        // A relay need not answer it, and there must be time left to find out.
+        let patience = if self.target.url.turn { self.settings.timeout / 2 } else { self.settings.timeout };
+        let due = self.deadline.min(began + patience);
+        let asked = client.request(method::BINDING, |_| {}, due).await;
+        let silent = matches!(asked, Err(Failure::Silent { .. }));
+        let mapped = asked.map_err(|failure| self.failed(failure, client.heard)).and_then(|reply| {
+            self.learn(&reply);
+            reply.mapped_address().ok_or_else(|| Ending::verdict(Verdict::Protocol, "its response says no address"))
+        });
+        self.note(Stage::Binding, began, &mapped, mapped.as_ref().ok().map(|mapped| format!("we are {mapped}")));
+        match mapped {
+            Ok(mapped) => self.report.mapped_address = Some(mapped),
+            // Some relays do nothing else than relaying.
+            Err(Ending::Verdict { verdict: Verdict::Auth | Verdict::Forbidden, .. }) if self.target.url.turn => {}
+            Err(_) if silent && self.target.url.turn => {}
+            Err(ending) => return Err(ending),
+        }
+        Ok(())
+    }
+
+    fn learn(&mut self, reply: &Reply) {
+        if let Some(software) = reply.attribute(attribute::SOFTWARE) {
+            self.report.software = Some(wire::printable(software));
+        }
+    }
+
+    /// Asks for an allocation without credentials, which tells realm and nonce.
+    async fn challenge(&mut self, client: &mut Client) -> Result<(), Ending> {
+        let began = Instant::now();
+        let write = |writer: &mut wire::Writer| writer.attribute(attribute::REQUESTED_TRANSPORT, &UDP);
+        let asked = client.ask(method::ALLOCATE, write, self.deadline).await;
+        let stun_answers = self.report.mapped_address.is_some();
+        let challenged = match asked {
+            Err(Failure::Silent { .. }) if stun_answers => {
+                Err(Ending::verdict(Verdict::StunOnly, "it answers STUN requests and no TURN request"))
+            }
+            Err(failure) => Err(self.failed(failure, client.heard)),
+            Ok(reply) => {
+                self.learn(&reply);
+                self.take_challenge(client, reply)
+            }
+        };
+        let shown = self.report.realm.as_ref().map(|realm| format!("realm {realm}"));
+        self.note(Stage::AllocateChallenge, began, &challenged, shown);
+        challenged
+    }
+
+    fn take_challenge(&mut self, client: &mut Client, reply: Reply) -> Result<(), Ending> {
+        let code = reply.error_code().map(|error| error.code);
+        if !matches!(code, Some(401 | 438)) {
+            if judge(reply.clone()).is_ok() {
+                client.asked = true;
+                client.open = Some(MostlyOpen(reply));
+                self.report.notes.push("it relays for anybody: it asked for no credentials".to_owned());
+                return Ok(());
+            }
+            return judge(reply)
+                .map(|_| ())
+                .map_err(|failure| explain::challenge_refused(failure, self.report.mapped_address.is_some()));
+        }
+        let text = |kind| reply.attribute(kind).and_then(|value| std::str::from_utf8(value).ok());
+        let (Some(realm), Some(nonce)) = (text(attribute::REALM), reply.attribute(attribute::NONCE)) else {
+            return Err(Ending::verdict(Verdict::Protocol, "it asks for credentials without REALM and NONCE"));
+        };
+        self.report.realm = Some(wire::printable(realm.as_bytes()));
+        let algorithms = reply.attribute(attribute::PASSWORD_ALGORITHMS).map(<[u8]>::to_vec);
+        if let Some(Credentials { username, password }) = &self.target.credentials {
+            client.login = Some(Login::new(username, password, realm, nonce.to_vec(), algorithms));
+        }
+        Ok(())
+    }
+
+    async fn allocate(&mut self, client: &mut Client, relayed: &mut Option<SocketAddr>) -> Result<(), Ending> {
+        let began = Instant::now();
+        let allocated = match client.open.take() {
+            Some(MostlyOpen(reply)) => Ok(reply),
+            None if client.login.is_none() => {
+                Err(Ending::verdict(Verdict::Auth, "it asks for credentials and none were given")
+                    .with_hint(Some("give --username and --credential-file, or RTCKIT_CREDENTIAL".to_owned())))
+            }
+            None => client.allocate(self.address.is_ipv6(), self.due()).await.map_err(|failure| match failure {
+                Failure::Refused(error) if matches!(error.code, 401 | 441) => {
+                    explain::login_refused(&error, self.target, self.report.realm.as_deref())
+                }
+                failure => self.failed(failure, client.heard),
+            }),
+        };
+        let address = allocated.and_then(|reply| {
+            self.learn(&reply);
+            self.report.lifetime = reply.number(attribute::LIFETIME);
+            if let Some(mapped) = reply.mapped_address() {
+                self.report.mapped_address = Some(mapped);
+            }
+            let address = reply.xor_address(attribute::XOR_RELAYED_ADDRESS);
+            address.filter(|address| !address.ip().is_unspecified() && address.port() != 0).ok_or_else(|| {
+                Ending::verdict(Verdict::Protocol, "it allocates, and says no address that anybody could send to")
+            })
+        });
+        self.note(
+            Stage::Allocate,
+            began,
+            &address,
+            address.as_ref().ok().map(|address| format!("our relay is {address}")),
+        );
+        let address = address?;
+        self.report.relayed_address = Some(address);
+        *relayed = Some(address);
+        Ok(())
+    }
+
+    /// Finds a peer that the relay lets us speak to: a second allocation, else a socket of ours.
+    async fn permission(&mut self, held: &mut Held, relayed: SocketAddr) -> Result<Peer, Ending> {
+        let second = self.second(held, relayed).await;
+        let Held { main: Some(main), other, .. } = held else { return Err(Ending::Stopped) };
+        let began = Instant::now();
+        let mut refusal = None;
+        match (second, other.as_mut()) {
+            (Ok(address), Some(client)) => {
+                let done = match main.permit(address, self.due()).await {
+                    Ok(()) => client.permit(relayed, self.due()).await,
+                    Err(failure) => Err(failure),
+                };
+                match done {
+                    Ok(()) => {
+                        self.note(
+                            Stage::Permission,
+                            began,
+                            &Ok(()),
+                            Some(format!("for {address}, a second allocation")),
+                        );
+                        self.channel(main, address).await?;
+                        return other.take().map(|client| Peer::Allocation(Box::new(client))).ok_or(Ending::Stopped);
+                    }
+                    Err(Failure::Stopped) => return Err(Ending::Stopped),
+                    Err(failure) => refusal = Some(failure),
+                }
+            }
+            (Err(why), _) => self.report.notes.push(format!("no second allocation: {why}")),
+            (Ok(_), None) => {}
+        }
+        let own = self.own_peer(main, relayed, refusal).await;
+        self.note(Stage::Permission, began, &own, Some("for a socket of ours".to_owned()));
+        let (socket, address) = own?;
+        self.channel(main, address).await?;
+        Ok(Peer::Own(socket, vec![0; 65_536]))
+    }
+
+    /// Makes a second allocation at the same server; whatever becomes of it, it is released with the first.
+    async fn second(&mut self, held: &mut Held, relayed: SocketAddr) -> Result<SocketAddr, String> {
+        let client = self.connect_again().await.map_err(|ending| ending.message())?;
+        let client = held.other.insert(client);
+        let deadline = Instant::now() + STEP;
+        let write = |writer: &mut wire::Writer| writer.attribute(attribute::REQUESTED_TRANSPORT, &UDP);
+        let reply = match client.ask(method::ALLOCATE, write, deadline).await {
+            Ok(reply) if judge(reply.clone()).is_ok() => {
+                client.asked = true;
+                Ok(reply)
+            }
+            Ok(reply) => match self.take_challenge(client, reply) {
+                Ok(()) => client.allocate(relayed.is_ipv6(), deadline).await,
+                Err(ending) => return Err(ending.message()),
+            },
+            Err(failure) => Err(failure),
+        };
+        let reply = reply.map_err(|failure| self.failed(failure, client.heard).message())?;
+        let address = reply.xor_address(attribute::XOR_RELAYED_ADDRESS).ok_or("it said no address")?;
+        if address.is_ipv4() != relayed.is_ipv4() {
+            return Err("its address is of another family".to_owned());
+        }
+        Ok(address)
+    }
+
+    /// Connects once more without telling of it.
+    async fn connect_again(&mut self) -> Result<Client, Ending> {
+        let quiet = crate::progress::Silent;
+        let mut again = Examination {
+            target: self.target,
+            settings: self.settings,
+            progress: &quiet,
+            stop: self.stop,
+            report: ServerReport::new(self.target, Some(self.address)),
+            address: self.address,
+            deadline: self.due(),
+            soft: None,
+        };
+        Box::pin(again.connect()).await
+    }
+
+    /// A socket of ours as the peer, and the address by which the relay knows it. `refusal` is what the relay said to a second
+    /// allocation.
+    async fn own_peer(
+        &mut self,
+        main: &mut Client,
+        relayed: SocketAddr,
+        refusal: Option<Failure>,
+    ) -> Result<(UdpSocket, SocketAddr), Ending> {
+        let mapped = self.report.mapped_address.filter(|mapped| mapped.is_ipv4() == relayed.is_ipv4());
+        let (Some(mapped), Some(local)) = (mapped, self.report.local_address) else {
+            return Err(match refusal {
+                Some(failure) => self.failed(failure, true),
+                None => Ending::verdict(Verdict::Protocol, "there is no peer to try the relay with"),
+            });
+        };
+        let permitted = main.permit(mapped, self.due()).await;
+        if let Err(failure) = permitted {
+            return Err(self.failed(refusal.unwrap_or(failure), true));
+        }
+        let broken = |error: std::io::Error| explain::broken(link::refused(&error), true);
+        let socket = link::udp_listener(SocketAddr::new(local.ip(), 0)).map_err(broken)?;
+        let socket = UdpSocket::from_std(socket.into()).map_err(broken)?;
+        match echo::learn_own_address(main, relayed, &socket).await {
+            Some(address) => Ok((socket, address)),
+            None => Err(Ending::verdict(
+                Verdict::RelayBlackhole,
+                "nothing that is sent to the address it gave us comes out",
+            )),
+        }
+    }
+
+    async fn channel(&mut self, main: &mut Client, peer: SocketAddr) -> Result<(), Ending> {
+        let began = Instant::now();
+        let bound = main.bind(wire::CHANNEL, peer, self.due()).await.map_err(|failure| self.failed(failure, true));
+        self.note(Stage::Channel, began, &bound, None);
+        bound
+    }
+
+    /// Echo and throughput.
+    async fn through(&mut self, main: &mut Client, relayed: SocketAddr, peer: &mut Peer) -> Result<(), Ending> {
+        let Settings { packets, size, interval, throughput, max_loss, max_rtt, .. } = *self.settings;
+        let began = Instant::now();
+        let pace = Pace { packets, size, interval };
+        let echoed = echo::echo(main, relayed, peer, pace, self.stop).await;
+        let echoed = echoed.map_err(|broken: Broken| explain::broken(broken, true));
+        let judged = match &echoed {
+            Err(ending) => Err(ending.clone()),
+            Ok(_) if self.stop.is_stopped() => Err(Ending::Stopped),
+            Ok(echo) => explain::echo(echo, max_loss),
+        };
+        let shown = echoed.as_ref().ok().map(explain::echo_in_words);
+        self.note(Stage::Echo, began, &judged, shown);
+        self.report.echo = echoed.ok();
+        match judged {
+            Err(lossy @ Ending::Verdict { verdict: Verdict::Lossy, .. }) => self.soften(lossy),
+            other => other?,
+        }
+        let trips = self.report.echo.as_ref().and_then(|echo| echo.round_trip_time);
+        if let (Some(limit), Some(trips)) = (max_rtt, trips)
+            && trips.avg > limit.as_secs_f64()
+        {
+            let (avg, limit) = (trips.avg * 1e3, limit.as_secs_f64() * 1e3);
+            let why = format!("round trips take {avg:.1} ms, more than {limit:.1} ms");
+            self.soften(Ending::verdict(Verdict::Threshold, why));
+        }
+        let Some(duration) = throughput else { return Ok(()) };
+        let began = Instant::now();
+        if let Peer::Allocation(other) = peer {
+            // Without a channel of its own each packet would come in an indication.
+            let _ = other.bind(wire::CHANNEL, relayed, self.due()).await;
+        }
+        let measured = echo::throughput(main, relayed, peer, size, duration, self.stop).await;
+        let measured = measured.map_err(|broken| explain::broken(broken, true));
+        let shown = measured.as_ref().ok().map(|went| format!("{:.1} Mbit/s", went.bits_per_second / 1e6));
+        self.note(Stage::Throughput, began, &measured, shown);
+        self.report.throughput = Some(measured?);
+        if self.stop.is_stopped() { Err(Ending::Stopped) } else { Ok(()) }
+    }
+
+    async fn refresh(&mut self, held: &mut Held) -> Result<(), Ending> {
+        let Some(main) = held.main.as_mut() else { return Ok(()) };
+        let began = Instant::now();
+        let due = Instant::now() + STEP;
+        let lifetime = self.report.lifetime.unwrap_or(600);
+        let refreshed = main.refresh(lifetime, due).await.map_err(|failure| self.failed(failure, true));
+        self.note(Stage::Refresh, began, &refreshed, None);
+        refreshed
+    }
+
+    /// Deletes what was allocated, even when the run is to end.
+    async fn release(&mut self, held: &mut Held) -> Result<(), Ending> {
+        let began = Instant::now();
+        if !held.may_be_allocated() {
+            return Ok(());
+        }
+        let released = held.release(Instant::now() + STEP).await;
+        let known = held.relayed.is_some();
+        let released = released.map_err(|failure| self.failed(failure, true));
+        if known {
+            self.note(Stage::Release, began, &released, None);
+            return released;
+        }
+        Ok(())
+    }
+
+    /// A verdict that lets the examination go on; the first one stays.
+    fn soften(&mut self, ending: Ending) {
+        self.soft.get_or_insert(ending);
+    }
+
+    fn check_certificate(&mut self) -> Result<(), Ending> {
+        let days = self.report.certificate.as_ref().map(|certificate| certificate.days_left);
+        if let (Some(limit), Some(days)) = (self.settings.min_cert_days, days)
+            && days < limit
+        {
+            let why = format!("its certificate has {days:.1} days left, fewer than {limit}");
+            self.soften(Ending::verdict(Verdict::Threshold, why));
+        }
+        Ok(())
+    }
+
+    fn conclude(mut self, ended: Result<(), Ending>) -> ServerReport {
+        let ending = ended.err().or(self.soft.take());
+        match ending {
+            None => self.report.verdict = Some(Verdict::Ok),
+            Some(Ending::Stopped) => self.report.message = Some("ended before all was known".to_owned()),
+            Some(Ending::Alternate(server)) => {
+                self.report.verdict = Some(Verdict::Protocol);
+                self.report.message = Some(format!("it sends us on to {server} in the middle of a session"));
+            }
+            Some(Ending::Verdict { verdict, message, hint, .. }) => {
+                self.report.verdict = Some(verdict);
+                self.report.message = Some(message);
+                self.report.hint = hint;
+            }
+        }
+        self.report
+    }
+}
