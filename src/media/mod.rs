@@ -3,6 +3,7 @@
 //! Pure data and arithmetic: nothing here opens a device, starts a thread or talks to a network.
 //! It sits at level 0 of the house and imports only its level-0 neighbours `error` and `stop`.
 
+pub mod av1;
 pub mod barcode;
 mod bits;
 pub mod chirp;
@@ -11,6 +12,7 @@ mod device;
 mod format;
 mod frame;
 mod frame_header;
+pub mod h264;
 mod opus_toc;
 mod sample_clock;
 mod stage;

@@ -9,7 +9,7 @@ use std::time::Duration;
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Media in")]
 pub struct ReceiveArgs {
-    /// Record what arrives as WebM, without transcoding
+    /// Record what arrives without transcoding, as WebM, or Matroska if the name ends in .mkv; WebM has no H.264
     #[arg(long, value_name = "FILE|-")]
     pub record: Option<String>,
     /// Decode the video that arrives into Y4M

@@ -143,15 +143,16 @@ impl Peer {
             }
             inputs = Inputs::open(options.send.clone(), media_input) => inputs?,
         };
+        let connection = Config { video_codecs: options.video_codecs()?, ..options.connection.clone() };
         let plan = MediaPlan {
-            send_video: inputs.video_codecs(&options.connection.video_codecs)?,
+            send_video: inputs.video_codecs(&connection.video_codecs)?,
             send_audio: inputs.audio_codec(&send::AUDIO).into_iter().collect(),
             receive_video: options.receive.wants_video(inputs.video.is_some()),
             receive_audio: options.receive.wants_audio(inputs.audio.is_some()),
         };
-        let codecs = &options.connection.video_codecs;
+        let codecs = &connection.video_codecs;
         let mut receiving = Receiving::prepare(&options.receive, &plan, codecs, media_output, Arc::clone(timing))?;
-        let mut session = Session::new(&options.connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
+        let mut session = Session::new(&connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
         let connected = self.connect(&options, &plan, &mut session, &mut road).await;
         let (video_track, audio_track, channel) = match connected {
             Ok(connected) => connected,

@@ -1,11 +1,12 @@
 //! What a call is asked to do.
 
 use crate::error::{Error, ErrorKind};
+use crate::media::VideoCodecs;
 use crate::ops::destination::Destination;
 use crate::ops::media::SourceOptions;
 use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
-use crate::record::Existing;
+use crate::record::{Container, Existing};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -44,6 +45,15 @@ pub struct ReceiveOptions {
 impl ReceiveOptions {
     pub(super) fn has_sinks(&self) -> bool {
         self.measure || self.record.is_some() || self.video_output.is_some() || self.audio_output.is_some()
+    }
+
+    /// What the recording is; `None` without one.
+    pub(super) fn container(&self) -> Option<Container> {
+        let name = match self.record.as_ref()? {
+            Destination::File(path) => Container::of_path(path),
+            Destination::Stdout => None,
+        };
+        Some(name.filter(|container| *container == Container::Matroska).unwrap_or(Container::WebM))
     }
 
     pub(super) fn wants_video(&self, sends: bool) -> bool {
@@ -110,6 +120,16 @@ impl Options {
             data_use: DataUse::default(),
             duration: None,
         }
+    }
+
+    /// What video may be coded as, so that it can be recorded: WebM has no H.264.
+    pub(super) fn video_codecs(&self) -> Result<VideoCodecs, Error> {
+        let codecs = &self.connection.video_codecs;
+        let container = self.receive.container();
+        codecs.filtered(|codec| container.is_none_or(|container| container.holds(codec))).ok_or_else(|| {
+            let message = format!("WebM cannot hold {codecs}: record to a name that ends in .mkv");
+            Error::new(ErrorKind::InvalidInput, "NotSupportedError", message).at("record")
+        })
     }
 
     /// The caller opens the channel; an answerer waits for it when it serves a chat or a pipe.
