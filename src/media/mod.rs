@@ -8,6 +8,7 @@ pub mod barcode;
 mod bits;
 pub mod chirp;
 mod constraint;
+mod degradation;
 mod device;
 mod format;
 mod frame;
@@ -27,6 +28,7 @@ pub use constraint::{
     StringConstraint, Term, Value, Verdict, VideoChoice, VideoConstraints, VideoMode, VideoOffer, VideoSettings, check,
     distance, select, select_video,
 };
+pub use degradation::DegradationPreference;
 pub use device::{Capabilities, DeviceInfo, DeviceKind, DeviceSalt, NoSuchDevice, Range};
 pub use format::{AudioFormat, Codec, ContentHint, FrameRate, MediaKind, UnknownCodec, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};

@@ -99,3 +99,22 @@ fn h264_is_not_recorded_as_webm() {
     assert!(exit.error_line().contains(".mkv"), "{exit:?}");
     assert!(scratch.names().is_empty());
 }
+
+#[test]
+fn limits_of_what_is_sent_are_kept() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let output = scratch.path("out.y4m");
+    let limits = ["--max-bitrate", "150k", "--max-frame-rate", "10", "--scale-resolution-down-by", "2"];
+    let call = ["call", "--loopback", "--json", "--video=test", "--duration", "4s", "--video-output"];
+    let args = call.iter().copied().chain([output.to_str().unwrap()]).chain(limits);
+    let exit = Rtckit::start(args).succeed(PATIENCE);
+    let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+    let sent = &report["sent"][0];
+    let frames = sent["framesSent"].as_u64().unwrap();
+    assert!((25..=42).contains(&frames), "{frames} frames in 4 s at 10 a second");
+    let kilobits = sent["bytesSent"].as_f64().unwrap() * 8.0 / 1000.0 / 4.0;
+    assert!(kilobits < 190.0, "{kilobits:.0} kbit/s, 150 allowed");
+    let header = std::fs::read(&output).unwrap();
+    assert!(header.starts_with(b"YUV4MPEG2 W320 H240 "), "{}", String::from_utf8_lossy(&header[..40]));
+}

@@ -23,7 +23,7 @@ pub use report::{Ended, Outcome, Report};
 // What the options are made of, so that a caller of the operation need not know where in the house each part lives.
 pub use crate::capture::SourceSpec;
 pub use crate::ops::destination::Destination;
-pub use crate::ops::media::{FilterList, SourceOptions, Volume};
+pub use crate::ops::media::{FilterList, SendLimits, SourceOptions, Volume};
 pub use crate::peer::{
     Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret,
 };
@@ -172,7 +172,7 @@ impl Peer {
         };
         let began = Instant::now();
         let sending_stop = Stop::new();
-        let sending = Sending::start(inputs, video_track, audio_track, &sending_stop)?;
+        let sending = Sending::start(inputs, options.limits, video_track, audio_track, &sending_stop)?;
         let (mut signaling, data_io) = road.split();
         let end =
             self.until_end(&options, &mut session, &mut receiving, sending, &mut signaling, channel, data_io).await;

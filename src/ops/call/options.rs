@@ -3,7 +3,7 @@
 use crate::error::{Error, ErrorKind};
 use crate::media::VideoCodecs;
 use crate::ops::destination::Destination;
-use crate::ops::media::SourceOptions;
+use crate::ops::media::{SendLimits, SourceOptions};
 use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
 use crate::record::{Container, Existing};
@@ -96,6 +96,8 @@ pub struct Options {
     pub negotiate: NegotiateOptions,
     /// What is sent.
     pub send: SourceOptions,
+    /// What is sent of the video at most.
+    pub limits: SendLimits,
     /// What becomes of what is received.
     pub receive: ReceiveOptions,
     /// The data channel, if there is one.
@@ -115,6 +117,7 @@ impl Options {
             connection: Config::default(),
             negotiate: NegotiateOptions::default(),
             send: SourceOptions::default(),
+            limits: SendLimits::default(),
             receive: ReceiveOptions::default(),
             data: None,
             data_use: DataUse::default(),
@@ -198,6 +201,7 @@ impl Options {
             connection: connection.clone(),
             negotiate: self.negotiate.clone(),
             send: SourceOptions::default(),
+            limits: SendLimits::default(),
             receive: self.receive.clone(),
             data: self.data.clone().filter(|_| self.data_use != DataUse::Count),
             data_use: self.data_use,
