@@ -4,14 +4,17 @@
 //! (`conformance.rs`, `conformance_audio.rs`), which is also the list of what they promise. Everything blocks and computes on the caller's thread.
 //! Nothing here reads files or speaks RTP: [`EncodedFrame`](crate::media::EncodedFrame)s have the codec's own framing.
 
+mod aom;
+mod av1;
+mod h264;
 mod key_interval;
+mod library_video;
 mod opus;
 mod picture_clock;
 mod settings;
 mod vp8;
 mod vp9;
 mod vpx;
-mod vpx_video;
 
 #[cfg(test)]
 mod conformance;
@@ -110,6 +113,8 @@ pub fn video_encoder(
     let encoder: Box<dyn VideoEncoder> = match codec {
         Codec::Vp8 => Box::new(vp8::encoder(format, settings)?),
         Codec::Vp9 => Box::new(vp9::encoder(format, settings)?),
+        Codec::Av1 => Box::new(av1::encoder(format, settings)?),
+        Codec::H264 => Box::new(h264::H264Encoder::new(format, settings)?),
         Codec::Opus => return Err(CodecError::WrongKind { codec, kind: MediaKind::Video }),
     };
     Ok(if settings.has_key_frame_interval() { Box::new(KeyInterval::new(encoder, &settings)) } else { encoder })
@@ -123,6 +128,8 @@ pub fn video_decoder(codec: Codec) -> Result<Box<dyn VideoDecoder>, CodecError> 
     match codec {
         Codec::Vp8 => Ok(Box::new(vp8::decoder()?)),
         Codec::Vp9 => Ok(Box::new(vp9::decoder()?)),
+        Codec::Av1 => Ok(Box::new(av1::decoder()?)),
+        Codec::H264 => Ok(Box::new(h264::H264Decoder::new()?)),
         Codec::Opus => Err(CodecError::WrongKind { codec, kind: MediaKind::Video }),
     }
 }

@@ -1,8 +1,8 @@
 //! VP8 (RFC 6386) by libvpx, with the settings that calls need: constant bitrate, no look-ahead, key frames on demand.
 
+use super::library_video::{LibraryDecoder, LibraryEncoder, library};
 use super::settings::{check_size, kilobits};
 use super::vpx::{self, Control, Interface};
-use super::vpx_video::{VpxDecoder, VpxEncoder, library};
 use super::{BitrateMode, CodecError, EncoderSettings};
 use crate::media::{Codec, ContentHint, FrameRate, VideoFormat, vp8_frame_header};
 
@@ -12,13 +12,17 @@ const MOST_EXTENT: u32 = 16_383;
 const SPEED: u8 = 8;
 
 /// An encoder for pictures of `format`.
-pub(super) fn encoder(format: &VideoFormat, settings: EncoderSettings) -> Result<VpxEncoder, CodecError> {
-    VpxEncoder::new(Codec::Vp8, open, format, settings)
+pub(super) fn encoder(
+    format: &VideoFormat,
+    settings: EncoderSettings,
+) -> Result<LibraryEncoder<vpx::Encoder>, CodecError> {
+    LibraryEncoder::new(Codec::Vp8, open, format, settings)
 }
 
 /// A decoder that waits for its first key frame.
-pub(super) fn decoder() -> Result<VpxDecoder, CodecError> {
-    VpxDecoder::new(Codec::Vp8, Interface::Vp8, check)
+pub(super) fn decoder() -> Result<LibraryDecoder<vpx::Decoder>, CodecError> {
+    let decoder = vpx::Decoder::open(Interface::Vp8, 1).map_err(library(Codec::Vp8))?;
+    Ok(LibraryDecoder::new(Codec::Vp8, decoder, check))
 }
 
 fn open(

@@ -1,9 +1,9 @@
 //! VP9 in profile 0 by libvpx, with the settings that calls need: constant bitrate, no look-ahead, one layer, key frames on
 //! demand.
 
+use super::library_video::{LibraryDecoder, LibraryEncoder, library};
 use super::settings::{check_size, kilobits};
 use super::vpx::{self, Control, Interface};
-use super::vpx_video::{VpxDecoder, VpxEncoder, library};
 use super::{BitrateMode, CodecError, EncoderSettings};
 use crate::media::{Codec, ContentHint, FrameRate, VideoFormat, vp9_frame_header, vp9_frames};
 
@@ -14,13 +14,17 @@ const SPEED_SMALL: u8 = 7;
 const SPEED: u8 = 9;
 
 /// An encoder for pictures of `format`.
-pub(super) fn encoder(format: &VideoFormat, settings: EncoderSettings) -> Result<VpxEncoder, CodecError> {
-    VpxEncoder::new(Codec::Vp9, open, format, settings)
+pub(super) fn encoder(
+    format: &VideoFormat,
+    settings: EncoderSettings,
+) -> Result<LibraryEncoder<vpx::Encoder>, CodecError> {
+    LibraryEncoder::new(Codec::Vp9, open, format, settings)
 }
 
 /// A decoder that waits for its first key frame.
-pub(super) fn decoder() -> Result<VpxDecoder, CodecError> {
-    VpxDecoder::new(Codec::Vp9, Interface::Vp9, check)
+pub(super) fn decoder() -> Result<LibraryDecoder<vpx::Decoder>, CodecError> {
+    let decoder = vpx::Decoder::open(Interface::Vp9, 1).map_err(library(Codec::Vp9))?;
+    Ok(LibraryDecoder::new(Codec::Vp9, decoder, check))
 }
 
 fn open(
@@ -89,9 +93,9 @@ fn check(data: &[u8]) -> Result<(), CodecError> {
         }
         let Some((width, height)) = header.width.zip(header.height) else { continue };
         check_size(Codec::Vp9, width, height, MOST_EXTENT)?;
-        // A frame of one colour takes about ten bits for each block of 64x64 pixels.
+        // A frame of one colour takes about ten bits for each block of 64x64 pixels in real time, and less with patience.
         let blocks = u64::from(width.div_ceil(64)) * u64::from(height.div_ceil(64));
-        if header.key && (data.len() as u64) < blocks / 16 {
+        if header.key && (data.len() as u64) < blocks / 64 {
             let detail = format!("{} bytes cannot hold {width}x{height} pixels", data.len());
             return Err(CodecError::Damaged { codec: Codec::Vp9, detail });
         }

@@ -1,25 +1,16 @@
 //! A safe face for libvpx: contexts that free themselves, pictures that are borrowed for as long as they are read.
 //!
-//! What VP8 and VP9 share is here and in [`vpx_video`](super::vpx_video), what is their own in [`vp8`](super::vp8) and
+//! What VP8 and VP9 share is here and in [`library_video`](super::library_video), what is their own in [`vp8`](super::vp8) and
 //! [`vp9`](super::vp9).
 #![allow(unsafe_code)] // libvpx is C. Every block says why it may.
 
+use super::library_video::{FrameDecoder, FrameEncoder, LibraryError, Packet};
 use super::picture_clock::TICKS;
 use crate::media::{FramePool, FrameRate, I420};
 use std::ffi::{CStr, c_int, c_uint, c_ulong};
 use std::mem::MaybeUninit;
 use std::ptr;
 use vpx_sys as sys;
-
-/// What libvpx said.
-#[derive(Debug)]
-pub(super) struct VpxError(String);
-
-impl std::fmt::Display for VpxError {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(&self.0)
-    }
-}
 
 /// The unit of timestamps.
 pub(super) const TIMEBASE: sys::vpx_rational = sys::vpx_rational { num: 1, den: TICKS.get().cast_signed() };
@@ -85,7 +76,7 @@ unsafe impl Send for Context {}
 
 impl Context {
     /// A context that `init` has initialised.
-    fn open(init: impl FnOnce(*mut sys::vpx_codec_ctx_t) -> sys::vpx_codec_err_t) -> Result<Self, VpxError> {
+    fn open(init: impl FnOnce(*mut sys::vpx_codec_ctx_t) -> sys::vpx_codec_err_t) -> Result<Self, LibraryError> {
         let mut ctx = Box::<sys::vpx_codec_ctx_t>::default();
         let code = init(&raw mut *ctx);
         // From here on `drop` destroys it. libvpx allows that after a failed init, too: it answers with an error.
@@ -94,7 +85,7 @@ impl Context {
         Ok(context)
     }
 
-    fn check(&mut self, code: sys::vpx_codec_err_t) -> Result<(), VpxError> {
+    fn check(&mut self, code: sys::vpx_codec_err_t) -> Result<(), LibraryError> {
         if code == sys::vpx_codec_err_t::VPX_CODEC_OK {
             return Ok(());
         }
@@ -104,7 +95,7 @@ impl Context {
                 .map(|text| if text.is_null() { None } else { Some(CStr::from_ptr(text).to_string_lossy()) })
         };
         let what = what.as_deref().unwrap_or("unknown error");
-        Err(VpxError(detail.map_or_else(|| what.to_owned(), |detail| format!("{what}: {detail}"))))
+        Err(LibraryError::new(detail.map_or_else(|| what.to_owned(), |detail| format!("{what}: {detail}"))))
     }
 }
 
@@ -113,12 +104,6 @@ impl Drop for Context {
         // SAFETY: the context was handed to an init function and is destroyed only here.
         unsafe { sys::vpx_codec_destroy(&raw mut *self.0) };
     }
-}
-
-/// One encoded frame, borrowed from the encoder until its next call.
-pub(super) struct Packet<'a> {
-    pub(super) data: &'a [u8],
-    pub(super) key: bool,
 }
 
 /// An encoder of one picture size.
@@ -136,7 +121,7 @@ impl Encoder {
     pub(super) fn open(
         interface: Interface,
         configure: impl FnOnce(&mut sys::vpx_codec_enc_cfg_t),
-    ) -> Result<Self, VpxError> {
+    ) -> Result<Self, LibraryError> {
         // SAFETY: the interfaces are statics of libvpx.
         let interface = unsafe {
             match interface {
@@ -151,7 +136,7 @@ impl Encoder {
             if sys::vpx_codec_enc_config_default(interface, config.as_mut_ptr(), 0)
                 != sys::vpx_codec_err_t::VPX_CODEC_OK
             {
-                return Err(VpxError("this libvpx has no such encoder".to_owned()));
+                return Err(LibraryError::new("this libvpx has no such encoder".to_owned()));
             }
             config.assume_init()
         };
@@ -163,32 +148,33 @@ impl Encoder {
         Ok(Self { context, config })
     }
 
-    pub(super) fn control(&mut self, control: Control, value: c_int) -> Result<(), VpxError> {
+    pub(super) fn control(&mut self, control: Control, value: c_int) -> Result<(), LibraryError> {
         // SAFETY: every `Control` takes one int-sized argument, which is what is passed.
         let code = unsafe { sys::vpx_codec_control_(&raw mut *self.context.0, control.id(), value) };
         self.context.check(code)
     }
+}
 
-    /// Changes the running configuration; what libvpx refuses is not kept.
-    pub(super) fn reconfigure(&mut self, change: impl FnOnce(&mut sys::vpx_codec_enc_cfg_t)) -> Result<(), VpxError> {
+impl FrameEncoder for Encoder {
+    fn set_kilobits(&mut self, kilobits: u32) -> Result<(), LibraryError> {
         let mut config = self.config;
-        change(&mut config);
+        config.rc_target_bitrate = kilobits;
         // SAFETY: the context is initialised; libvpx copies the configuration.
         let code = unsafe { sys::vpx_codec_enc_config_set(&raw mut *self.context.0, &raw const config) };
         self.context.check(code)?;
+        // What libvpx refuses is not kept.
         self.config = config;
         Ok(())
     }
 
-    /// Encodes a picture of the configured size; `pts` must grow from call to call. `out` gets what is ready.
-    pub(super) fn encode(
+    fn encode(
         &mut self,
         picture: &I420,
         pts: i64,
         duration: u32,
         key: bool,
-        mut out: impl FnMut(Packet<'_>),
-    ) -> Result<(), VpxError> {
+        out: &mut dyn FnMut(Packet<'_>),
+    ) -> Result<(), LibraryError> {
         let mut image = sys::vpx_image_t::default();
         let data = picture.data().as_ptr().cast_mut();
         // SAFETY: `image` is writable; wrapping only computes fields, and `data` outlives `image`.
@@ -203,7 +189,7 @@ impl Encoder {
             )
         };
         if wrapped.is_null() {
-            return Err(VpxError("cannot describe the picture".to_owned()));
+            return Err(LibraryError::new("cannot describe the picture".to_owned()));
         }
         // libvpx rounds the stride of odd widths up; ours are not padded, so the layout is told outright.
         for (slot, plane) in image.planes.iter_mut().zip(picture.planes()) {
@@ -211,7 +197,7 @@ impl Encoder {
         }
         let strides = [picture.width(), picture.chroma_width(), picture.chroma_width()];
         for (slot, stride) in image.stride.iter_mut().zip(strides) {
-            *slot = c_int::try_from(stride).map_err(|_| VpxError("the picture is too wide".to_owned()))?;
+            *slot = c_int::try_from(stride).map_err(|_| LibraryError::new("the picture is too wide".to_owned()))?;
         }
         let flags = if key { sys::VPX_EFLAG_FORCE_KF.into() } else { 0 };
         // SAFETY: the planes cover `stride * rows` bytes each by the layout of `I420`, libvpx reads `d_w` by `d_h` pixels of
@@ -255,7 +241,7 @@ pub(super) struct Decoder {
 }
 
 impl Decoder {
-    pub(super) fn open(interface: Interface, threads: c_uint) -> Result<Self, VpxError> {
+    pub(super) fn open(interface: Interface, threads: c_uint) -> Result<Self, LibraryError> {
         let config = sys::vpx_codec_dec_cfg_t { threads, w: 0, h: 0 };
         // SAFETY: the interfaces are statics of libvpx; the context is zeroed and writable; the configuration is read before
         // init returns, and libvpx keeps a copy.
@@ -268,13 +254,15 @@ impl Decoder {
         })?;
         Ok(Self { context })
     }
+}
 
-    /// Decodes one frame; `out` gets the pictures to show. `data` must not be empty: to libvpx that would be a flush.
-    pub(super) fn decode(&mut self, data: &[u8], pool: &FramePool, mut out: impl FnMut(I420)) -> Result<(), VpxError> {
+impl FrameDecoder for Decoder {
+    fn decode(&mut self, data: &[u8], pool: &FramePool, out: &mut dyn FnMut(I420)) -> Result<(), LibraryError> {
+        // An empty frame would be a flush to libvpx.
         let len = c_uint::try_from(data.len())
             .ok()
             .filter(|&len| len > 0)
-            .ok_or_else(|| VpxError("a frame of impossible length".to_owned()))?;
+            .ok_or_else(|| LibraryError::new("a frame of impossible length".to_owned()))?;
         // SAFETY: `data` is readable for `len` bytes and libvpx keeps no reference to it after `get_frame` below.
         let code = unsafe { sys::vpx_codec_decode(&raw mut *self.context.0, data.as_ptr(), len, ptr::null_mut(), 0) };
         self.context.check(code)?;
@@ -291,8 +279,7 @@ impl Decoder {
         }
     }
 
-    /// Whether the last frame was damaged although it could be decoded.
-    pub(super) fn corrupted(&mut self) -> bool {
+    fn corrupted(&mut self) -> bool {
         let mut corrupted: c_int = 0;
         let id = sys::vp8_dec_control_id::VP8D_GET_FRAME_CORRUPTED as c_int;
         // SAFETY: this control writes one int through the pointer it is passed.
@@ -302,9 +289,9 @@ impl Decoder {
 }
 
 /// The picture in `image`, without libvpx's borders.
-fn copy(image: &sys::vpx_image_t, pool: &FramePool) -> Result<I420, VpxError> {
+fn copy(image: &sys::vpx_image_t, pool: &FramePool) -> Result<I420, LibraryError> {
     if image.fmt != sys::vpx_img_fmt::VPX_IMG_FMT_I420 {
-        return Err(VpxError(format!("pictures of format {:?} are not I420", image.fmt)));
+        return Err(LibraryError::new(format!("pictures of format {:?} are not I420", image.fmt)));
     }
     let mut picture = pool.take(image.d_w, image.d_h);
     let widths = [picture.width(), picture.chroma_width(), picture.chroma_width()].map(|width| width as usize);

@@ -23,6 +23,18 @@ impl<'a> Bits<'a> {
         (0..count).try_fold(0, |value: u32, _| Some(value << 1 | u32::from(self.bit()?)))
     }
 
+    /// An unsigned number in Exp-Golomb code, `ue(v)` of ITU-T H.264 section 9.1.
+    pub(super) fn exp_golomb(&mut self) -> Option<u32> {
+        let mut zeros = 0;
+        while !self.bit()? {
+            zeros += 1;
+            if zeros > 31 {
+                return None;
+            }
+        }
+        Some((1 << zeros) - 1 + self.uint(zeros)?)
+    }
+
     /// Passes over `count` bits.
     pub(super) fn skip(&mut self, count: usize) -> Option<()> {
         self.at += count;

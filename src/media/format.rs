@@ -37,20 +37,24 @@ pub enum Codec {
     Vp8,
     /// VP9 in profile 0 (8 bits, 4:2:0), over RTP by RFC 9628.
     Vp9,
+    /// H.264 in Constrained Baseline, over RTP by RFC 6184.
+    H264,
+    /// AV1 in its Main profile with 8 bits, over RTP by AOMedia's specification.
+    Av1,
     /// Opus, RFC 6716, over RTP by RFC 7587.
     Opus,
 }
 
 impl Codec {
     /// All of them.
-    pub const ALL: [Self; 3] = [Self::Vp8, Self::Vp9, Self::Opus];
+    pub const ALL: [Self; 5] = [Self::Vp8, Self::Vp9, Self::H264, Self::Av1, Self::Opus];
     /// Those that code pictures, in the order in which calls offer them.
-    pub const VIDEO: [Self; 2] = [Self::Vp8, Self::Vp9];
+    pub const VIDEO: [Self; 4] = [Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
 
     /// The kind of media it codes.
     pub const fn kind(self) -> MediaKind {
         match self {
-            Self::Vp8 | Self::Vp9 => MediaKind::Video,
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => MediaKind::Video,
             Self::Opus => MediaKind::Audio,
         }
     }
@@ -60,6 +64,8 @@ impl Codec {
         match self {
             Self::Vp8 => "video/VP8",
             Self::Vp9 => "video/VP9",
+            Self::H264 => "video/H264",
+            Self::Av1 => "video/AV1",
             Self::Opus => "audio/opus",
         }
     }
@@ -83,6 +89,8 @@ impl fmt::Display for Codec {
         f.write_str(match self {
             Self::Vp8 => "VP8",
             Self::Vp9 => "VP9",
+            Self::H264 => "H264",
+            Self::Av1 => "AV1",
             Self::Opus => "Opus",
         })
     }

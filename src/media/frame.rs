@@ -182,8 +182,9 @@ pub struct EncodedFrame {
     pub time: MediaTime,
     /// Whether decoding can start here. Always true for audio.
     pub key: bool,
-    /// One frame in the codec's own framing: a VP8 frame (RFC 6386 section 9), a VP9 frame or superframe, an Opus packet
-    /// (RFC 6716 section 3).
+    /// One frame in the codec's own framing: a VP8 frame (RFC 6386 section 9), a VP9 frame or superframe, an H.264
+    /// access unit as a byte stream (annex B) with the parameter sets in each key frame, an AV1 temporal unit without its
+    /// delimiter, an Opus packet (RFC 6716 section 3).
     pub data: Bytes,
 }
 

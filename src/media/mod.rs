@@ -3,14 +3,17 @@
 //! Pure data and arithmetic: nothing here opens a device, starts a thread or talks to a network.
 //! It sits at level 0 of the house and imports only its level-0 neighbours `error` and `stop`.
 
+pub mod av1;
 pub mod barcode;
 mod bits;
 pub mod chirp;
 mod constraint;
+mod degradation;
 mod device;
 mod format;
 mod frame;
 mod frame_header;
+pub mod h264;
 mod opus_toc;
 mod sample_clock;
 mod stage;
@@ -25,6 +28,7 @@ pub use constraint::{
     StringConstraint, Term, Value, Verdict, VideoChoice, VideoConstraints, VideoMode, VideoOffer, VideoSettings, check,
     distance, select, select_video,
 };
+pub use degradation::DegradationPreference;
 pub use device::{Capabilities, DeviceInfo, DeviceKind, DeviceSalt, NoSuchDevice, Range};
 pub use format::{AudioFormat, Codec, ContentHint, FrameRate, MediaKind, UnknownCodec, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};

@@ -9,6 +9,14 @@ use std::str::FromStr;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct VideoCodecs(Vec<Codec>);
 
+impl VideoCodecs {
+    /// Those of them that fit, in the same order; `None` when there are none.
+    pub fn filtered(&self, fits: impl Fn(Codec) -> bool) -> Option<Self> {
+        let codecs: Vec<Codec> = self.iter().copied().filter(|codec| fits(*codec)).collect();
+        (!codecs.is_empty()).then_some(Self(codecs))
+    }
+}
+
 impl Default for VideoCodecs {
     /// All of them.
     fn default() -> Self {

@@ -66,6 +66,8 @@ fn library_codec(codec: Codec) -> RTCRtpCodec {
     let (channels, sdp_fmtp_line) = match codec {
         Codec::Vp8 => (0, ""),
         Codec::Vp9 => (0, "profile-id=0"),
+        Codec::H264 => (0, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
+        Codec::Av1 => (0, "profile=0"),
         Codec::Opus => (2, "minptime=10;useinbandfec=1"),
     };
     let rtcp_feedback = match codec.kind() {
@@ -86,6 +88,8 @@ const fn payload_type(codec: Codec) -> u8 {
     match codec {
         Codec::Vp8 => 96,
         Codec::Vp9 => 98,
+        Codec::H264 => 102,
+        Codec::Av1 => 104,
         Codec::Opus => 111,
     }
 }
@@ -124,8 +128,28 @@ pub(super) fn codec_of(mime_type: &str, fmtp: &str) -> Option<Codec> {
         Codec::Vp8 | Codec::Opus => true,
         // RFC 9628 section 7: profile 0 where it is not said.
         Codec::Vp9 => parameter("profile-id").is_none_or(|profile| profile == "0"),
+        // Main where it is not said. Level and tier are what each side can receive, and need not be the same.
+        Codec::Av1 => parameter("profile").is_none_or(|profile| profile == "0"),
+        // RFC 6184 section 8.2.2: both are to be the same on both sides; the level is not.
+        Codec::H264 => {
+            parameter("packetization-mode") == Some("1")
+                && parameter("profile-level-id").is_some_and(is_constrained_baseline)
+        }
     };
     is_ours.then_some(codec)
+}
+
+/// Whether a `profile-level-id` is one of those that mean Constrained Baseline, RFC 6184 table 5.
+fn is_constrained_baseline(profile_level_id: &str) -> bool {
+    let Ok(id) = u32::from_str_radix(profile_level_id, 16) else { return false };
+    let [0, profile, constraints, _] = id.to_be_bytes() else { return false };
+    profile_level_id.len() == 6
+        && match profile {
+            0x42 => constraints & 0x4f == 0x40,
+            0x4d => constraints & 0x8f == 0x80,
+            0x58 => constraints & 0xcf == 0xc0,
+            _ => false,
+        }
 }
 
 fn codec_of_parameters(parameters: &RTCRtpCodecParameters) -> Option<Codec> {
@@ -219,6 +243,11 @@ impl Session {
             codec.and_then(|codec| order.position(|other| *other == codec)).unwrap_or(usize::MAX)
         };
         let mut ordered = common;
+        // What is no codec of ours and no repair of one is a form that we do not speak.
+        ordered.retain(|parameters| {
+            let name = &parameters.rtp_codec.mime_type;
+            codec_of_parameters(parameters).is_some() || Codec::from_mime_type(name).is_none()
+        });
         ordered.sort_by_key(rank);
         transceiver.set_codec_preferences(ordered).await.map_err(doing())
     }
@@ -256,7 +285,18 @@ mod tests {
     fn format_parameters_decide() {
         assert_eq!(codec_of("video/vp9", ""), Some(Codec::Vp9));
         assert_eq!(codec_of("video/VP9", "max-fr=30; profile-id = 1"), None);
+        assert_eq!(codec_of("video/AV1", "level-idx=5;profile=0;tier=0"), Some(Codec::Av1));
+        assert_eq!(codec_of("video/AV1", "level-idx=5;profile=1;tier=0"), None);
         assert_eq!(codec_of("video/rtx", "apt=96"), None);
+        let h264 = |mode: u8, profile: &str| {
+            codec_of("video/H264", &format!("packetization-mode={mode};profile-level-id={profile}")).is_some()
+        };
+        assert!(h264(1, "42e01f") && h264(1, "42C02A") && h264(1, "4d801f") && h264(1, "58c01e"));
+        assert!(!h264(0, "42e01f"), "packets of single NAL units");
+        for other in ["42001f", "4d001f", "64001f", "640c1f", "42e0", "", "zzzzzz", "142e01f"] {
+            assert!(!h264(1, other), "{other}");
+        }
+        assert_eq!(codec_of("video/H264", ""), None, "Baseline in single NAL units, where nothing is said");
     }
 
     #[test]

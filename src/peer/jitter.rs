@@ -4,7 +4,7 @@
 //! A hole is waited for (retransmissions fill it, RFC 4585); when patience ends, video skips to the next key frame and
 //! audio to the next packet. Memory is bounded.
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -26,8 +26,8 @@ pub(super) struct Arrival {
 /// What comes out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Departure {
-    /// A whole frame. `timestamp` is unwrapped: it goes on beyond 32 bits.
-    Frame { timestamp: i64, key: bool, data: Bytes },
+    /// What the packets of a whole frame hold, in order. `timestamp` is unwrapped: it goes on beyond 32 bits.
+    Frame { timestamp: i64, key: bool, parts: Vec<Bytes> },
     /// Frames are missing here and what follows needs a key frame (video) or concealment (audio).
     Loss,
 }
@@ -144,11 +144,11 @@ impl JitterBuffer {
                 break;
             }
         }
-        let mut parts: Vec<Bytes> = (next..end)
+        let parts = (next..end)
             .filter_map(|sequence| self.packets.remove(&sequence))
             .map(|(packet, _)| packet.payload)
+            .filter(|payload| !payload.is_empty())
             .collect();
-        let data = if parts.len() == 1 { parts.remove(0) } else { join(&parts) };
         self.next = Some(end);
         self.emitted = true;
         self.awaits_key = false;
@@ -157,7 +157,7 @@ impl JitterBuffer {
             Some(last) => unwrap_timestamp(last, timestamp),
         };
         self.last_timestamp = Some(timestamp);
-        Some(Departure::Frame { timestamp, key, data })
+        Some(Departure::Frame { timestamp, key, parts })
     }
 
     /// Drops the packet at `next` when it can never begin a frame that we may give: padding, the rest of a frame whose
@@ -209,12 +209,6 @@ impl JitterBuffer {
     }
 }
 
-fn join(parts: &[Bytes]) -> Bytes {
-    let mut whole = BytesMut::with_capacity(parts.iter().map(Bytes::len).sum());
-    parts.iter().for_each(|part| whole.extend_from_slice(part));
-    whole.freeze()
-}
-
 /// The 64-bit sequence number nearest to `near` with these low 16 bits.
 fn unwrap_near(near: u64, sequence: u16) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
@@ -252,7 +246,7 @@ mod tests {
     fn frames(buffer: &mut JitterBuffer, now: Instant) -> Vec<(i64, usize)> {
         std::iter::from_fn(|| buffer.pop(now))
             .map(|departure| match departure {
-                Departure::Frame { timestamp, data, .. } => (timestamp / 3000, data.len()),
+                Departure::Frame { timestamp, parts, .. } => (timestamp / 3000, parts.iter().map(Bytes::len).sum()),
                 Departure::Loss => (-1, 0),
             })
             .collect()

@@ -1,7 +1,7 @@
 //! A track that we receive: RTP in, encoded frames out, on a timeline that all tracks of the session share.
 
 use super::jitter::{Departure, JitterBuffer};
-use super::payload::depacketise;
+use super::payload::{assemble, depacketise};
 use super::rtcp::RtcpState;
 use super::timing::{Mark, Timing};
 use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, opus_packet_samples};
@@ -161,7 +161,11 @@ impl RemoteTrack {
             let now = if over { Instant::now() + Self::PATIENCE } else { Instant::now() };
             while let Some(departure) = buffer.pop(now) {
                 match (departure, &mut timeline) {
-                    (Departure::Frame { timestamp, key, data }, Some(timeline)) => {
+                    (Departure::Frame { timestamp, key, parts }, Some(timeline)) => {
+                        let Some(data) = assemble(self.codec, parts) else {
+                            wants_key |= video;
+                            continue;
+                        };
                         if report.frames_received == 0 {
                             self.shared.timing.mark(Mark::FirstFrameReceived);
                         }

@@ -40,7 +40,8 @@ impl Container {
     /// Codecs that it may hold, those that are used by default first.
     pub const fn codecs(self) -> &'static [Codec] {
         match self {
-            Self::WebM | Self::Matroska => &[Codec::Vp8, Codec::Vp9, Codec::Opus],
+            Self::WebM => &[Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::Opus],
+            Self::Matroska => &[Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::H264, Codec::Opus],
         }
     }
 
@@ -62,8 +63,13 @@ impl Container {
 }
 
 /// Codecs by the words of RFC 6381: the first word of each is what we call it; what follows a dot are profile and level.
-const CODEC_WORDS: &[(Codec, &[&str])] =
-    &[(Codec::Vp8, &["vp8"]), (Codec::Vp9, &["vp9", "vp09"]), (Codec::Opus, &["opus"])];
+const CODEC_WORDS: &[(Codec, &[&str])] = &[
+    (Codec::Vp8, &["vp8"]),
+    (Codec::Vp9, &["vp9", "vp09"]),
+    (Codec::Av1, &["av1", "av01"]),
+    (Codec::H264, &["h264", "avc1", "avc3"]),
+    (Codec::Opus, &["opus"]),
+];
 
 /// The codec that an element of a `codecs` parameter means.
 fn codec_of(word: &str) -> Option<Codec> {

@@ -17,12 +17,12 @@ fn mime_type(page: &Page, kind_of_stat: &str) -> Value {
     stats.iter().find(|stat| stat["id"] == *id).map_or(Value::Null, |codec| codec["mimeType"].clone())
 }
 
-/// Chromium shows what we send and says that it is `mime`; what it sends is as well.
+/// Chromium shows what we send, 320 pixels wide, and says that it is `mime`; what it sends is as well.
 fn assert_shown(page: &Page, mime: &str) {
-    page.await_frames("peer", 40);
+    page.await_frames("peer", 30);
     assert_eq!([mime_type(page, "inbound-rtp"), mime_type(page, "outbound-rtp")], [mime, mime]);
     let state = page.state("peer");
-    assert_eq!((&state["frames"]["width"], &state["frames"]["height"]), (&json!(640), &json!(480)));
+    assert_eq!((&state["frames"]["width"], &state["frames"]["height"]), (&json!(320), &json!(240)));
     let (shown, changed) = (state["frames"]["shown"].as_f64(), state["frames"]["changed"].as_f64());
     assert!(changed.unwrap() > 0.9 * shown.unwrap(), "the picture stands still: {state}");
     let inbound = page.stat("peer", "inbound-rtp", "video");
@@ -47,7 +47,7 @@ fn both_ways(codec: &str, mime: &str, name: &str, extension: &str) {
     let scratch = Scratch::new();
     let recording = scratch.path(&format!("chromium.{extension}"));
     page.create(Media::Send, false);
-    let send = ["call", "--video=test", "--audio=test", "--video-codec", codec, "--duration", "5s"];
+    let send = ["call", "--video=test", "--width=320", "--audio=test", "--video-codec", codec, "--duration", "5s"];
     let mut caller = Rtckit::start(send.iter().copied().chain(["--record", recording.to_str().unwrap()]));
     page_answers(&page, &mut caller, false);
     assert_shown(&page, mime);
@@ -61,6 +61,16 @@ fn chromium_decodes_our_vp9_and_we_record_its() {
 }
 
 #[test]
+fn chromium_decodes_our_h264_and_we_record_its() {
+    both_ways("h264", "video/H264", "h264", "mkv");
+}
+
+#[test]
+fn chromium_decodes_our_av1_and_we_record_its() {
+    both_ways("av1", "video/AV1", "av1", "webm");
+}
+
+#[test]
 fn an_answer_prefers_what_we_prefer_whatever_the_offer_begins_with() {
     let _turn = one_call_at_a_time();
     if !have("ffprobe") {
@@ -70,10 +80,41 @@ fn an_answer_prefers_what_we_prefer_whatever_the_offer_begins_with() {
     let scratch = Scratch::new();
     let recording = scratch.path("chromium.webm");
     page.create_offerer(Media::Send, None);
-    let send = ["answer", "--video=test", "--audio=test", "--video-codec", "vp9,vp8", "--duration", "5s"];
+    let send =
+        ["answer", "--video=test", "--width=320", "--audio=test", "--video-codec", "vp9,vp8", "--duration", "5s"];
     let mut callee = Rtckit::start(send.iter().copied().chain(["--record", recording.to_str().unwrap()]));
     page_offers(&page, &mut callee, false);
     assert_shown(&page, "video/VP9");
     callee.succeed(PATIENCE);
     assert_recorded(&recording, "vp9");
+}
+
+#[test]
+fn h264_is_not_recorded_as_webm() {
+    let scratch = Scratch::new();
+    let recording = scratch.path("call.webm");
+    let args = ["call", "--loopback", "--video=test", "--video-codec", "h264", "--record", recording.to_str().unwrap()];
+    let exit = Rtckit::start(args).wait(PATIENCE);
+    assert_eq!(exit.code, Some(3), "{exit:?}");
+    assert!(exit.error_line().contains(".mkv"), "{exit:?}");
+    assert!(scratch.names().is_empty());
+}
+
+#[test]
+fn limits_of_what_is_sent_are_kept() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let output = scratch.path("out.y4m");
+    let limits = ["--max-bitrate", "150k", "--max-frame-rate", "10", "--scale-resolution-down-by", "2"];
+    let call = ["call", "--loopback", "--json", "--video=test", "--duration", "4s", "--video-output"];
+    let args = call.iter().copied().chain([output.to_str().unwrap()]).chain(limits);
+    let exit = Rtckit::start(args).succeed(PATIENCE);
+    let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+    let sent = &report["sent"][0];
+    let frames = sent["framesSent"].as_u64().unwrap();
+    assert!((25..=42).contains(&frames), "{frames} frames in 4 s at 10 a second");
+    let kilobits = sent["bytesSent"].as_f64().unwrap() * 8.0 / 1000.0 / 4.0;
+    assert!(kilobits < 190.0, "{kilobits:.0} kbit/s, 150 allowed");
+    let header = std::fs::read(&output).unwrap();
+    assert!(header.starts_with(b"YUV4MPEG2 W320 H240 "), "{}", String::from_utf8_lossy(&header[..40]));
 }

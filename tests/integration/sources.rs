@@ -48,12 +48,14 @@ fn encoded_files_arrive_byte_for_byte_and_end_the_call() {
         ("record-vp8.ivf", "record-opus.ogg", false),
         ("vp8-opus.webm", "vp8-opus.webm", true),
         ("vp8.ivf", "opus.ogg", true),
+        ("h264.mkv", "opus.ogg", false),
+        ("av1.webm", "opus.ogg", false),
     ];
     let running: Vec<_> = calls
         .iter()
         .enumerate()
         .map(|(number, (video, audio, over_stdin))| {
-            let recording = scratch.path(&format!("{number}.webm"));
+            let recording = scratch.path(&format!("{number}.mkv"));
             let video_source = if *over_stdin { "-".to_owned() } else { data(video) };
             let audio_source = if *over_stdin && audio == video { "-".to_owned() } else { data(audio) };
             let mut command =

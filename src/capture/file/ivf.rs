@@ -1,8 +1,9 @@
-//! IVF: the plain container of the VPx tools. VP8 and VP9 frames pass through encoded.
+//! IVF: the plain container of the VPx tools. VP8, VP9 and AV1 frames pass through encoded.
 
 use super::input::Input;
 use super::source::{NANOS, Pass};
 use crate::capture::CaptureError;
+use crate::media::av1::temporal_unit;
 use crate::media::{Codec, EncodedFrame, MediaTime, frame_header};
 use crate::stop::Stop;
 use std::num::NonZeroU32;
@@ -32,6 +33,7 @@ impl Ivf {
         let codec = match &header[8..12] {
             b"VP80" => Codec::Vp8,
             b"VP90" => Codec::Vp9,
+            b"AV01" => Codec::Av1,
             other => {
                 let codec = String::from_utf8_lossy(other).escape_default().to_string();
                 return Err(input.unsupported(&format!("video in codec {codec}")));
@@ -78,6 +80,10 @@ impl Pass<EncodedFrame> for Ivf {
             let nanos = ticks * i128::from(self.scale) * 1_000_000_000 / i128::from(self.rate.get());
             let nanos = i64::try_from(nanos).ok().filter(|nanos| (0..i64::MAX / 4).contains(nanos));
             let nanos = nanos.ok_or_else(|| self.input.damaged("a timestamp is out of range"))?;
+            let data = match self.codec {
+                Codec::Av1 => temporal_unit(&data).ok_or_else(|| self.input.damaged("a temporal unit breaks off"))?,
+                _ => data.into(),
+            };
             if data.is_empty() {
                 continue;
             }
@@ -87,7 +93,7 @@ impl Pass<EncodedFrame> for Ivf {
                 self.period = time.minus(self.last);
             }
             self.last = time;
-            return Ok(Some(EncodedFrame { codec: self.codec, time, key, data: data.into() }));
+            return Ok(Some(EncodedFrame { codec: self.codec, time, key, data }));
         }
     }
 

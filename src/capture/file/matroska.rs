@@ -1,4 +1,4 @@
-//! Matroska and WebM, RFC 9559: VP8, VP9 and Opus tracks, passed through encoded.
+//! Matroska and WebM, RFC 9559: VP8, VP9, H.264, AV1 and Opus tracks, passed through encoded.
 //!
 //! Walks the elements forwards and treats Segment and Cluster as transparent, so that unknown sizes, live streams and
 //! files that were cut off need no special case. Block times have the track's CodecDelay taken off (section 5.1.4.1.25.8), so
@@ -10,6 +10,8 @@ use super::ivf::LARGEST_FRAME;
 use super::opus;
 use super::source::NANOS;
 use crate::capture::CaptureError;
+use crate::media::av1::temporal_unit;
+use crate::media::h264::AvcConfiguration;
 use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, frame_header, opus_packet_samples};
 use std::collections::VecDeque;
 
@@ -40,7 +42,7 @@ mod id {
 }
 
 /// A track that can be read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Track {
     number: u64,
     pub(super) codec: Codec,
@@ -52,6 +54,8 @@ pub(super) struct Track {
     pub(super) channels: u16,
     delay: i64,
     duration: Option<i64>,
+    /// The parameter sets of H.264, which its frames lack here.
+    avc: Option<AvcConfiguration>,
 }
 
 /// The tracks of a file: the first of each kind that can be read, and the names of the others.
@@ -235,7 +239,7 @@ impl Matroska {
         let tracks = self.tracks.as_ref().ok_or_else(|| damaged("a block comes before the tracks"))?;
         let cluster = self.cluster.ok_or_else(|| damaged("a block comes before its cluster's Timestamp"))?;
         let (number, len) = ebml::vint(block).ok_or_else(|| damaged("a block without a track"))?;
-        let track = [tracks.video, tracks.audio].into_iter().flatten().find(|track| Some(track.number) == number);
+        let track = [&tracks.video, &tracks.audio].into_iter().flatten().find(|track| Some(track.number) == number);
         let Some(track) = track else { return Ok(()) };
         let [t0, t1, flags, payload @ ..] = &block[len..] else { return Err(damaged("a block is too short")) };
         let relative = i64::from(i16::from_be_bytes([*t0, *t1])) * self.scale;
@@ -246,29 +250,31 @@ impl Matroska {
             if data.is_empty() {
                 continue;
             }
+            let data = match &track.avc {
+                None if track.codec == Codec::Av1 => {
+                    temporal_unit(data).ok_or_else(|| damaged("a temporal unit breaks off"))?
+                }
+                None => bytes::Bytes::copy_from_slice(data),
+                Some(avc) => avc.to_stream(data).ok_or_else(|| damaged("a frame is no sequence of NAL units"))?,
+            };
             let progress = &mut self.progress[track.codec.kind() as usize];
             let last = progress.map_or(i64::MIN, |progress| progress.last);
             time = time.max(last);
             let (key, length) = match track.codec {
                 Codec::Opus => {
-                    let samples = opus_packet_samples(data).ok_or_else(|| damaged("a packet is not valid Opus"))?;
+                    let samples = opus_packet_samples(&data).ok_or_else(|| damaged("a packet is not valid Opus"))?;
                     (true, i64::try_from(samples).unwrap_or(0) * 1_000_000_000 / 48_000)
                 }
                 codec => {
                     let seen = progress.map(|progress| (time - progress.last).clamp(1_000_000, 1_000_000_000));
                     (
-                        frame_header(codec, data).is_some_and(|header| header.key),
+                        frame_header(codec, &data).is_some_and(|header| header.key),
                         track.duration.or(seen).unwrap_or(33_333_333),
                     )
                 }
             };
             *progress = Some(Progress { last: time, length });
-            self.ready.push_back(EncodedFrame {
-                codec: track.codec,
-                time: MediaTime::new(time, NANOS),
-                key,
-                data: bytes::Bytes::copy_from_slice(data),
-            });
+            self.ready.push_back(EncodedFrame { codec: track.codec, time: MediaTime::new(time, NANOS), key, data });
             time += length;
         }
         Ok(())
@@ -345,12 +351,18 @@ fn read_tracks(body: &[u8]) -> Tracks {
         let name = String::from_utf8_lossy(name).trim_end_matches('\0').escape_default().to_string();
         let child = |parent, wanted| elements(field(parent)?).find(|(id, _)| *id == wanted).and_then(|(_, c)| uint(c));
         let mut channels = 0;
+        let mut avc = None;
         let codec = match (kind, name.as_str()) {
             _ if field(id::CONTENT_ENCODINGS).is_some() => {
                 Err(format!("{name} compressed or encrypted by the container"))
             }
             (MediaKind::Video, "V_VP8") => Ok(Codec::Vp8),
             (MediaKind::Video, "V_VP9") => Ok(Codec::Vp9),
+            (MediaKind::Video, "V_AV1") => Ok(Codec::Av1),
+            (MediaKind::Video, "V_MPEG4/ISO/AVC") => {
+                avc = field(id::CODEC_PRIVATE).and_then(AvcConfiguration::parse);
+                avc.as_ref().map(|_| Codec::H264).ok_or_else(|| format!("{name} without its parameter sets"))
+            }
             (MediaKind::Audio, "A_OPUS") => match field(id::CODEC_PRIVATE) {
                 Some(head) => opus::head_channels(head).map(|count| channels = count).map(|()| Codec::Opus),
                 None => {
@@ -377,6 +389,7 @@ fn read_tracks(body: &[u8]) -> Tracks {
                     channels,
                     delay: nanos(id::CODEC_DELAY).unwrap_or(0),
                     duration,
+                    avc,
                 });
             }
             (Err(name), _) => tracks.refused.push((kind, name)),

@@ -2,6 +2,7 @@
 
 use crate::capture::{CaptureError, OpenOptions, SourceSpec, Wanted, file, open};
 use crate::error::Classify;
+use crate::media::frame_header;
 use crate::media::{
     AudioConstraints, AudioInput, Codec, Constraint, EncodedFrame, MediaInput, MediaTime, Source, VideoConstraints,
     VideoInput,
@@ -13,7 +14,7 @@ use std::path::PathBuf;
 const BOTH: Wanted = Wanted { video: true, audio: true };
 const VIDEO: Wanted = Wanted { video: true, audio: false };
 const AUDIO: Wanted = Wanted { video: false, audio: true };
-const ALL: [&str; 11] = [
+const ALL: [&str; 14] = [
     "vp8-opus.webm",
     "vp8-opus-live.webm",
     "vp8.ivf",
@@ -24,6 +25,9 @@ const ALL: [&str; 11] = [
     "tone-s24-pipe.wav",
     "vp9.webm",
     "vp9.ivf",
+    "h264.mkv",
+    "av1.ivf",
+    "av1.webm",
     "mjpeg.mkv",
 ];
 
@@ -133,15 +137,22 @@ fn opening_one_track_gives_the_timeline_of_opening_both() {
 
 #[test]
 fn ivf_ogg_y4m_and_wav_give_what_the_foreign_tool_wrote() {
-    for (name, codec, frames, keys) in
-        [("vp8.ivf", Codec::Vp8, 20, 2), ("vp9.ivf", Codec::Vp9, 20, 2), ("vp9.webm", Codec::Vp9, 5, 1)]
-    {
+    for (name, codec, frames, keys) in [
+        ("vp8.ivf", Codec::Vp8, 20, 2),
+        ("vp9.ivf", Codec::Vp9, 20, 2),
+        ("vp9.webm", Codec::Vp9, 5, 1),
+        ("h264.mkv", Codec::H264, 20, 2),
+        ("av1.ivf", Codec::Av1, 20, 2),
+        ("av1.webm", Codec::Av1, 20, 2),
+    ] {
         let (video, _) = encoded(try_open(name, VIDEO, false).unwrap());
         let video = rest(video.unwrap());
         assert_eq!(video.len(), frames, "{name}");
         assert!(video.iter().all(|frame| frame.codec == codec), "{name}");
         assert_rising(&seconds(&video), 0.1, 1e-9);
         assert_eq!(video.iter().filter(|frame| frame.key).count(), keys, "{name}");
+        let sizes = video.iter().filter(|frame| frame.key).map(|frame| frame_header(codec, &frame.data).unwrap().size);
+        assert!(sizes.into_iter().all(|size| size == Some((64, 48))), "{name}: a key frame says all that it needs");
     }
 
     let (_, audio) = encoded(try_open("opus.ogg", AUDIO, false).unwrap());
@@ -269,7 +280,7 @@ fn what_a_file_does_not_have_is_named() {
     assert_eq!(name("tiny.y4m", AUDIO).0, "NotFoundError");
     let text = |bytes: Vec<u8>| file::walk_bytes(&bytes).unwrap_err().to_string();
     let ivf = data("vp8.ivf");
-    assert!(text([&ivf[..8], b"AV01", &ivf[12..]].concat()).contains("AV01"));
+    assert!(text([&ivf[..8], b"HEVC", &ivf[12..]].concat()).contains("HEVC"));
     assert!(text(b"YUV4MPEG2 W4 H4 C420p10\nFRAME\n".to_vec()).contains("C420p10"));
     assert!(text(b"plain text, nothing else".to_vec()).contains("none of y4m"));
     assert!(text(Vec::new()).contains("none of y4m"));

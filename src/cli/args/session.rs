@@ -12,7 +12,7 @@ pub struct ReceiveArgs {
     /// Play what arrives: by the default speaker, and in a window, or the terminal where there is no display
     #[arg(long)]
     pub play: bool,
-    /// Record what arrives as WebM, without transcoding
+    /// Record what arrives without transcoding, as WebM, or Matroska if the name ends in .mkv; WebM has no H.264
     #[arg(long, value_name = "FILE|-")]
     pub record: Option<String>,
     /// Decode the video that arrives into Y4M

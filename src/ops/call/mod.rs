@@ -24,7 +24,7 @@ pub use report::{Ended, Outcome, Report};
 pub use crate::capture::SourceSpec;
 pub use crate::capture::screen::{CursorCapture, Region, ScreenOptions};
 pub use crate::ops::destination::Destination;
-pub use crate::ops::media::{FilterList, SourceOptions, TerminalScreen, Volume};
+pub use crate::ops::media::{FilterList, SendLimits, SourceOptions, TerminalScreen, Volume};
 pub use crate::peer::{
     Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret, check_server,
 };
@@ -151,17 +151,18 @@ impl Peer {
             }
             inputs = Inputs::open_for_conversation(options.send.clone(), media.input, far_end.clone()) => inputs?,
         };
+        let connection = Config { video_codecs: options.video_codecs()?, ..options.connection.clone() };
         let plan = MediaPlan {
-            send_video: inputs.video_codecs(&options.connection.video_codecs)?,
+            send_video: inputs.video_codecs(&connection.video_codecs)?,
             send_audio: inputs.audio_codec(&send::AUDIO).into_iter().collect(),
             receive_video: options.receive.wants_video(inputs.video.is_some()),
             receive_audio: options.receive.wants_audio(inputs.audio.is_some()),
         };
-        let codecs = &options.connection.video_codecs;
+        let codecs = &connection.video_codecs;
         let player = Player::open(&options.receive, &plan, media.screen, far_end, &self.progress).await?;
         let mut receiving =
             Receiving::prepare(&options.receive, &plan, codecs, media.output, player, Arc::clone(timing))?;
-        let mut session = Session::new(&options.connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
+        let mut session = Session::new(&connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
         let connected = self.connect(&options, &plan, &mut session, &mut road).await;
         let (video_track, audio_track, channel) = match connected {
             Ok(connected) => connected,
@@ -181,7 +182,7 @@ impl Peer {
         };
         let began = Instant::now();
         let sending_stop = Stop::new();
-        let sending = Sending::start(inputs, video_track, audio_track, &sending_stop)?;
+        let sending = Sending::start(inputs, options.limits, video_track, audio_track, &sending_stop)?;
         let (mut signaling, data_io) = road.split();
         let end =
             self.until_end(&options, &mut session, &mut receiving, sending, &mut signaling, channel, data_io).await;

@@ -1,11 +1,12 @@
 //! What a call is asked to do.
 
 use crate::error::{Error, ErrorKind};
+use crate::media::VideoCodecs;
 use crate::ops::destination::Destination;
-use crate::ops::media::{SourceOptions, TerminalScreen};
+use crate::ops::media::{SendLimits, SourceOptions, TerminalScreen};
 use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
-use crate::record::Existing;
+use crate::record::{Container, Existing};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -50,6 +51,15 @@ impl ReceiveOptions {
         self.measure || self.play || self.record.is_some() || self.video_output.is_some() || self.audio_output.is_some()
     }
 
+    /// What the recording is; `None` without one.
+    pub(super) fn container(&self) -> Option<Container> {
+        let name = match self.record.as_ref()? {
+            Destination::File(path) => Container::of_path(path),
+            Destination::Stdout => None,
+        };
+        Some(name.filter(|container| *container == Container::Matroska).unwrap_or(Container::WebM))
+    }
+
     pub(super) fn wants_video(&self, sends: bool) -> bool {
         let use_for_it = self.measure || self.play || self.record.is_some() || self.video_output.is_some();
         self.offer_to_receive_video.unwrap_or(sends || use_for_it)
@@ -90,6 +100,8 @@ pub struct Options {
     pub negotiate: NegotiateOptions,
     /// What is sent.
     pub send: SourceOptions,
+    /// What is sent of the video at most.
+    pub limits: SendLimits,
     /// What becomes of what is received.
     pub receive: ReceiveOptions,
     /// The data channel, if there is one.
@@ -109,11 +121,22 @@ impl Options {
             connection: Config::default(),
             negotiate: NegotiateOptions::default(),
             send: SourceOptions::default(),
+            limits: SendLimits::default(),
             receive: ReceiveOptions::default(),
             data: None,
             data_use: DataUse::default(),
             duration: None,
         }
+    }
+
+    /// What video may be coded as, so that it can be recorded: WebM has no H.264.
+    pub(super) fn video_codecs(&self) -> Result<VideoCodecs, Error> {
+        let codecs = &self.connection.video_codecs;
+        let container = self.receive.container();
+        codecs.filtered(|codec| container.is_none_or(|container| container.holds(codec))).ok_or_else(|| {
+            let message = format!("WebM cannot hold {codecs}: record to a name that ends in .mkv");
+            Error::new(ErrorKind::InvalidInput, "NotSupportedError", message).at("record")
+        })
     }
 
     /// The caller opens the channel; an answerer waits for it when it serves a chat or a pipe.
@@ -182,6 +205,7 @@ impl Options {
             connection: connection.clone(),
             negotiate: self.negotiate.clone(),
             send: SourceOptions::default(),
+            limits: SendLimits::default(),
             receive: self.receive.clone(),
             data: self.data.clone().filter(|_| self.data_use != DataUse::Count),
             data_use: self.data_use,

@@ -20,7 +20,7 @@ use crate::peer::{KeyFrameRequester, Mark, MediaPlan, ReceivedReport, RemoteTrac
 use crate::pipeline::Worker;
 use crate::pipeline::queue::{Overflow, Receiver, bounded};
 use crate::progress::{Event, Progress};
-use crate::record::{Existing, Finished, Target, TrackInfo, WavSink, WebmRecorder, Y4mSink};
+use crate::record::{Container, Existing, Finished, Target, TrackInfo, WavSink, WebmRecorder, Y4mSink};
 use crate::sound::Playout;
 use std::io::Write;
 use std::num::NonZeroU32;
@@ -147,12 +147,13 @@ impl Receiving {
         let recorder = match &options.record {
             None => None,
             Some(to) => {
+                let container = options.container().unwrap_or(Container::WebM);
                 let expected = video_codecs.first().copied().unwrap_or(Codec::Vp8);
                 let tracks = [
                     TrackInfo::Video { codec: expected, size: None },
                     TrackInfo::Audio { codec: Codec::Opus, channels: 2, sample_rate: AUDIO.sample_rate },
                 ];
-                Some(Arc::new(Mutex::new(Some(WebmRecorder::create(target(to)?, existing, &tracks)?))))
+                Some(Arc::new(Mutex::new(Some(WebmRecorder::create_as(container, target(to)?, existing, &tracks)?))))
             }
         };
         // Both outputs begin at the zero of the session, so that they stay in step.

@@ -7,7 +7,9 @@
 use super::report::SentTrack;
 use crate::error::{Error, ErrorKind};
 use crate::media::{AudioInput, Codec, ContentHint, EncodedFrame, VideoInput};
-use crate::ops::media::{AudioEncoding, AudioTrack, Inputs, Pace, PictureStats, Threads, VideoEncoding, VideoTrack};
+use crate::ops::media::{
+    AudioEncoding, AudioTrack, Inputs, Pace, PictureStats, SendLimits, Threads, VideoEncoding, VideoTrack,
+};
 use crate::peer::{LocalTrack, PeerError, SentReport};
 use crate::pipeline::Clock;
 use crate::pipeline::queue::{Overflow, Receiver, Sender, bounded};
@@ -43,6 +45,7 @@ impl Sending {
     /// Starts the threads and tasks. The timeline of all tracks begins now.
     pub(super) fn start(
         inputs: Inputs,
+        limits: SendLimits,
         video: Option<LocalTrack>,
         audio: Option<LocalTrack>,
         stop: &Stop,
@@ -59,7 +62,7 @@ impl Sending {
             began: SystemTime::now(),
         };
         if let (Some(input), Some(track)) = (inputs.video, video) {
-            sending.start_video(input, track, Pace::Clock(clock), content_hint)?;
+            sending.start_video(input, limits, track, Pace::Clock(clock), content_hint)?;
         }
         if let (Some(input), Some(track)) = (inputs.audio, audio) {
             sending.start_audio(input, track, Pace::Clock(clock))?;
@@ -75,13 +78,22 @@ impl Sending {
     fn start_video(
         &mut self,
         input: VideoInput,
+        limits: SendLimits,
         track: LocalTrack,
         pace: Pace,
         content_hint: ContentHint,
     ) -> Result<(), Error> {
-        let encoding = VideoEncoding { codec: track.codec(), content_hint, ..VIDEO };
+        let bitrate = limits.max_bitrate;
+        let encoding = VideoEncoding { codec: track.codec(), bitrate, content_hint, ..VIDEO };
         let (encoded, frames) = queue();
-        let video = VideoTrack { input, encoding, stages: Vec::new(), control: track.control(), backlog: RAW_QUEUE };
+        let video = VideoTrack {
+            input,
+            encoding,
+            stages: Vec::new(),
+            limits: Some(limits),
+            control: track.control(),
+            backlog: RAW_QUEUE,
+        };
         let pictures = video.start(&mut self.threads, pace, encoded)?;
         self.send(track, frames, pictures);
         Ok(())

@@ -9,6 +9,7 @@
 //! A filter list or a volume belongs to the source: its thread applies it, and whoever reads the source gets the result.
 //! Audio has no queue in the middle: its source, stages and encoder share a thread.
 
+mod adaptation;
 mod audio;
 mod changed;
 mod encoding;
@@ -19,6 +20,7 @@ mod sound;
 mod threads;
 mod video;
 
+pub use adaptation::SendLimits;
 pub use encoding::{AudioEncoding, VideoEncoding};
 pub use open::SourceOptions;
 pub use play::TerminalScreen;

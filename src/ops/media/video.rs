@@ -1,5 +1,6 @@
 //! One video track, from its source to encoded frames.
 
+use super::adaptation::{Adaptation, SendLimits};
 use super::encoding::VideoEncoding;
 use super::threads::{Pace, Threads};
 use crate::codec;
@@ -18,6 +19,8 @@ pub(in crate::ops) struct VideoTrack {
     pub(in crate::ops) encoding: VideoEncoding,
     /// What is done to raw pictures first, in this order.
     pub(in crate::ops) stages: Vec<PictureStage>,
+    /// What is sent of raw pictures, and what gives way when bits are few; without it all of them as they are.
+    pub(in crate::ops) limits: Option<SendLimits>,
     /// Who wants key frames or another bitrate.
     pub(in crate::ops) control: Arc<EncoderControl>,
     /// Raw pictures that may wait for the encoder. Of a live source older ones give way; a source that is read as fast
@@ -46,14 +49,18 @@ impl VideoTrack {
         pace: Pace,
         encoded: Sender<EncodedFrame>,
     ) -> Result<Option<PictureStats>, Error> {
-        let Self { input, encoding, stages, control, backlog } = self;
+        let Self { input, encoding, stages, limits, control, backlog } = self;
         match input {
             VideoInput::Encoded { source, .. } => {
                 threads.feed("video-source", pace.of(false, source), encoded)?;
                 Ok(None)
             }
             VideoInput::Raw { format, live, source } => {
-                let encoder = codec::video_encoder(encoding.codec, &format, encoding.settings(&format))?;
+                let shape = limits.map_or(format, |limits| limits.shape(&format));
+                let settings = encoding.settings(&shape);
+                let encoder = codec::video_encoder(encoding.codec, &shape, settings)?;
+                let adaptation = limits.map(|limits| Adaptation::new(limits, &format));
+                let encoding = Encoding { encoder, most: settings.bitrate, stages, adaptation, encoded, control };
                 let overflow = match pace {
                     Pace::AsRead if !live => Overflow::Block,
                     _ => Overflow::Latest,
@@ -62,39 +69,51 @@ impl VideoTrack {
                 threads.feed("video-source", pace.of(live, source), raw)?;
                 let pictures = Arc::new(pictures);
                 let stats = PictureStats(Arc::clone(&pictures));
-                threads.work("video-encode", move || encode(encoder, &pictures, stages, &encoded, &control))?;
+                threads.work("video-encode", move || encoding.run(&pictures))?;
                 Ok(Some(stats))
             }
         }
     }
 }
 
-fn encode(
-    mut encoder: Box<dyn VideoEncoder>,
-    pictures: &Receiver<VideoFrame>,
-    mut stages: Vec<PictureStage>,
-    encoded: &Sender<EncodedFrame>,
-    control: &EncoderControl,
-) -> Result<(), Error> {
-    let mut bitrate = None;
-    while let Some(mut picture) = pictures.recv() {
-        for stage in &mut stages {
-            picture = stage(picture)?;
+struct Encoding {
+    encoder: Box<dyn VideoEncoder>,
+    /// Bits per second that it was made for, and never exceeds.
+    most: u32,
+    stages: Vec<PictureStage>,
+    adaptation: Option<Adaptation>,
+    encoded: Sender<EncodedFrame>,
+    control: Arc<EncoderControl>,
+}
+
+impl Encoding {
+    fn run(mut self, pictures: &Receiver<VideoFrame>) -> Result<(), Error> {
+        let mut bitrate = self.most;
+        while let Some(mut picture) = pictures.recv() {
+            for stage in &mut self.stages {
+                picture = stage(picture)?;
+            }
+            let wanted = self.control.bitrate().map_or(self.most, |wanted| wanted.min(self.most));
+            if wanted != bitrate {
+                self.encoder.set_bitrate(wanted)?;
+                bitrate = wanted;
+            }
+            if let Some(adaptation) = &mut self.adaptation {
+                let Some(adapted) = adaptation.adapt(picture, bitrate)? else { continue };
+                picture = adapted;
+            }
+            let (encoded, control) = (&self.encoded, &self.control);
+            let mut gone = false;
+            let key = control.take_key_frame_request();
+            self.encoder.encode(&picture, key, &mut |frame| match encoded.send(frame) {
+                Ok(Sent::Queued) => {}
+                Ok(Sent::NeedsKey) => control.request_key_frame(),
+                Err(_) => gone = true,
+            })?;
+            if gone {
+                break;
+            }
         }
-        if let Some(wanted) = control.bitrate().filter(|wanted| bitrate != Some(*wanted)) {
-            encoder.set_bitrate(wanted)?;
-            bitrate = Some(wanted);
-        }
-        let mut gone = false;
-        let key = control.take_key_frame_request();
-        encoder.encode(&picture, key, &mut |frame| match encoded.send(frame) {
-            Ok(Sent::Queued) => {}
-            Ok(Sent::NeedsKey) => control.request_key_frame(),
-            Err(_) => gone = true,
-        })?;
-        if gone {
-            break;
-        }
+        Ok(())
     }
-    Ok(())
 }

@@ -188,7 +188,7 @@ impl Recording {
             let (encoded, frames) = bounded(queue, Overflow::Block);
             let encoding = options.video_encoding(codec, both);
             let control = Arc::new(EncoderControl::new());
-            let video = VideoTrack { input, encoding, stages: Vec::new(), control, backlog: RAW_QUEUE };
+            let video = VideoTrack { input, encoding, stages: Vec::new(), limits: None, control, backlog: RAW_QUEUE };
             recording.pictures = video.start(&mut recording.threads, Pace::AsRead, encoded)?;
             recording.write("write-video", track, frames)?;
             track += 1;

@@ -16,6 +16,8 @@ mod tests;
 use super::mime::{Container, MimeType};
 use super::output::{Existing, Output, OutputError, Target};
 use crate::error::{Classify, Error, ErrorKind};
+use crate::media::av1::av1_configuration;
+use crate::media::h264::AvcConfiguration;
 use crate::media::{Codec, EncodedFrame, MediaKind, Sink, frame_header, opus_packet_samples};
 use interleave::{Interleaver, Placed};
 use mux::Muxer;
@@ -32,7 +34,7 @@ const STREAM_HEADER_MS: i64 = 2000;
 pub enum TrackInfo {
     /// Pictures.
     Video {
-        /// VP8 or VP9.
+        /// VP8, VP9, AV1, or in Matroska H.264.
         codec: Codec,
         /// Width and height in pixels, where known. The first key frame knows better.
         size: Option<(u32, u32)>,
@@ -161,6 +163,8 @@ pub struct WebmRecorder {
 
 struct Track {
     info: TrackInfo,
+    /// The parameter sets that the file keeps apart from the frames of H.264.
+    avc: Option<AvcConfiguration>,
     has_come: bool,
     frames: u64,
     key_frames: u64,
@@ -272,6 +276,26 @@ impl WebmRecorder {
                     return Ok(());
                 };
                 self.mux.set_size(track, width, height);
+                let (avc, private) = match codec {
+                    Codec::H264 => {
+                        let avc = AvcConfiguration::of_access_unit(&frame.data);
+                        let private = avc.as_ref().map(AvcConfiguration::record);
+                        (avc, private)
+                    }
+                    Codec::Av1 => (None, av1_configuration(&frame.data)),
+                    _ => (None, Some(Vec::new())),
+                };
+                if !private.is_some_and(|private| self.mux.set_private(track, private)) {
+                    let what = format!("a key frame of {codec} whose parameter sets are missing or too long");
+                    return Err(WebmError::Unsupported { track, what });
+                }
+                state.avc = avc;
+            }
+            if let Some(avc) = &state.avc {
+                frame.data = avc.to_file(&frame.data);
+                if frame.data.is_empty() {
+                    return Ok(());
+                }
             }
         }
         let begins = !std::mem::replace(&mut state.has_come, true);
@@ -377,6 +401,7 @@ impl Track {
     fn new(info: TrackInfo) -> Self {
         Self {
             info,
+            avc: None,
             has_come: false,
             frames: 0,
             key_frames: 0,

@@ -32,8 +32,10 @@ const DURATION_BYTES: usize = 11;
 const CLUSTER_HEAD_BYTES: u64 = 12;
 const CUES_HEAD_BYTES: u64 = 12;
 const CUE_BYTES: u64 = 40;
-/// More than any track entry of ours takes (about 100).
-const TRACK_ENTRY_BYTES: usize = 160;
+/// The most that a track keeps apart from its frames: parameter sets take about 40.
+const MOST_PRIVATE_BYTES: usize = 512;
+/// More than any track entry of ours takes (about 100, and what is private to its codec).
+const TRACK_ENTRY_BYTES: usize = 160 + MOST_PRIVATE_BYTES;
 /// How long an Opus decoder needs to converge after a seek, RFC 7845 section 4.6.
 const OPUS_SEEK_PRE_ROLL_NS: u64 = 80_000_000;
 /// Declared in a stream for video that has not come yet and whose size nobody announced; decoders go by the frames.
@@ -55,6 +57,8 @@ pub(super) struct Muxer {
 
 struct Track {
     info: TrackInfo,
+    /// `CodecPrivate` of video.
+    private: Vec<u8>,
     declared: bool,
 }
 
@@ -80,7 +84,8 @@ struct Cue {
 
 impl Muxer {
     pub fn new(output: Output, container: Container, tracks: &[TrackInfo]) -> Self {
-        let tracks = tracks.iter().map(|info| Track { info: info.clone(), declared: false }).collect();
+        let tracks =
+            tracks.iter().map(|info| Track { info: info.clone(), private: Vec::new(), declared: false }).collect();
         Self {
             output,
             doc_type: if container == Container::Matroska { b"matroska" } else { b"webm" },
@@ -119,6 +124,17 @@ impl Muxer {
         if let TrackInfo::Video { size, .. } = &mut self.tracks[track].info {
             *size = Some((width, height));
         }
+    }
+
+    /// What a decoder must know before the first frame of a track of video; false when it is too long, or too late: a stream
+    /// has written its header.
+    pub fn set_private(&mut self, track: usize, private: Vec<u8>) -> bool {
+        let track = &mut self.tracks[track];
+        let fits = private.len() <= MOST_PRIVATE_BYTES && (private.is_empty() || !track.declared);
+        if fits {
+            track.private = private;
+        }
+        fits
     }
 
     /// Whether the codec of a track of video could still be changed.
@@ -286,7 +302,9 @@ impl Muxer {
         let mut out = Vec::new();
         ebml::put_master(&mut out, id::TRACKS, |out| {
             for (index, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.declared) {
-                ebml::put_master(out, id::TRACK_ENTRY, |out| put_track(out, number_of(index), &track.info));
+                ebml::put_master(out, id::TRACK_ENTRY, |out| {
+                    put_track(out, number_of(index), &track.info, &track.private)
+                });
             }
         });
         if room > 0 {
@@ -302,7 +320,7 @@ fn number_of(track: usize) -> u64 {
     track as u64 + 1
 }
 
-fn put_track(out: &mut Vec<u8>, number: u64, info: &TrackInfo) {
+fn put_track(out: &mut Vec<u8>, number: u64, info: &TrackInfo, private: &[u8]) {
     ebml::put_uint(out, id::TRACK_NUMBER, number);
     ebml::put_uint(out, id::TRACK_UID, number);
     ebml::put_uint(out, id::TRACK_TYPE, if info.codec().kind() == MediaKind::Video { 1 } else { 2 });
@@ -312,11 +330,16 @@ fn put_track(out: &mut Vec<u8>, number: u64, info: &TrackInfo) {
     let codec_id = match info.codec() {
         Codec::Vp8 => "V_VP8",
         Codec::Vp9 => "V_VP9",
+        Codec::H264 => "V_MPEG4/ISO/AVC",
+        Codec::Av1 => "V_AV1",
         Codec::Opus => "A_OPUS",
     };
     ebml::put_bytes(out, id::CODEC_ID, codec_id.as_bytes());
     match info {
         TrackInfo::Video { size, .. } => {
+            if !private.is_empty() {
+                ebml::put_bytes(out, id::CODEC_PRIVATE, private);
+            }
             let (width, height) = size.unwrap_or(NOMINAL_SIZE);
             ebml::put_master(out, id::VIDEO, |out| {
                 ebml::put_uint(out, id::PIXEL_WIDTH, width.into());
