@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn access_units_come_back_as_they_were() {
-        let long: Vec<u8> = [0x65, 0x88].into_iter().chain((0..5000).map(|n: u32| (n % 250 + 1) as u8)).collect();
+        let long: Vec<u8> = [0x65, 0x88].into_iter().chain((1..=250u8).cycle().take(5000)).collect();
         let key = stream(&[&[0x67, 0x42, 0xc0, 0x1f, 0x8c], &[0x68, 0xce, 0x3c, 0x80], &long]);
         let inter = stream(&[&[0x41, 0x9a, 1, 2, 3]]);
         let mut payloader = H264Payloader::default();
