@@ -86,6 +86,17 @@ pub enum Event {
         /// What it is recorded as.
         mime_type: String,
     },
+    /// A slice of a recording is in its file; all slices together are the recording.
+    DataAvailable {
+        /// The file, or `-`.
+        path: String,
+        /// When the slice begins, in seconds from the start of the recording.
+        timecode: f64,
+        /// Where in the file it begins.
+        offset: u64,
+        /// Its size.
+        bytes: u64,
+    },
     /// A recording is paused.
     Pause {
         /// Its length so far.
@@ -115,6 +126,9 @@ pub enum Event {
         frames_per_second: f64,
         /// Pictures that the encoder was too slow for, since the start.
         frames_dropped: u64,
+        /// The loudest sample since the last of these events, 0 to 1; absent where no sound is encoded.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        audio_level: Option<f64>,
         /// Whether it is paused.
         paused: bool,
     },

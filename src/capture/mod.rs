@@ -48,12 +48,20 @@ pub struct OpenOptions {
     pub screen: screen::ScreenOptions,
     /// Where the timeline of live sources begins. Sources with the same origin are in sync.
     pub origin: Instant,
+    /// Give synthetic media as fast as it is read, with times from 0, instead of live.
+    pub unpaced: bool,
 }
 
 impl Default for OpenOptions {
     /// Plays once, without standard input, from now on.
     fn default() -> Self {
-        Self { repeat: false, stdin: None, screen: screen::ScreenOptions::default(), origin: Instant::now() }
+        Self {
+            repeat: false,
+            stdin: None,
+            screen: screen::ScreenOptions::default(),
+            origin: Instant::now(),
+            unpaced: false,
+        }
     }
 }
 
@@ -73,7 +81,7 @@ pub fn open(
 ) -> Result<MediaInput, CaptureError> {
     match spec {
         SourceSpec::None => Ok(MediaInput::default()),
-        SourceSpec::Test => open_test(wanted, video, audio, options.origin),
+        SourceSpec::Test => open_test(wanted, video, audio, &options),
         SourceSpec::File(path) => {
             let location = file::Location::of_path(path)?;
             file::open(location, options.repeat, wanted, video, audio)
@@ -113,16 +121,21 @@ fn open_test(
     wanted: Wanted,
     video: &VideoConstraints,
     audio: &AudioConstraints,
-    origin: Instant,
+    options: &OpenOptions,
 ) -> Result<MediaInput, CaptureError> {
+    let (origin, live) = (options.origin, !options.unpaced);
     let mut input = MediaInput::default();
     if wanted.video {
         let format = TestPattern::format(video)?;
-        input.video = Some(VideoInput::Raw { format, live: true, source: Box::new(TestPattern::new(format, origin)) });
+        let source = TestPattern::new(format, origin);
+        let source = if live { source } else { source.unpaced() };
+        input.video = Some(VideoInput::Raw { format, live, source: Box::new(source) });
     }
     if wanted.audio {
         let format = TestTone::format(audio)?;
-        input.audio = Some(AudioInput::Raw { format, live: true, source: Box::new(TestTone::new(format, origin)) });
+        let source = TestTone::new(format, origin);
+        let source = if live { source } else { source.unpaced() };
+        input.audio = Some(AudioInput::Raw { format, live, source: Box::new(source) });
     }
     Ok(input)
 }

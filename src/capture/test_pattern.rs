@@ -23,6 +23,7 @@ pub struct TestPattern {
     gradient: Vec<u8>,
     pool: FramePool,
     next: Option<u64>,
+    paced: bool,
     skipped: Arc<AtomicU64>,
 }
 
@@ -77,8 +78,15 @@ impl TestPattern {
             gradient,
             pool: FramePool::new(),
             next: None,
+            paced: true,
             skipped: Arc::default(),
         }
+    }
+
+    /// The same pictures as fast as they are read.
+    #[must_use]
+    pub fn unpaced(self) -> Self {
+        Self { paced: false, ..self }
     }
 
     /// Counts the frames that were skipped because the reader came too late; readable while it runs.
@@ -114,7 +122,7 @@ impl TestPattern {
 impl Source<VideoFrame> for TestPattern {
     fn next(&mut self, stop: &Stop) -> Result<Option<VideoFrame>, Error> {
         let rate = self.format.frame_rate;
-        let elapsed = self.origin.elapsed().as_nanos();
+        let elapsed = if self.paced { self.origin.elapsed().as_nanos() } else { 0 };
         let running = elapsed * u128::from(rate.numerator.get()) / (u128::from(rate.denominator.get()) * 1_000_000_000);
         let running = u64::try_from(running).unwrap_or(u64::MAX);
         // The frame whose period is running is given late rather than skipped.
@@ -126,7 +134,7 @@ impl Source<VideoFrame> for TestPattern {
         let time = rate.time_of(n);
         let mut picture = self.draw(n);
         barcode::draw_flash(&mut picture, barcode::flash_at(time));
-        if stop.wait_until(self.origin + time.duration()) {
+        if stop.is_stopped() || self.paced && stop.wait_until(self.origin + time.duration()) {
             return Ok(None);
         }
         self.next = Some(n + 1);

@@ -11,7 +11,7 @@ use std::f64::consts::TAU;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// Sound on a schedule, 20 ms at a time; like a microphone's, a frame is due when its last sample has sounded.
 ///
@@ -22,6 +22,7 @@ pub struct TestTone {
     /// One second, mono.
     second: Vec<f32>,
     next: Option<u64>,
+    paced: bool,
     skipped: Arc<AtomicU64>,
 }
 
@@ -66,7 +67,13 @@ impl TestTone {
             .map(|n| f64::from(n) / f64::from(rate))
             .map(|t| (0.04 * (TAU * 440.0 * t).sin() + 0.7 * chirp::sample(t)) as f32)
             .collect();
-        Self { format, origin, second, next: None, skipped: Arc::default() }
+        Self { format, origin, second, next: None, paced: true, skipped: Arc::default() }
+    }
+
+    /// The same sound as fast as it is read.
+    #[must_use]
+    pub fn unpaced(self) -> Self {
+        Self { paced: false, ..self }
     }
 
     /// Counts the 20 ms frames that were skipped because the reader came too late; readable while it runs.
@@ -86,7 +93,8 @@ impl TestTone {
 
 impl Source<AudioFrame> for TestTone {
     fn next(&mut self, stop: &Stop) -> Result<Option<AudioFrame>, Error> {
-        let elapsed = u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX);
+        let elapsed = if self.paced { self.origin.elapsed() } else { Duration::ZERO };
+        let elapsed = u64::try_from(elapsed.as_millis()).unwrap_or(u64::MAX);
         let running = elapsed.saturating_mul(Self::FRAMES_PER_SECOND) / 1000;
         let n = match self.next {
             Some(next) if next + Self::MOST_BEHIND >= running => next,
@@ -97,7 +105,7 @@ impl Source<AudioFrame> for TestTone {
             None => running,
         };
         let (start, end) = (self.start_of(n), self.start_of(n + 1));
-        if stop.wait_until(self.origin + self.time_of(end).duration()) {
+        if stop.is_stopped() || self.paced && stop.wait_until(self.origin + self.time_of(end).duration()) {
             return Ok(None);
         }
         self.next = Some(n + 1);
@@ -115,7 +123,6 @@ impl Source<AudioFrame> for TestTone {
 mod tests {
     use super::*;
     use crate::media::{Constraint, chirp::ChirpDetector};
-    use std::time::Duration;
 
     fn format(rate: u32, channels: u16) -> AudioFormat {
         AudioFormat { sample_rate: NonZeroU32::new(rate).unwrap(), channels }

@@ -99,7 +99,7 @@ impl Meter {
 
     /// Takes what matters to the line.
     pub fn show(&self, event: &Event) {
-        let (Some(line), Event::Recording { seconds, bytes, frames_per_second, frames_dropped, paused }) =
+        let (Some(line), Event::Recording { seconds, bytes, frames_per_second, frames_dropped, audio_level, paused }) =
             (&self.line, event)
         else {
             return;
@@ -113,6 +113,9 @@ impl Meter {
         }
         if *frames_dropped > 0 {
             text += &format!("  {frames_dropped} dropped");
+        }
+        if let Some(level) = audio_level {
+            text += &format!("  {:>5.0} dB", 20.0 * level.max(1e-5).log10());
         }
         if *paused {
             text += "  paused";

@@ -7,6 +7,7 @@ mod args;
 mod bars;
 mod call;
 mod config;
+mod control;
 mod descriptor;
 mod devices;
 mod exit;
@@ -76,6 +77,10 @@ enum Command {
   rtckit record --video=test --audio=test --duration 10s -o test.webm
   rtckit record --video=clip.y4m --audio=clip.wav --video-bits-per-second 2M -o clip.mkv
   rtckit record --video=test --audio=test -o - | ffplay -
+  rtckit record --audio=test -o sound.opus
+  rtckit record --video=test --timeslice 1m --chunk-pattern 'out-%05d.webm'
+  rtckit record --repair film.webm.part
+  rtckit record --check film.webm
   rtckit record --is-type-supported 'video/webm;codecs=vp8,opus'
 
 Signals and keys:

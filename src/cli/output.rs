@@ -104,6 +104,8 @@ enum Stream {
 /// Where the output of one run goes.
 pub struct Output {
     schema: String,
+    /// Where JSON goes.
+    free: Stream,
     people: bool,
     color: bool,
     events: Option<Stream>,
@@ -126,6 +128,7 @@ impl Output {
         let people = !args.quiet && events != Some(Stream::Stderr) && json != Some(Stream::Stderr);
         let mut output = Self {
             schema: format!("rtckit.{command}/1"),
+            free,
             people,
             color: args.colored(),
             events,
@@ -177,6 +180,24 @@ impl Output {
     pub fn say(&self, text: &str) {
         if self.people {
             to_people(text);
+        }
+    }
+
+    /// Hands out the answer to a command: with the events, or where JSON goes when no events are written.
+    pub fn answer(&self, answer: &serde_json::Value) {
+        let line = line(&[members(answer), member("schema", &self.schema)]);
+        match &self.queue {
+            Some(queue) => {
+                if let Err(TrySendError::Full(_)) = queue.try_send(Some(line)) {
+                    self.dropped.fetch_add(1, Ordering::Relaxed);
+                }
+            }
+            None => {
+                // Whoever asked may be gone.
+                let _ = self.stream(self.free).and_then(|mut stream| {
+                    write_all(&mut stream, &line).map_err(|error| cannot_write("an answer", &error))
+                });
+            }
         }
     }
 

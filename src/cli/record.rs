@@ -2,6 +2,7 @@
 
 use super::args::{MediaArgs, RecordingArgs};
 use super::bars::Meter;
+use super::control::Endpoint;
 use super::output::Output;
 use super::run::{self, Context};
 use super::value::bytes;
@@ -9,10 +10,11 @@ use super::{exit, terminal};
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::ops::control::{self, Remote};
-use rtckit::ops::record::{self, Destination, Io, MimeType, Options, Outcome, Report};
+use rtckit::ops::record::{self, Checked, Io, MimeType, Options, Outcome, Place, Report, SourceOptions};
 use rtckit::progress::{Event, Progress};
 use serde_json::{Map, json};
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use tokio::io::AsyncReadExt;
@@ -24,6 +26,21 @@ pub struct RecordArgs {
     /// Record nothing, but say whether this type can be recorded: prints true or false, and exits 0 or 3
     #[arg(long, value_name = "TYPE", conflicts_with_all = ["output", "video", "audio"])]
     is_type_supported: Option<String>,
+    /// Read a recording again, to its last frame, and say what is in it and whether it plays: exit 0 or 12
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "video", "audio", "is_type_supported"])]
+    check: Option<PathBuf>,
+    /// Give a WebM or Matroska file that was cut off, or is a live stream, its duration and cues: in its place, where
+    /// film.webm.part becomes film.webm, or as the file that --output names
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["video", "audio", "is_type_supported", "check"])]
+    repair: Option<PathBuf>,
+    /// Take commands while it runs, as lines of JSON such as {"command":"pause"}, each of which is answered: from
+    /// standard input, an open descriptor, a fifo, or a socket that is made at this path. There are pause, resume,
+    /// togglePause, requestData, stop and state
+    #[arg(long, value_name = "-|fd:N|PATH")]
+    control: Option<Endpoint>,
+    /// Make test media as fast as it can be recorded, instead of in real time
+    #[arg(long)]
+    unpaced: bool,
     #[command(flatten)]
     media: MediaArgs,
     #[command(flatten)]
@@ -35,8 +52,16 @@ pub fn record(args: RecordArgs, context: &Context) -> ExitCode {
     if let Some(text) = args.is_type_supported {
         return tell_supported(&text, context);
     }
-    match args.recording.options(args.media.options()) {
-        Some(options) => run(options, context),
+    if let Some(path) = args.check {
+        return examine(&path, context);
+    }
+    if let Some(path) = args.repair {
+        return repair(&path, &args.recording, context);
+    }
+    let sources = SourceOptions { unpaced: args.unpaced, ..args.media.options() };
+    match args.recording.options(sources) {
+        Some(options) if args.control.is_none() => run(options, context),
+        Some(options) => run_controlled(options, args.control, context),
         None => {
             context.fail(&Error::new(ErrorKind::Usage, "usage", "where to record to is missing: give --output FILE"))
         }
@@ -57,15 +82,55 @@ fn tell_supported(text: &str, context: &Context) -> ExitCode {
     output.finish(&json!({ "supported": supported }), None, code, "")
 }
 
-/// Records as `options` say; the end of every command that records.
+fn examine(path: &Path, context: &Context) -> ExitCode {
+    let output = match context.output(false) {
+        Ok(output) => output,
+        Err(code) => return code,
+    };
+    match record::check(path) {
+        Ok(checked) => {
+            let report = json!({ "check": checked });
+            output.finish(&report, checked.verdict().err().as_ref(), 0, &description(&checked))
+        }
+        Err(error) => output.finish(&json!({}), Some(&error), exit::INTERNAL, ""),
+    }
+}
+
+fn repair(path: &Path, args: &RecordingArgs, context: &Context) -> ExitCode {
+    let output = match context.output(false) {
+        Ok(output) => output,
+        Err(code) => return code,
+    };
+    let place = args.output.as_ref().map_or(Place::Same, |path| Place::File(path.into()));
+    match record::repair(path, &place, args.existing()) {
+        Ok(repaired) => {
+            let path = repaired.path.display();
+            let (length, size) = (repaired.duration, bytes(repaired.bytes));
+            let text = format!("repaired {path}: {length:.1} s, {size}, {} points to seek to", repaired.cues);
+            output.finish(&json!({ "repair": repaired }), None, 0, &text)
+        }
+        Err(error) => output.finish(&json!({}), Some(&error), exit::INTERNAL, ""),
+    }
+}
+
+/// Records as `options` say, with nobody but the user's keys and signals to interfere.
 pub fn run(options: Options, context: &Context) -> ExitCode {
-    let to_stdout = options.output == Destination::Stdout;
+    run_controlled(options, None, context)
+}
+
+/// The same, and commands are taken from `control`.
+fn run_controlled(options: Options, control: Option<Endpoint>, context: &Context) -> ExitCode {
+    let to_stdout = options.output == record::Output::Stdout;
     let output = match context.output(to_stdout) {
         Ok(output) => output,
         Err(code) => return code,
     };
     let from_stdin = options.sources.reads_stdin();
-    let keys = if from_stdin { None } else { terminal::Keys::begin() };
+    if from_stdin && control == Some(Endpoint::Stdin) {
+        let message = "standard input carries media: commands cannot be read from it";
+        return output.finish(&json!({}), Some(&Error::new(ErrorKind::Usage, "usage", message)), exit::USAGE, "");
+    }
+    let keys = if from_stdin || control == Some(Endpoint::Stdin) { None } else { terminal::Keys::begin() };
     if keys.is_some() {
         output.say("press p to pause and to go on, q to end");
     }
@@ -73,6 +138,13 @@ pub fn run(options: Options, context: &Context) -> ExitCode {
         let (remote, requests) = control::channel();
         let signals = tokio::spawn(toggle_by_signal(remote.clone()));
         let typed = keys.as_ref().map(|_| tokio::spawn(obey_keys(remote.clone())));
+        let served = match control {
+            Some(endpoint) => match endpoint.serve(remote.clone(), Arc::clone(&output)).await {
+                Ok(served) => Some(served),
+                Err(error) => return Outcome { report: Report::default(), error: Some(error) },
+            },
+            None => None,
+        };
         let io = Io {
             input: from_stdin.then(|| Box::new(std::io::stdin()) as _),
             output: to_stdout.then(|| Box::new(std::io::stdout()) as _),
@@ -81,9 +153,8 @@ pub fn run(options: Options, context: &Context) -> ExitCode {
         let outcome = Box::pin(record::run(options, io, requests, Arc::clone(&watched) as _, stop)).await;
         watched.meter.finish();
         signals.abort();
-        if let Some(typed) = typed {
-            typed.abort();
-        }
+        typed.into_iter().for_each(|typed| typed.abort());
+        drop(served);
         outcome
     });
     drop(keys);
@@ -127,9 +198,48 @@ impl Progress for Watched {
     }
 }
 
+/// What was found in a file. Writing to a String cannot fail.
+fn description(checked: &Checked) -> String {
+    let mut text = String::new();
+    let _ = write!(text, "{}: {:.2} s, {}", checked.path.display(), checked.duration, bytes(checked.bytes));
+    if let Some(cues) = checked.cues {
+        let _ = write!(text, ", {cues} points to seek to");
+    }
+    let _ = writeln!(text, ", {}", if checked.complete { "complete" } else { "not complete" });
+    for track in &checked.tracks {
+        let _ = write!(text, "{} {}: {} frames", track.kind, track.codec, track.frames);
+        if track.kind == "video" {
+            let _ = write!(text, ", {} key frames", track.key_frames);
+        }
+        if let (Some(start), Some(end)) = (track.start, track.end) {
+            let _ = write!(text, ", {start:.3} to {end:.3} s, largest gap {:.0} ms", track.largest_gap * 1e3);
+        }
+        text.push('\n');
+    }
+    if let Some(skew) = checked.av_skew {
+        let ms = |seconds: f64| seconds * 1e3;
+        let _ = writeln!(
+            text,
+            "picture {:+.0} ms against the sound ({:+.0} at the beginning, {:+.0} at the end)",
+            ms(skew.median),
+            ms(skew.begin),
+            ms(skew.end)
+        );
+    }
+    for problem in &checked.problems {
+        let _ = writeln!(text, "problem: {problem}");
+    }
+    text
+}
+
 /// The report in a line or two. Writing to a String cannot fail.
 fn summary(report: &Report) -> String {
     let mut text = String::new();
+    if !report.chunks.is_empty() {
+        let seconds: f64 = report.chunks.iter().map(|chunk| chunk.duration).sum();
+        let size: u64 = report.chunks.iter().map(|chunk| chunk.bytes).sum();
+        let _ = write!(text, "recorded {} files: {seconds:.1} s, {}", report.chunks.len(), bytes(size));
+    }
     let Some(recording) = &report.recording else { return text };
     let path = recording.path.as_ref().map_or("-".into(), |path| path.display().to_string());
     let _ = write!(text, "recorded {path}: {:.1} s, {}", recording.duration, bytes(recording.bytes));

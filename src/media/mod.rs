@@ -10,6 +10,7 @@ pub mod chirp;
 mod constraint;
 mod degradation;
 mod device;
+pub mod ebml;
 mod format;
 mod frame;
 mod frame_header;

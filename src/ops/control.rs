@@ -85,25 +85,21 @@ impl Remote {
         answered.await.map_err(|_| over())?
     }
 
-    /// Takes commands from `lines`, one after the other, and hands the answers to `answers`, until the lines end.
+    /// Takes the next command from `lines` and gives the answer to it; `None` at their end.
     ///
     /// # Errors
     /// When reading fails.
-    pub async fn serve(
-        &self,
-        mut lines: impl AsyncBufRead + Unpin,
-        mut answers: impl AsyncFnMut(Value),
-    ) -> std::io::Result<()> {
+    pub async fn serve(&self, lines: &mut (impl AsyncBufRead + Unpin)) -> std::io::Result<Option<Value>> {
         loop {
             let mut line = Vec::new();
-            if (&mut lines).take(LONGEST_LINE).read_until(b'\n', &mut line).await? == 0 {
-                return Ok(());
+            if (&mut *lines).take(LONGEST_LINE).read_until(b'\n', &mut line).await? == 0 {
+                return Ok(None);
             }
             if line.last() != Some(&b'\n') && line.len() as u64 == LONGEST_LINE {
                 return Err(std::io::Error::new(std::io::ErrorKind::InvalidData, "a line of a megabyte is no command"));
             }
             if line.iter().any(|byte| !byte.is_ascii_whitespace()) {
-                answers(self.serve_line(&line).await).await;
+                return Ok(Some(self.serve_line(&line).await));
             }
         }
     }
@@ -167,7 +163,10 @@ mod tests {
         let lines = "{\"command\":\"double\",\"x\":21,\"id\":7}\n\n  \n{\"command\":\"fly\"}\nnonsense\n[]\n{\"id\":1}\n\
                      {\"command\":\"leave\"}\n{\"command\":\"double\",\"id\":\"z\"}";
         let mut answers = Vec::new();
-        remote.serve(lines.as_bytes(), async |answer| answers.push(answer)).await.unwrap();
+        let mut lines = lines.as_bytes();
+        while let Some(answer) = remote.serve(&mut lines).await.unwrap() {
+            answers.push(answer);
+        }
         operation.await.unwrap();
         assert_eq!(answers[0], json!({ "type": "answer", "command": "double", "id": 7, "ok": true, "x": 42 }));
         let names: Vec<_> = answers[1..5].iter().map(|answer| answer["error"]["name"].as_str().unwrap()).collect();
@@ -180,7 +179,7 @@ mod tests {
     #[tokio::test]
     async fn a_line_without_end_is_not_collected_for_ever() {
         let (remote, _requests) = channel();
-        let endless = tokio::io::BufReader::new(tokio::io::repeat(b'x'));
-        assert!(remote.serve(endless, async |_| {}).await.is_err());
+        let mut endless = tokio::io::BufReader::new(tokio::io::repeat(b'x'));
+        assert!(remote.serve(&mut endless).await.is_err());
     }
 }

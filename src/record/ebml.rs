@@ -44,6 +44,10 @@ pub(super) mod id {
     pub const BLOCK_GROUP: u32 = 0xA0;
     pub const BLOCK: u32 = 0xA1;
     pub const REFERENCE_BLOCK: u32 = 0xFB;
+    pub const TAGS: u32 = 0x1254_C367;
+    pub const CHAPTERS: u32 = 0x1043_A770;
+    pub const ATTACHMENTS: u32 = 0x1941_A469;
+    pub const CRC_32: u32 = 0xBF;
     pub const CUES: u32 = 0x1C53_BB6B;
     pub const CUE_POINT: u32 = 0xBB;
     pub const CUE_TIME: u32 = 0xB3;
@@ -51,6 +55,8 @@ pub(super) mod id {
     pub const CUE_TRACK: u32 = 0xF7;
     pub const CUE_CLUSTER_POSITION: u32 = 0xF1;
 }
+
+pub(super) use crate::media::ebml::{elements, uint, vint};
 
 /// The size of an element whose end is not known yet, in eight bytes so that the real size fits in its place.
 pub(super) const UNKNOWN_SIZE: [u8; 8] = [0x01, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF];
@@ -93,6 +99,25 @@ pub(super) fn put_master(out: &mut Vec<u8>, id: u32, fill: impl FnOnce(&mut Vec<
     let mut body = Vec::new();
     fill(&mut body);
     put_bytes(out, id, &body);
+}
+
+/// A point that can be seeked to: its time in ticks, its track, and its cluster's place in the segment.
+pub(super) fn put_cue(out: &mut Vec<u8>, ticks: u64, track: u64, cluster: u64) {
+    put_master(out, id::CUE_POINT, |out| {
+        put_uint(out, id::CUE_TIME, ticks);
+        put_master(out, id::CUE_TRACK_POSITIONS, |out| {
+            put_uint(out, id::CUE_TRACK, track);
+            put_uint(out, id::CUE_CLUSTER_POSITION, cluster);
+        });
+    });
+}
+
+/// Where in the segment an element is. Always 21 bytes.
+pub(super) fn put_seek(out: &mut Vec<u8>, id: u32, position: u64) {
+    put_master(out, id::SEEK, |out| {
+        put_bytes(out, id::SEEK_ID, &id.to_be_bytes());
+        put_bytes(out, id::SEEK_POSITION, &position.to_be_bytes());
+    });
 }
 
 /// An element of exactly `length` bytes, 2 or 9 and more, that readers skip.

@@ -14,11 +14,15 @@ pub enum Container {
     WebM,
     /// Matroska, RFC 9559.
     Matroska,
+    /// Ogg, RFC 3533 and RFC 7845: Opus alone.
+    Ogg,
+    /// WAV: samples as they are, 16 bits each.
+    Wav,
 }
 
 impl Container {
     /// All of them.
-    pub const ALL: &[Self] = &[Self::WebM, Self::Matroska];
+    pub const ALL: &[Self] = &[Self::WebM, Self::Matroska, Self::Ogg, Self::Wav];
 
     /// Media subtypes that mean it; the first is what we call it.
     const fn subtypes(self) -> &'static [&'static str] {
@@ -26,6 +30,8 @@ impl Container {
             Self::WebM => &["webm"],
             // RFC 9559 registers the first; browsers say the second.
             Self::Matroska => &["matroska", "x-matroska"],
+            Self::Ogg => &["ogg"],
+            Self::Wav => &["wav", "x-wav", "wave", "vnd.wave"],
         }
     }
 
@@ -34,6 +40,8 @@ impl Container {
         match self {
             Self::WebM => &["webm", "weba"],
             Self::Matroska => &["mkv", "mka"],
+            Self::Ogg => &["ogg", "opus", "oga"],
+            Self::Wav => &["wav"],
         }
     }
 
@@ -42,12 +50,19 @@ impl Container {
         match self {
             Self::WebM => &[Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::Opus],
             Self::Matroska => &[Codec::Vp8, Codec::Vp9, Codec::Av1, Codec::H264, Codec::Opus],
+            Self::Ogg => &[Codec::Opus],
+            Self::Wav => &[],
         }
     }
 
     /// Whether it can hold a track of this codec.
     pub fn holds(self, codec: Codec) -> bool {
         self.codecs().contains(&codec)
+    }
+
+    /// Whether it can hold media of this kind at all, encoded or not.
+    pub fn holds_kind(self, kind: MediaKind) -> bool {
+        self.default_codec(kind).is_some() || (self == Self::Wav && kind == MediaKind::Audio)
     }
 
     /// What it holds of this kind unless something else is asked for; `None` where it holds none.
@@ -70,6 +85,9 @@ const CODEC_WORDS: &[(Codec, &[&str])] = &[
     (Codec::H264, &["h264", "avc1", "avc3"]),
     (Codec::Opus, &["opus"]),
 ];
+
+/// What samples as they are are called in a WAV file: the format tag of RFC 2361, and the word.
+const PCM_WORDS: [&str; 2] = ["1", "pcm"];
 
 /// The codec that an element of a `codecs` parameter means.
 fn codec_of(word: &str) -> Option<Codec> {
@@ -145,6 +163,14 @@ impl MimeType {
         }
     }
 
+    /// Whether media of this kind belongs in it: where codecs are named, those of its kinds alone.
+    pub fn holds(&self, kind: MediaKind) -> bool {
+        let none_named = self.video.is_none() && self.audio.is_none();
+        self.container.holds_kind(kind)
+            && (none_named || self.named(kind).is_some())
+            && !(self.audio_only && kind == MediaKind::Video)
+    }
+
     /// Whether the text is a type that we can record: `MediaRecorder.isTypeSupported`. As there, the empty text is.
     pub fn is_supported(text: &str) -> bool {
         text.is_empty() || text.parse::<Self>().is_ok()
@@ -163,7 +189,7 @@ impl FromStr for MimeType {
         let container = container.ok_or_else(|| fail(format!("'{sub}' is no container that we write")))?;
         let audio_only = match top {
             "audio" => true,
-            "video" if container.default_codec(MediaKind::Video).is_some() => false,
+            "video" if container.holds_kind(MediaKind::Video) => false,
             _ => return Err(fail(format!("there is no {top}/{sub}"))),
         };
         let mut found = Self { container, audio_only, video: None, audio: None };
@@ -175,6 +201,9 @@ impl FromStr for MimeType {
                 continue;
             }
             for word in value.trim().trim_matches('"').split(',').map(str::trim) {
+                if container == Container::Wav && PCM_WORDS.contains(&word) {
+                    continue;
+                }
                 let codec = codec_of(word).ok_or_else(|| fail(format!("'{word}' is no codec of ours")))?;
                 if !container.holds(codec) || (audio_only && codec.kind() == MediaKind::Video) {
                     return Err(fail(format!("{essence} does not hold {codec}")));
@@ -215,6 +244,9 @@ mod tests {
             ("video/webm;codecs=vp09.00.10.08", "video/webm;codecs=vp9"),
             ("audio/webm;codecs=opus", "audio/webm;codecs=opus"),
             ("video/x-matroska;codecs=vp8", "video/matroska;codecs=vp8"),
+            ("audio/ogg; codecs=opus", "audio/ogg;codecs=opus"),
+            ("audio/wav;codecs=1", "audio/wav"),
+            ("audio/vnd.wave", "audio/wav"),
         ] {
             let parsed: MimeType = text.parse().unwrap();
             assert_eq!(parsed.to_string(), canonical);
@@ -228,6 +260,9 @@ mod tests {
             ("webm", "no media type"),
             ("video/quicktime", "'quicktime' is no container"),
             ("text/webm", "no text/webm"),
+            ("video/ogg", "no video/ogg"),
+            ("audio/ogg;codecs=vp8", "does not hold VP8"),
+            ("audio/wav;codecs=opus", "does not hold Opus"),
             ("video/webm;codecs=theora", "'theora' is no codec"),
             ("audio/webm;codecs=vp8", "does not hold VP8"),
             ("video/webm;codecs=vp8,vp8", "two codecs for video"),

@@ -394,6 +394,11 @@ fn is_same_file(_file: &File, path: &Path) -> io::Result<bool> {
     path.try_exists()
 }
 
+/// Gives a whole file that lies about as `part` the name `path`, as `existing` says.
+pub(super) fn give_name(part: &Path, path: &Path, existing: Existing) -> Result<PathBuf, OutputError> {
+    publish(part, path.to_owned(), path, existing)
+}
+
 /// Gives `part` its name, or the next free one when it may be renamed.
 fn publish(part: &Path, path: PathBuf, wanted: &Path, existing: Existing) -> Result<PathBuf, OutputError> {
     match existing {

@@ -77,6 +77,16 @@ impl WavSink {
         Ok(Self { output, format, origin, written: 0, silence: 0, cut: 0, bytes: Vec::new() })
     }
 
+    /// The output that is being written.
+    pub fn output(&self) -> &Output {
+        &self.output
+    }
+
+    /// See [`Output::keep_durable`].
+    pub fn keep_durable(&mut self) {
+        self.output.keep_durable();
+    }
+
     /// Samples per channel that were put into holes.
     pub fn silent_samples(&self) -> u64 {
         self.silence.unsigned_abs()

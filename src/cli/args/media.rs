@@ -70,6 +70,7 @@ impl MediaArgs {
             audio_constraints: AudioConstraints { sample_rate, channel_count, ..AudioConstraints::default() },
             repeat,
             salt,
+            unpaced: false,
             filter: filter.unwrap_or_default(),
             volume: volume.unwrap_or_default(),
             screen: screen.options(),

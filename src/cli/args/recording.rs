@@ -2,14 +2,14 @@
 
 use crate::cli::value;
 use clap::Args;
-use rtckit::ops::record::{BitrateMode, Destination, Existing, MimeType, Options, SourceOptions};
+use rtckit::ops::record::{BitrateMode, ChunkPattern, Destination, Existing, MimeType, Options, Output, SourceOptions};
 use std::time::Duration;
 
 /// The output, how it is encoded, and when it ends.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Recording")]
 pub struct RecordingArgs {
-    /// Where to: a file, whose extension tells the container (webm, mkv), or - for standard output
+    /// Where to: a file, whose extension tells the container (webm, mkv, ogg, opus, wav), or - for standard output
     #[arg(short, long, value_name = "FILE|-")]
     pub output: Option<String>,
     /// Replace an output that exists
@@ -39,6 +39,12 @@ pub struct RecordingArgs {
     /// A key frame at the latest so many frames after the last
     #[arg(long, value_name = "COUNT")]
     pub video_key_frame_interval_count: Option<u32>,
+    /// Hand the recording out in slices of this length, each told of by an event; all slices together are the file
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub timeslice: Option<Duration>,
+    /// With --timeslice, a file for each slice that plays alone: 'out-%05d.webm'
+    #[arg(long, value_name = "PATTERN", requires = "timeslice", conflicts_with = "output")]
+    pub chunk_pattern: Option<ChunkPattern>,
     /// Record so much; pauses do not count
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub duration: Option<Duration>,
@@ -48,12 +54,21 @@ pub struct RecordingArgs {
 }
 
 impl RecordingArgs {
-    /// What these ask for, of these sources. `None` without an output.
-    pub fn options(self, sources: SourceOptions) -> Option<Options> {
-        let existing = match (self.overwrite, self.rename) {
+    /// What is done with an output that exists.
+    pub fn existing(&self) -> Existing {
+        match (self.overwrite, self.rename) {
             (true, _) => Existing::Overwrite,
             (_, true) => Existing::Rename,
             _ => Existing::Refuse,
+        }
+    }
+
+    /// What these ask for, of these sources. `None` without an output.
+    pub fn options(self, sources: SourceOptions) -> Option<Options> {
+        let existing = self.existing();
+        let output = match (self.chunk_pattern, self.output) {
+            (Some(pattern), _) => Output::Chunks(pattern),
+            (None, output) => Destination::from(output?.as_str()).into(),
         };
         Some(Options {
             sources,
@@ -65,9 +80,10 @@ impl RecordingArgs {
             audio_bitrate_mode: self.audio_bitrate_mode,
             video_key_frame_interval_duration: self.video_key_frame_interval_duration,
             video_key_frame_interval_count: self.video_key_frame_interval_count,
+            timeslice: self.timeslice,
             duration: self.duration,
             max_size: self.max_size,
-            ..Options::new(Destination::from(self.output?.as_str()))
+            ..Options::new(output)
         })
     }
 }

@@ -148,7 +148,7 @@ impl State {
 }
 
 /// The median distance of each flash to the chirp next to it.
-fn skew(flashes: &[MediaTime], chirps: &[MediaTime]) -> Option<f64> {
+pub(in crate::ops) fn skew(flashes: &[MediaTime], chirps: &[MediaTime]) -> Option<f64> {
     let mut distances: Vec<f64> = flashes
         .iter()
         .filter_map(|flash| {

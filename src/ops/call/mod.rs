@@ -16,6 +16,7 @@ mod send;
 mod tests;
 
 pub use super::road::Signal;
+pub(in crate::ops) use measure::skew;
 pub use measure::{Latency, Measured};
 pub use options::{DataUse, Io, Options, ReceiveOptions};
 pub use report::{Ended, Outcome, Report};

@@ -18,17 +18,7 @@ pub(super) fn video(input: VideoInput, filter: &FilterList) -> Result<VideoInput
     if filter.is_empty() {
         return Ok(input);
     }
-    let (format, live, source) = match input {
-        VideoInput::Raw { format, live, source } => (format, live, source),
-        VideoInput::Encoded { codec, source, .. } => {
-            let mut pictures =
-                Decoded { source, decoder: VideoDecoding(codec::video_decoder(codec)?), ready: VecDeque::new() };
-            let Some(first) = pictures.next(&Stop::new())? else { return Err(nothing("picture")) };
-            let format = VideoFormat { width: first.width(), height: first.height(), frame_rate: USUAL_RATE };
-            pictures.ready.push_front(first);
-            (format, false, Box::new(pictures) as Box<dyn Source<VideoFrame>>)
-        }
-    };
+    let VideoInput::Raw { format, live, source } = decoded_video(input)? else { return Err(nothing("picture")) };
     let mut filter = PictureFilter::new(filter.clone());
     Ok(VideoInput::Raw {
         format,
@@ -42,20 +32,31 @@ pub(super) fn audio(input: AudioInput, volume: Volume) -> Result<AudioInput, Err
     if volume == Volume::FULL {
         return Ok(input);
     }
-    let (format, live, source) = match input {
-        AudioInput::Raw { format, live, source } => (format, live, source),
-        AudioInput::Encoded { codec, channels, source } => {
-            let decoder = codec::audio_decoder(codec, channels.clamp(1, 2))?;
-            let format = decoder.format();
-            let sound = Decoded { source, decoder: AudioDecoding(decoder), ready: VecDeque::new() };
-            (format, false, Box::new(sound) as Box<dyn Source<AudioFrame>>)
-        }
-    };
+    let AudioInput::Raw { format, live, source } = decoded_audio(input)? else { return Err(nothing("sound")) };
     let change = move |mut frame: AudioFrame| {
         volume.apply(&mut frame);
         frame
     };
     Ok(AudioInput::Raw { format, live, source: Box::new(Changed { source, change }) })
+}
+
+/// The pictures of `input`, decoded if need be. Blocks until the first is there, which alone knows its size.
+pub(in crate::ops) fn decoded_video(input: VideoInput) -> Result<VideoInput, Error> {
+    let VideoInput::Encoded { codec, source, .. } = input else { return Ok(input) };
+    let mut pictures = Decoded { source, decoder: VideoDecoding(codec::video_decoder(codec)?), ready: VecDeque::new() };
+    let Some(first) = pictures.next(&Stop::new())? else { return Err(nothing("picture")) };
+    let format = VideoFormat { width: first.width(), height: first.height(), frame_rate: USUAL_RATE };
+    pictures.ready.push_front(first);
+    Ok(VideoInput::Raw { format, live: false, source: Box::new(pictures) })
+}
+
+/// The sound of `input`, decoded if need be.
+pub(in crate::ops) fn decoded_audio(input: AudioInput) -> Result<AudioInput, Error> {
+    let AudioInput::Encoded { codec, channels, source } = input else { return Ok(input) };
+    let decoder = codec::audio_decoder(codec, channels.clamp(1, 2))?;
+    let format = decoder.format();
+    let sound = Decoded { source, decoder: AudioDecoding(decoder), ready: VecDeque::new() };
+    Ok(AudioInput::Raw { format, live: false, source: Box::new(sound) })
 }
 
 fn nothing(what: &str) -> Error {

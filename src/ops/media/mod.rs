@@ -28,6 +28,7 @@ pub use play::TerminalScreen;
 pub use crate::filter::{FilterList, Volume};
 
 pub(in crate::ops) use audio::AudioTrack;
+pub(in crate::ops) use changed::{decoded_audio, decoded_video};
 pub(in crate::ops) use open::Inputs;
 pub(in crate::ops) use play::{Hearing, Viewing};
 pub(in crate::ops) use threads::{Pace, Threads};

@@ -28,6 +28,8 @@ pub struct SourceOptions {
     pub repeat: bool,
     /// What device IDs are made with.
     pub salt: DeviceSalt,
+    /// Whether synthetic media comes as fast as it is used instead of live.
+    pub unpaced: bool,
     /// What is done to the pictures. Encoded video is decoded for it.
     pub filter: FilterList,
     /// How loud the sound is made. Encoded audio is decoded for any but the full volume.
@@ -45,6 +47,7 @@ impl Default for SourceOptions {
             audio_constraints: AudioConstraints::default(),
             repeat: false,
             salt: DeviceSalt::default(),
+            unpaced: false,
             filter: FilterList::default(),
             volume: Volume::FULL,
             screen: ScreenOptions::default(),
@@ -103,7 +106,8 @@ impl SourceOptions {
         self.check()?;
         let mut open = |spec: &SourceSpec, wanted: Wanted| {
             let stdin = if *spec == SourceSpec::Stdin { stdin.take() } else { None };
-            let how = OpenOptions { repeat: self.repeat, stdin, screen: self.screen.clone(), origin };
+            let how =
+                OpenOptions { repeat: self.repeat, stdin, screen: self.screen.clone(), origin, unpaced: self.unpaced };
             self.open(spec, wanted, how, far_end)
         };
         if self.video == self.audio {

@@ -12,6 +12,7 @@ use crate::media::{
 use crate::pipeline::{Clock, Paced, Timed};
 use crate::stop::Stop;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -29,6 +30,10 @@ pub(super) struct Gate {
     leader: MediaKind,
     state: Mutex<State>,
     resumed: Condvar,
+    /// The loudest sample since it was last asked for, as the bits of a float; bits of floats that are not negative are
+    /// ordered as they are.
+    level: AtomicU32,
+    hears: AtomicBool,
 }
 
 #[derive(Default)]
@@ -82,11 +87,25 @@ impl Gate {
             leader,
             state: Mutex::default(),
             resumed: Condvar::new(),
+            level: AtomicU32::new(0),
+            hears: AtomicBool::new(false),
         })
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The loudest sample since the last call, 0 to 1; `None` where no samples pass.
+    pub(super) fn take_level(&self) -> Option<f64> {
+        let level = f32::from_bits(self.level.swap(0, Ordering::Relaxed));
+        self.hears.load(Ordering::Relaxed).then(|| f64::from(level.min(1.0)))
+    }
+
+    fn hear(&self, frame: &AudioFrame) {
+        let loudest = frame.samples.iter().fold(0.0_f32, |loudest, sample| loudest.max(sample.abs()));
+        self.level.fetch_max(loudest.to_bits(), Ordering::Relaxed);
+        self.hears.store(true, Ordering::Relaxed);
     }
 
     /// Begins a pause; false when there is one already.
@@ -274,6 +293,7 @@ impl Passing for AudioFrame {
         }
         self.time = clock.now();
         clock.advance(self.len());
+        gate.hear(&self);
         Judged(gate.judge_sound(self))
     }
 }

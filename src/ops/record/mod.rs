@@ -2,41 +2,47 @@
 //!
 //! ```text
 //! source -> gate -> [pictures] -> encoder -[Block]-> writing thread ┐
-//! source -> gate ---------------> encoder -[Block]-> writing thread ┴-> recorder -> file, stdout
+//! source -> gate ---------------> encoder -[Block]-> writing thread ┴-> recorder -> file, files, stdout
 //! ```
 //!
-//! `gate.rs` decides what is recorded and when it stands in the file; `writer.rs` writes it.
+//! `plan.rs` settles what each track is encoded as, `gate.rs` what is recorded and when it stands in the file, `writer.rs`
+//! writes it. `check.rs` reads it again.
 
+mod check;
 mod gate;
+mod lockstep;
 mod options;
+mod plan;
 mod report;
 mod writer;
 
-pub use options::{Io, Options};
-pub use report::{Ended, Outcome, Report};
+pub use check::{AvSkew, Checked, CheckedTrack, check};
+pub use options::{Io, Options, Output};
+pub use report::{Chunk, Ended, Outcome, Report};
 
 // What the options are made of.
 pub use crate::capture::SourceSpec;
 pub use crate::codec::BitrateMode;
 pub use crate::ops::destination::Destination;
 pub use crate::ops::media::SourceOptions;
-pub use crate::record::{Container, Existing, MimeType, Recorded};
+pub use crate::record::{ChunkPattern, Container, Existing, MimeType, Place, Recorded, Repaired};
 
 use crate::error::{Error, ErrorKind};
 use crate::media::{AudioInput, Codec, EncoderControl, MediaKind, VideoInput};
 use crate::ops::control::{Request, Requests};
 use crate::ops::media::{AudioTrack, Inputs, Pace, PictureStats, Threads, VideoTrack};
 use crate::pipeline::Clock;
-use crate::pipeline::queue::{Overflow, Receiver, Sender, bounded};
+use crate::pipeline::queue::{Overflow, Receiver, bounded};
 use crate::progress::{Event, Progress};
-use crate::record::{Target, TrackInfo, WebmRecorder};
+use crate::record::{self, Target};
 use crate::stop::{Stop, StopReason};
 use gate::Gate;
+use plan::Plan;
 use serde_json::{Value, json};
-use std::num::NonZeroU32;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use writer::{Status, Writing};
+use writer::{Facts, Recordable, Slicing, Status, Writing};
 
 /// Raw pictures of a live source that may wait for the encoder; older ones give way.
 const RAW_QUEUE: usize = 8;
@@ -53,7 +59,7 @@ const DRAIN_PIPE: Duration = Duration::from_secs(2);
 /// A live source that gives nothing any more is not waited for longer than this after the length that was asked for.
 const OVERDUE: Duration = Duration::from_millis(500);
 /// What is asked of us while it runs; `MediaRecorder`'s methods, and what a key or signal needs.
-const COMMANDS: [&str; 5] = ["pause", "resume", "togglePause", "stop", "state"];
+const COMMANDS: [&str; 6] = ["pause", "resume", "togglePause", "requestData", "stop", "state"];
 
 /// Records until `stop` is asked for, all sources have ended, or it is as long or large as was asked for.
 ///
@@ -63,6 +69,14 @@ pub async fn run(options: Options, io: Io, requests: Requests, progress: Arc<dyn
     let mut report = Report::default();
     let result = open_and_run(options, io, requests, progress, &stop, &mut report).await;
     Outcome { report, error: result.err() }
+}
+
+/// Gives a WebM or Matroska file that was cut off, or that is a live stream, its duration and cues. Blocks.
+///
+/// # Errors
+/// When nothing in it can be saved or the output fails; the file is as it was then.
+pub fn repair(path: &Path, place: &Place, existing: Existing) -> Result<Repaired, Error> {
+    record::repair(path, place, existing).map_err(Error::from)
 }
 
 async fn open_and_run(
@@ -123,13 +137,6 @@ struct Recording {
     pauses: u64,
 }
 
-/// What a track is made of once its encoding is settled.
-struct Plan {
-    mime_type: MimeType,
-    video: Option<VideoInput>,
-    audio: Option<AudioInput>,
-}
-
 impl Recording {
     fn start(
         inputs: Inputs,
@@ -137,37 +144,38 @@ impl Recording {
         stdout: Option<Box<dyn std::io::Write + Send>>,
         progress: &Arc<dyn Progress>,
     ) -> Result<Self, Error> {
-        let live = is_live(&inputs);
+        let live = plan::is_live(&inputs);
         let clock = live.then(Clock::start);
         let inputs = match &clock {
             Some(clock) => inputs.begun_at(clock.origin())?,
             None => inputs,
         };
         let pipes = !live || matches!(inputs.video, Some(VideoInput::Encoded { .. }));
-        let Plan { mime_type, video, audio } = plan(inputs, options)?;
-        let both = video.is_some() && audio.is_some();
-        let leader = if video.is_some() { MediaKind::Video } else { MediaKind::Audio };
+        let Plan { mime_type, video, audio, layout } = plan::plan(inputs, options)?;
+        let (has_video, has_audio) = (video.is_some(), audio.is_some());
+        let leader = if has_video { MediaKind::Video } else { MediaKind::Audio };
         let gate = Gate::new(clock, leader, options.duration);
         let (video, audio) = (video.map(|input| gate.video(input)), audio.map(|input| gate.audio(input)));
-
-        let tracks: Vec<TrackInfo> = [
-            video.as_ref().map(|input| video_track(input, mime_type)),
-            audio.as_ref().map(|input| audio_track(input, mime_type)),
-        ]
-        .into_iter()
-        .flatten()
-        .collect();
-        let target = match &options.output {
-            Destination::File(path) => Target::File(path.clone()),
-            Destination::Stdout => Target::Stream(
-                stdout.ok_or_else(|| Error::new(ErrorKind::Usage, "usage", "standard output is not there"))?,
-                "-".to_owned(),
-            ),
+        let (target, pattern) = match &options.output {
+            Output::File(path) => (Some(Target::File(path.clone())), None),
+            Output::Stdout => {
+                let absent = || Error::new(ErrorKind::Usage, "usage", "standard output is not there");
+                (Some(Target::Stream(stdout.ok_or_else(absent)?, "-".to_owned())), None)
+            }
+            Output::Chunks(pattern) => (None, Some(pattern.clone())),
         };
-        let recorder = WebmRecorder::create_as(mime_type.container, target, options.existing, &tracks)?;
-        let path = recorder.output().name().display().to_string();
-        let writing = Arc::new(Writing::new(recorder, tracks.len(), !live, options.max_size));
-        progress.event(Event::Start { path, mime_type: mime_type.to_string() });
+        let slicing = Slicing { timeslice: options.timeslice, pattern };
+        let control = Arc::new(EncoderControl::new());
+        let facts = Facts {
+            tracks: usize::from(has_video) + usize::from(has_audio),
+            has_video,
+            in_step: !live,
+            max_bytes: options.max_size,
+            control: Arc::clone(&control),
+        };
+        let writing = Writing::create(layout, target, options.existing, slicing, facts, Arc::clone(progress))?;
+        let writing = Arc::new(writing);
+        progress.event(Event::Start { path: writing.name(), mime_type: mime_type.to_string() });
 
         let sources_stop = Stop::new();
         let mut recording = Self {
@@ -182,33 +190,33 @@ impl Recording {
             pauses: 0,
         };
         let queue = if live { LIVE_QUEUE } else { FILE_QUEUE };
-        let mut track = 0;
         if let Some(input) = video {
-            let codec = mime_type.video.unwrap_or(Codec::Vp8);
             let (encoded, frames) = bounded(queue, Overflow::Block);
-            let encoding = options.video_encoding(codec, both);
-            let control = Arc::new(EncoderControl::new());
+            let encoding = options.video_encoding(mime_type.video.unwrap_or(Codec::Vp8), has_audio);
             let video = VideoTrack { input, encoding, stages: Vec::new(), limits: None, control, backlog: RAW_QUEUE };
             recording.pictures = video.start(&mut recording.threads, Pace::AsRead, encoded)?;
-            recording.write("write-video", track, frames)?;
-            track += 1;
+            recording.write("write-video", 0, frames)?;
         }
-        if let Some(input) = audio {
-            let codec = mime_type.audio.unwrap_or(Codec::Opus);
-            let (encoded, frames): (Sender<_>, Receiver<_>) = bounded(queue, Overflow::Block);
-            let encoding = options.audio_encoding(codec, both);
-            AudioTrack { input, encoding, stages: Vec::new() }.start(&mut recording.threads, Pace::AsRead, encoded)?;
-            recording.write("write-audio", track, frames)?;
+        let track = usize::from(has_video);
+        match (audio, mime_type.audio) {
+            (Some(AudioInput::Raw { source, .. }), None) => {
+                let (sound, frames) = bounded(queue, Overflow::Block);
+                recording.threads.feed("audio-source", source, sound)?;
+                recording.write("write-audio", track, frames)?;
+            }
+            (Some(input), codec) => {
+                let (encoded, frames) = bounded(queue, Overflow::Block);
+                let encoding = options.audio_encoding(codec.unwrap_or(Codec::Opus), has_video);
+                let audio = AudioTrack { input, encoding, stages: Vec::new() };
+                audio.start(&mut recording.threads, Pace::AsRead, encoded)?;
+                recording.write("write-audio", track, frames)?;
+            }
+            (None, _) => {}
         }
         Ok(recording)
     }
 
-    fn write(
-        &mut self,
-        name: &'static str,
-        track: usize,
-        frames: Receiver<crate::media::EncodedFrame>,
-    ) -> Result<(), Error> {
+    fn write<T: Recordable>(&mut self, name: &'static str, track: usize, frames: Receiver<T>) -> Result<(), Error> {
         let (writing, stop) = (Arc::clone(&self.writing), self.sources_stop.clone());
         self.writers.work(name, move || writing.run(track, &frames, &stop))
     }
@@ -237,10 +245,13 @@ impl Recording {
         report.pauses = self.pauses;
         report.paused_seconds = self.gate.paused_for().as_secs_f64();
         report.frames_dropped = self.pictures.as_ref().map_or(0, |pictures| pictures.get().dropped);
-        let ended = ended?;
+        let finished = finished.map(|written| {
+            report.recording = written.recording;
+            report.chunks = written.chunks;
+        });
         // The first failure is the reason of those that follow it.
-        writers.and(sources)?;
-        report.recording = finished?;
+        let ended = ended?;
+        writers.and(sources).and(finished)?;
         report.ended = Some(ended);
         Ok(())
     }
@@ -291,6 +302,7 @@ impl Recording {
             bytes: now.bytes,
             frames_per_second: frames / elapsed.as_secs_f64().max(1e-3),
             frames_dropped: self.pictures.as_ref().map_or(0, |pictures| pictures.get().dropped),
+            audio_level: self.gate.take_level(),
             paused: self.gate.is_paused(),
         });
     }
@@ -303,6 +315,12 @@ impl Recording {
             "resume" => self.resume(progress),
             "togglePause" if paused => self.resume(progress),
             "togglePause" => self.pause(progress),
+            "requestData" => {
+                if let Err(error) = self.writing.request_data() {
+                    request.answer(Err(error));
+                    return None;
+                }
+            }
             "state" => {}
             "stop" => {
                 request.answer(Ok(Value::Null));
@@ -337,74 +355,5 @@ async fn wait_until(due: Option<Instant>) {
     match due {
         Some(due) => tokio::time::sleep_until(due.into()).await,
         None => std::future::pending().await,
-    }
-}
-
-/// Whether one of them comes at its own pace, to which the others then keep.
-fn is_live(inputs: &Inputs) -> bool {
-    matches!(inputs.video, Some(VideoInput::Raw { live: true, .. }))
-        || matches!(inputs.audio, Some(AudioInput::Raw { live: true, .. }))
-}
-
-/// Settles the codec of each track: what the media has already where that fits, else what was asked for, else the
-/// container's own.
-fn plan(inputs: Inputs, options: &Options) -> Result<Plan, Error> {
-    let asked = options.asked_type()?;
-    let refuse = |what: String| Error::new(ErrorKind::InvalidInput, "NotSupportedError", what);
-    let settle = |kind: MediaKind, has: Option<Codec>| -> Result<Codec, Error> {
-        let named = asked.named(kind);
-        let none_named = asked.video.is_none() && asked.audio.is_none();
-        if asked.audio_only && kind == MediaKind::Video || named.is_none() && !none_named {
-            return Err(refuse(format!("{asked} holds no {kind}, and there is a {kind} source")));
-        }
-        let wanted = named
-            .or(has.filter(|codec| asked.container.holds(*codec) && !options.shapes(kind)))
-            .or(asked.container.default_codec(kind))
-            .ok_or_else(|| refuse(format!("{asked} holds no {kind}, and there is a {kind} source")))?;
-        match has {
-            Some(has) if has != wanted || options.shapes(kind) => {
-                Err(refuse(format!("the {kind} is encoded as {has} already and cannot be encoded anew as {wanted}")))
-            }
-            _ => Ok(wanted),
-        }
-    };
-    let mut mime_type = MimeType { video: None, audio: None, ..asked };
-    if let Some(input) = &inputs.video {
-        let has = match input {
-            VideoInput::Raw { .. } => None,
-            VideoInput::Encoded { codec, .. } => Some(*codec),
-        };
-        mime_type.video = Some(settle(MediaKind::Video, has)?);
-    }
-    if let Some(input) = &inputs.audio {
-        let has = match input {
-            AudioInput::Raw { .. } => None,
-            AudioInput::Encoded { codec, .. } => Some(*codec),
-        };
-        mime_type.audio = Some(settle(MediaKind::Audio, has)?);
-    }
-    mime_type.audio_only = mime_type.video.is_none();
-    Ok(Plan { mime_type, video: inputs.video, audio: inputs.audio })
-}
-
-fn video_track(input: &VideoInput, mime_type: MimeType) -> TrackInfo {
-    let (codec, size) = match input {
-        VideoInput::Raw { format, .. } => (mime_type.video.unwrap_or(Codec::Vp8), Some((format.width, format.height))),
-        VideoInput::Encoded { codec, size, .. } => (*codec, *size),
-    };
-    TrackInfo::Video { codec, size }
-}
-
-fn audio_track(input: &AudioInput, mime_type: MimeType) -> TrackInfo {
-    const OPUS_RATE: NonZeroU32 = NonZeroU32::new(48_000).expect("not zero");
-    match input {
-        AudioInput::Raw { format, .. } => TrackInfo::Audio {
-            codec: mime_type.audio.unwrap_or(Codec::Opus),
-            channels: format.channels.clamp(1, 2),
-            sample_rate: format.sample_rate,
-        },
-        AudioInput::Encoded { codec, channels, .. } => {
-            TrackInfo::Audio { codec: *codec, channels: *channels, sample_rate: OPUS_RATE }
-        }
     }
 }

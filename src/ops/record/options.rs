@@ -5,8 +5,9 @@ use crate::error::{Error, ErrorKind};
 use crate::media::{Codec, ContentHint, MediaKind};
 use crate::ops::destination::Destination;
 use crate::ops::media::{AudioEncoding, SourceOptions, VideoEncoding};
-use crate::record::{Container, Existing, MimeType};
+use crate::record::{ChunkPattern, Container, Existing, MimeType};
 use std::io::{Read, Write};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// The streams of the process, given by the binary.
@@ -18,13 +19,33 @@ pub struct Io {
     pub output: Option<Box<dyn Write + Send>>,
 }
 
+/// Where a recording goes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Output {
+    /// A file.
+    File(PathBuf),
+    /// Standard output.
+    Stdout,
+    /// A file for every timeslice, each of which plays alone.
+    Chunks(ChunkPattern),
+}
+
+impl From<Destination> for Output {
+    fn from(destination: Destination) -> Self {
+        match destination {
+            Destination::File(path) => Self::File(path),
+            Destination::Stdout => Self::Stdout,
+        }
+    }
+}
+
 /// What is asked of a recording; mediastream-recording `MediaRecorderOptions`, and when it ends.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// What is recorded.
     pub sources: SourceOptions,
     /// Where to.
-    pub output: Destination,
+    pub output: Output,
     /// What to do with an output that exists.
     pub existing: Existing,
     /// Container and codecs; without it by the name of the output.
@@ -43,21 +64,25 @@ pub struct Options {
     pub video_key_frame_interval_count: Option<u32>,
     /// What pictures show, which decides what their encoder saves on.
     pub content_hint: ContentHint,
+    /// The length of the slices that it is handed out in, each told of by an event.
+    pub timeslice: Option<Duration>,
     /// How much is recorded; pauses do not count.
     pub duration: Option<Duration>,
     /// The recording ends before it is longer, in bytes.
     pub max_size: Option<u64>,
 }
 
+/// A shorter one would be all key frame and header.
+const SHORTEST_SLICE: Duration = Duration::from_millis(100);
 /// How far key frames are apart unless something else is asked for: how much a player decodes for nothing after a seek.
 const KEY_FRAME_INTERVAL: Duration = Duration::from_secs(5);
 
 impl Options {
     /// A recording to `output` that does nothing yet.
-    pub fn new(output: Destination) -> Self {
+    pub fn new(output: impl Into<Output>) -> Self {
         Self {
             sources: SourceOptions::default(),
-            output,
+            output: output.into(),
             existing: Existing::default(),
             mime_type: None,
             audio_bits_per_second: None,
@@ -67,6 +92,7 @@ impl Options {
             video_key_frame_interval_duration: None,
             video_key_frame_interval_count: None,
             content_hint: ContentHint::default(),
+            timeslice: None,
             duration: None,
             max_size: None,
         }
@@ -77,16 +103,18 @@ impl Options {
     /// # Errors
     /// When neither the options nor the name of the output tell the container.
     pub(super) fn asked_type(&self) -> Result<MimeType, Error> {
-        match (&self.mime_type, &self.output) {
-            (Some(mime_type), _) => Ok(*mime_type),
-            (None, Destination::Stdout) => Ok(MimeType::of(Container::WebM)),
-            (None, Destination::File(path)) => Container::of_path(path).map(MimeType::of).ok_or_else(|| {
-                let message = format!("the name {} does not tell what to record as", path.display());
-                let names: Vec<_> = Container::ALL.iter().map(|container| container.extensions()[0]).collect();
-                Error::new(ErrorKind::Usage, "usage", message)
-                    .with_hint(format!("give a MIME type, or an extension: {}", names.join(", ")))
-            }),
-        }
+        let path = match (&self.mime_type, &self.output) {
+            (Some(mime_type), _) => return Ok(*mime_type),
+            (None, Output::Stdout) => return Ok(MimeType::of(Container::WebM)),
+            (None, Output::File(path)) => path.clone(),
+            (None, Output::Chunks(pattern)) => pattern.path(1),
+        };
+        Container::of_path(&path).map(MimeType::of).ok_or_else(|| {
+            let message = format!("the name {} does not tell what to record as", path.display());
+            let names: Vec<_> = Container::ALL.iter().map(|container| container.extensions()[0]).collect();
+            Error::new(ErrorKind::Usage, "usage", message)
+                .with_hint(format!("give a MIME type, or an extension: {}", names.join(", ")))
+        })
     }
 
     /// Whether what is asked for fits together.
@@ -98,6 +126,12 @@ impl Options {
         let rates = [self.audio_bits_per_second, self.video_bits_per_second, self.bits_per_second];
         if rates.contains(&Some(0)) {
             return usage("zero bits per second are too few");
+        }
+        if self.timeslice.is_some_and(|slice| slice < SHORTEST_SLICE) {
+            return usage("a timeslice is 100 ms at least");
+        }
+        if self.timeslice.is_none() && matches!(self.output, Output::Chunks(_)) {
+            return usage("a pattern for chunks needs a timeslice: how long is a chunk?");
         }
         self.asked_type().map(|_| ())
     }

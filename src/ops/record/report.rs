@@ -55,6 +55,23 @@ pub struct Report {
     /// The file or stream.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recording: Option<Recorded>,
+    /// The files, where each slice has its own.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub chunks: Vec<Chunk>,
+}
+
+/// A slice with a file of its own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Chunk {
+    /// The file, under the name it got.
+    pub path: String,
+    /// Its size.
+    pub bytes: u64,
+    /// When it begins, in seconds from the start of the recording.
+    pub start: f64,
+    /// Its length in seconds.
+    pub duration: f64,
 }
 
 /// A recording that is over: what it left behind, and what went wrong, if anything did.

@@ -82,6 +82,12 @@ struct Cue {
     cluster: u64,
 }
 
+impl Cue {
+    fn put(&self, out: &mut Vec<u8>) {
+        ebml::put_cue(out, self.ms.unsigned_abs(), number_of(self.track), self.cluster);
+    }
+}
+
 impl Muxer {
     pub fn new(output: Output, container: Container, tracks: &[TrackInfo]) -> Self {
         let tracks =
@@ -215,14 +221,14 @@ impl Muxer {
             let cues = (!self.cues.is_empty()).then(|| self.output.position());
             let mut out = Vec::new();
             if cues.is_some() {
-                ebml::put_master(&mut out, id::CUES, |out| self.cues.iter().for_each(|cue| put_cue(out, cue)));
+                ebml::put_master(&mut out, id::CUES, |out| self.cues.iter().for_each(|cue| cue.put(out)));
                 self.output.write(&out)?;
             }
             let places = [(id::INFO, Some(layout.info)), (id::TRACKS, Some(layout.tracks)), (id::CUES, cues)];
             out.clear();
             ebml::put_master(&mut out, id::SEEK_HEAD, |out| {
                 for (id, place) in places.into_iter().filter_map(|(id, place)| Some((id, place?))) {
-                    put_seek(out, id, place - layout.segment);
+                    ebml::put_seek(out, id, place - layout.segment);
                 }
             });
             let rest = SEEK_HEAD_BYTES - out.len();
@@ -357,21 +363,4 @@ fn put_track(out: &mut Vec<u8>, number: u64, info: &TrackInfo, private: &[u8]) {
             });
         }
     }
-}
-
-fn put_cue(out: &mut Vec<u8>, cue: &Cue) {
-    ebml::put_master(out, id::CUE_POINT, |out| {
-        ebml::put_uint(out, id::CUE_TIME, cue.ms.unsigned_abs());
-        ebml::put_master(out, id::CUE_TRACK_POSITIONS, |out| {
-            ebml::put_uint(out, id::CUE_TRACK, number_of(cue.track));
-            ebml::put_uint(out, id::CUE_CLUSTER_POSITION, cue.cluster);
-        });
-    });
-}
-
-fn put_seek(out: &mut Vec<u8>, id: u32, position: u64) {
-    ebml::put_master(out, id::SEEK, |out| {
-        ebml::put_bytes(out, id::SEEK_ID, &id.to_be_bytes());
-        ebml::put_bytes(out, id::SEEK_POSITION, &position.to_be_bytes());
-    });
 }

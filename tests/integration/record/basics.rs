@@ -1,21 +1,10 @@
 //! Files and streams that are whole, whatever ends the recording.
 
-use crate::support::{
-    Exit, MediaFile, PATIENCE, Rtckit, Scratch, await_growth, have, in_repository, one_call_at_a_time,
-};
+use super::{report, start};
+use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, await_growth, have, in_repository, one_call_at_a_time};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
-
-const SMALL: [&str; 6] = ["record", "--video=test", "--audio=test", "--width=160", "--height=120", "--json"];
-
-fn start(args: &[&str]) -> Rtckit {
-    Rtckit::start(SMALL.iter().chain(args))
-}
-
-fn report(exit: &Exit) -> Value {
-    serde_json::from_slice(&exit.stdout).unwrap_or_else(|error| panic!("{error}: {exit:?}"))
-}
 
 fn data(name: &str) -> String {
     in_repository(&format!("tests/data/{name}")).to_str().unwrap().to_owned()

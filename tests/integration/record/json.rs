@@ -22,7 +22,7 @@ fn every_member_is_in_the_man_page_and_a_signal_pauses_and_resumes() {
     let mut written = Written::default();
     let path = scratch.path("film.webm");
     let media = ["--video=test", "--audio=test", "--width=160", "--height=120"];
-    let args = ["record", "--json", "--events", "-o", path.to_str().unwrap()];
+    let args = ["record", "--json", "--events", "--control=-", "-o", path.to_str().unwrap()];
     let mut recording = Rtckit::start(args.iter().chain(&media));
     let mut lines = vec![await_event(&mut recording, "start")];
     for kind in ["recording", "pause", "recording", "resume", "recording"] {
@@ -30,6 +30,10 @@ fn every_member_is_in_the_man_page_and_a_signal_pauses_and_resumes() {
             recording.toggle();
         }
         lines.push(await_event(&mut recording, kind));
+    }
+    for command in ["{\"command\":\"state\",\"id\":1}\n", "{\"command\":\"rewind\"}\n"] {
+        recording.write(command.as_bytes());
+        lines.push(await_event(&mut recording, "answer"));
     }
     recording.interrupt();
     let exit = recording.succeed(PATIENCE);
@@ -56,6 +60,25 @@ fn every_member_is_in_the_man_page_and_a_signal_pauses_and_resumes() {
     }
     let exit = Rtckit::start(["record", "--json", "--is-type-supported", "video/webm"]).succeed(PATIENCE);
     members(&serde_json::from_slice(&exit.stdout).unwrap(), "", &mut written.report);
+
+    // Slices with files of their own, and what is said of a file afterwards.
+    let pattern = scratch.path("%d.webm");
+    let sliced = ["--unpaced", "--duration=2500ms", "--timeslice=1s", "--chunk-pattern", pattern.to_str().unwrap()];
+    let first = scratch.path("1.webm");
+    let of_first = |mode: &'static str| vec!["record", "--json", mode, first.to_str().unwrap()];
+    let whole = scratch.path("whole.webm");
+    let unsliced = ["--unpaced", "--duration=2500ms", "-o", whole.to_str().unwrap()];
+    for args in [
+        ["record", "--json"].iter().chain(&media).chain(&sliced).copied().collect(),
+        ["record", "--json"].iter().chain(&media).chain(&unsliced).copied().collect(),
+        of_first("--repair"),
+        of_first("--check"),
+        vec!["record", "--json", "--check", whole.to_str().unwrap()],
+        vec!["record", "--json", "--check", "Cargo.toml"],
+    ] {
+        let exit = Rtckit::start(&args).wait(PATIENCE);
+        members(&serde_json::from_slice(&exit.stdout).unwrap(), "", &mut written.report);
+    }
 
     // What only a slow reader makes, and what must not happen here.
     written.report.insert("eventsDropped".to_owned());
