@@ -35,7 +35,11 @@ pub fn record(args: RecordArgs, context: &Context) -> ExitCode {
     if let Some(text) = args.is_type_supported {
         return tell_supported(&text, context);
     }
-    match args.recording.options(args.media.options()) {
+    let sources = match args.media.options() {
+        Ok(sources) => sources,
+        Err(error) => return context.fail(&error),
+    };
+    match args.recording.options(sources) {
         Some(options) => run(options, context),
         None => {
             context.fail(&Error::new(ErrorKind::Usage, "usage", "where to record to is missing: give --output FILE"))

@@ -12,19 +12,23 @@
 mod ebml;
 #[cfg(test)]
 mod foreign;
+mod image;
 mod inspect;
 mod mime;
 mod ogg;
 mod opus_head;
 mod output;
+mod raw;
 mod wav;
 mod webm;
 mod y4m;
 
+pub use image::{ImageError, ImageFormat, ImageSink};
 pub use inspect::{InspectError, Inspection, TrackInspection, inspect};
 pub use mime::{Container, MimeType, MimeTypeError};
 pub use ogg::{OggError, OggRecorder};
 pub use output::{Existing, Finished, Output, OutputError, Target};
+pub use raw::{RawError, RawPixels, RawVideoSink};
 pub use wav::{WavError, WavSink};
 pub use webm::{Recorded, RecordedTrack, TrackInfo, WebmError, WebmRecorder};
 pub use y4m::{Y4mError, Y4mSink};

@@ -1,17 +1,12 @@
 //! Sources whose pictures are filtered or whose sound is made quieter. What is encoded is decoded first.
 
-use crate::codec;
+use super::decoded::{self, RawAudio};
 use crate::error::{Error, ErrorKind};
 use crate::filter::{FilterList, PictureFilter, Volume};
-use crate::media::{
-    AudioDecoder, AudioFrame, AudioInput, EncodedFrame, FrameRate, Source, VideoDecoder, VideoFormat, VideoFrame,
-    VideoInput,
-};
+use crate::media::{AudioFrame, AudioInput, Source, VideoFormat, VideoFrame, VideoInput};
 use crate::stop::Stop;
-use std::collections::VecDeque;
-
-/// The rate that is told to encoders where a file does not say its own.
-const USUAL_RATE: FrameRate = FrameRate::new(30, 1).expect("not zero");
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 /// `input` with this filter applied.
 pub(super) fn video(input: VideoInput, filter: &FilterList) -> Result<VideoInput, Error> {
@@ -21,12 +16,11 @@ pub(super) fn video(input: VideoInput, filter: &FilterList) -> Result<VideoInput
     let (format, live, source) = match input {
         VideoInput::Raw { format, live, source } => (format, live, source),
         VideoInput::Encoded { codec, source, .. } => {
-            let mut pictures =
-                Decoded { source, decoder: VideoDecoding(codec::video_decoder(codec)?), ready: VecDeque::new() };
-            let Some(first) = pictures.next(&Stop::new())? else { return Err(nothing("picture")) };
-            let format = VideoFormat { width: first.width(), height: first.height(), frame_rate: USUAL_RATE };
-            pictures.ready.push_front(first);
-            (format, false, Box::new(pictures) as Box<dyn Source<VideoFrame>>)
+            let mut source = decoded::pictures(codec, source)?;
+            let Some(first) = source.next(&Stop::new())? else { return Err(nothing("picture")) };
+            let frame_rate = decoded::UNKNOWN_RATE;
+            let format = VideoFormat { width: first.width(), height: first.height(), frame_rate };
+            (format, false, Box::new(Begun { first: Some(first), source }) as Box<dyn Source<VideoFrame>>)
         }
     };
     let mut filter = PictureFilter::new(filter.clone());
@@ -42,15 +36,7 @@ pub(super) fn audio(input: AudioInput, volume: Volume) -> Result<AudioInput, Err
     if volume == Volume::FULL {
         return Ok(input);
     }
-    let (format, live, source) = match input {
-        AudioInput::Raw { format, live, source } => (format, live, source),
-        AudioInput::Encoded { codec, channels, source } => {
-            let decoder = codec::audio_decoder(codec, channels.clamp(1, 2))?;
-            let format = decoder.format();
-            let sound = Decoded { source, decoder: AudioDecoding(decoder), ready: VecDeque::new() };
-            (format, false, Box::new(sound) as Box<dyn Source<AudioFrame>>)
-        }
-    };
+    let RawAudio { format, live, source } = RawAudio::of(input)?;
     let change = move |mut frame: AudioFrame| {
         volume.apply(&mut frame);
         frame
@@ -72,54 +58,23 @@ impl<T, F: FnMut(T) -> T + Send> Source<T> for Changed<T, F> {
     fn next(&mut self, stop: &Stop) -> Result<Option<T>, Error> {
         Ok(self.source.next(stop)?.map(&mut self.change))
     }
-}
 
-/// A decoder of either kind.
-trait Decode: Send {
-    type Raw: Send;
-
-    fn decode(&mut self, frame: &EncodedFrame, out: &mut dyn FnMut(Self::Raw)) -> Result<(), Error>;
-}
-
-struct VideoDecoding(Box<dyn VideoDecoder>);
-
-impl Decode for VideoDecoding {
-    type Raw = VideoFrame;
-
-    fn decode(&mut self, frame: &EncodedFrame, out: &mut dyn FnMut(VideoFrame)) -> Result<(), Error> {
-        self.0.decode(frame, out)
+    fn lost(&self) -> Option<Arc<AtomicU64>> {
+        self.source.lost()
     }
 }
 
-struct AudioDecoding(Box<dyn AudioDecoder>);
-
-impl Decode for AudioDecoding {
-    type Raw = AudioFrame;
-
-    fn decode(&mut self, frame: &EncodedFrame, out: &mut dyn FnMut(AudioFrame)) -> Result<(), Error> {
-        self.0.decode(frame, out)
-    }
+/// A source whose first item was looked at.
+struct Begun<T> {
+    first: Option<T>,
+    source: Box<dyn Source<T>>,
 }
 
-/// What an encoded source holds, decoded as it is read.
-struct Decoded<D: Decode> {
-    source: Box<dyn Source<EncodedFrame>>,
-    decoder: D,
-    ready: VecDeque<D::Raw>,
-}
-
-impl<D: Decode> Source<D::Raw> for Decoded<D> {
-    fn next(&mut self, stop: &Stop) -> Result<Option<D::Raw>, Error> {
-        loop {
-            if let Some(raw) = self.ready.pop_front() {
-                return Ok(Some(raw));
-            }
-            let Some(frame) = self.source.next(stop)? else { return Ok(None) };
-            let ready = &mut self.ready;
-            // The decoder goes on behind what is damaged, as players do.
-            if let Err(error) = self.decoder.decode(&frame, &mut |raw| ready.push_back(raw)) {
-                tracing::debug!("{error}");
-            }
+impl<T: Send> Source<T> for Begun<T> {
+    fn next(&mut self, stop: &Stop) -> Result<Option<T>, Error> {
+        match self.first.take() {
+            Some(first) => Ok(Some(first)),
+            None => self.source.next(stop),
         }
     }
 }
