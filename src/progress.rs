@@ -1,5 +1,6 @@
 //! What an operation tells its caller while it runs. The library reports; the caller decides what is shown.
 
+use crate::media::DeviceInfo;
 use serde::Serialize;
 
 /// Receives the events of a run. Called from any thread; must return quickly and never block.
@@ -149,6 +150,44 @@ pub enum Event {
         error_code: Option<u16>,
         /// What came of it, or why not.
         message: Option<String>,
+    },
+    /// It is watched for devices that come and go; what is there now was listed.
+    Watching {
+        /// How many are there.
+        devices: usize,
+    },
+    /// Devices came or went; mediacapture-main `devicechange`.
+    DeviceChange {
+        /// Those that came.
+        added: Vec<DeviceInfo>,
+        /// Those that went.
+        removed: Vec<DeviceInfo>,
+    },
+    /// A source ended by itself; mediacapture-main `ended`.
+    Ended {
+        /// `audio` or `video`.
+        kind: String,
+        /// Why, when it failed.
+        message: Option<String>,
+    },
+    /// A capture goes on; a few times a second.
+    Capturing {
+        /// Since its start.
+        seconds: f64,
+        /// Pictures that came out so far.
+        delivered_frames: u64,
+        /// Pictures that gave way so far.
+        discarded_frames: u64,
+        /// Pictures that the source or its driver lost so far.
+        lost_frames: u64,
+        /// Pictures that came late so far.
+        late_frames: u64,
+        /// Pictures per second since the last of these events.
+        frames_per_second: f64,
+        /// The loudest sample since the last of these events, in dBFS.
+        peak: Option<f64>,
+        /// The power since the last of these events, in dBFS.
+        rms: Option<f64>,
     },
     /// Something the user should know and that does not end the run.
     Warning {

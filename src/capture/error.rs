@@ -72,6 +72,66 @@ pub enum CaptureError {
     /// A screen or window.
     #[error(transparent)]
     Screen(#[from] ScreenError),
+    /// There is no device of that kind or name.
+    #[error("no {what}: {detail}")]
+    NoSuchDevice {
+        /// The source as it was asked for.
+        what: String,
+        /// Why.
+        detail: String,
+    },
+    /// Somebody else uses the device.
+    #[error("{source_name} is in use by another program")]
+    Busy {
+        /// The device.
+        source_name: String,
+    },
+    /// We may not use the device.
+    #[error("{source_name} may not be used: {error}")]
+    Denied {
+        /// The device.
+        source_name: String,
+        /// Why.
+        #[source]
+        error: Arc<io::Error>,
+    },
+    /// The device was there and is gone.
+    #[error("{source_name} was unplugged")]
+    Unplugged {
+        /// The device.
+        source_name: String,
+    },
+    /// The device is there and gives nothing.
+    #[error("{source_name} has stalled: no picture for {seconds} s")]
+    Stalled {
+        /// The device.
+        source_name: String,
+        /// How long it was waited for.
+        seconds: u64,
+    },
+    /// The device failed.
+    #[error("{source_name} failed: {error}")]
+    Device {
+        /// The device.
+        source_name: String,
+        /// Why.
+        #[source]
+        error: Arc<io::Error>,
+    },
+    /// The device does something else than it promised.
+    #[error("{source_name} cannot be used: {detail}")]
+    Unusable {
+        /// The device.
+        source_name: String,
+        /// What is wrong.
+        detail: String,
+    },
+    /// Pictures could not be cropped and scaled.
+    #[error("pictures cannot be converted: {detail}")]
+    Convert {
+        /// What the library says.
+        detail: String,
+    },
     /// This version has no such kind of source.
     #[error("no {what}: this version of rtckit reads test, files and stdin only")]
     NoDevice {
@@ -97,11 +157,32 @@ pub enum CaptureError {
     },
 }
 
+impl CaptureError {
+    /// What the operating system means when it refuses a device.
+    pub(super) fn of_device(name: &str, error: io::Error) -> Self {
+        let source_name = name.to_owned();
+        match error.raw_os_error() {
+            Some(libc::EBUSY) => Self::Busy { source_name },
+            Some(libc::EACCES | libc::EPERM) => Self::Denied { source_name, error: Arc::new(error) },
+            Some(libc::ENODEV | libc::ENXIO | libc::ENOENT) => Self::Unplugged { source_name },
+            _ => Self::Device { source_name, error: Arc::new(error) },
+        }
+    }
+}
+
 impl Classify for CaptureError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Screen(error) => error.kind(),
-            Self::NoDevice { .. } => ErrorKind::Device,
+            Self::NoDevice { .. }
+            | Self::NoSuchDevice { .. }
+            | Self::Busy { .. }
+            | Self::Denied { .. }
+            | Self::Unplugged { .. }
+            | Self::Stalled { .. }
+            | Self::Device { .. }
+            | Self::Unusable { .. } => ErrorKind::Device,
+            Self::Convert { .. } => ErrorKind::Internal,
             Self::NotRepeatable { .. } | Self::NoStdin | Self::BadSpec { .. } => ErrorKind::Usage,
             _ => ErrorKind::InvalidInput,
         }
@@ -110,7 +191,14 @@ impl Classify for CaptureError {
     fn name(&self) -> &'static str {
         match self {
             Self::Screen(error) => error.name(),
-            Self::NoDevice { .. } | Self::NoTrack { .. } => "NotFoundError",
+            Self::NoDevice { .. } | Self::NoSuchDevice { .. } | Self::NoTrack { .. } => "NotFoundError",
+            Self::Denied { .. } => "NotAllowedError",
+            Self::Busy { .. }
+            | Self::Unplugged { .. }
+            | Self::Stalled { .. }
+            | Self::Device { .. }
+            | Self::Unusable { .. } => "NotReadableError",
+            Self::Convert { .. } => "OperationError",
             Self::Open { error, .. } if error.kind() == io::ErrorKind::NotFound => "NotFoundError",
             Self::Open { .. } | Self::Read { .. } => "NotReadableError",
             Self::UnknownFormat { .. } | Self::UnsupportedCodec { .. } => "NotSupportedError",
@@ -124,6 +212,11 @@ impl Classify for CaptureError {
         match self {
             Self::Screen(error) => error.hint(),
             Self::NoDevice { .. } => Some("use the source 'test', or a file".to_owned()),
+            Self::NoSuchDevice { .. } => {
+                Some("'rtckit devices' lists what there is; the source 'test' is always there".to_owned())
+            }
+            Self::Busy { .. } => Some("end the program that uses it; 'fuser -v /dev/video*' names it".to_owned()),
+            Self::Denied { .. } => Some("cameras belong to the group 'video': add yourself to it".to_owned()),
             Self::UnsupportedCodec { .. } => {
                 Some("convert it: ffmpeg -i FILE -c:v libvpx -c:a libopus out.webm".to_owned())
             }

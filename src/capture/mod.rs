@@ -4,13 +4,15 @@
 //! SourceSpec + constraints -> open -> MediaInput { video, audio } -> pipeline
 //! ```
 //!
-//! [`open`] is the one registry: cameras and microphones will be further arms of it. The synthetic sources
+//! [`open`] is the one registry. The synthetic sources
 //! are live and pace themselves by the origin they are given; files answer as fast as they are read and their times
 //! start at 0. Constraints follow mediacapture-main: the test sources are made to fit, a file either fits or is refused.
 
 pub mod camera;
+mod crop_scale;
 mod error;
 pub mod file;
+mod range;
 pub mod screen;
 mod spec;
 mod test_pattern;
@@ -22,8 +24,8 @@ pub use test_pattern::TestPattern;
 pub use test_tone::TestTone;
 
 use crate::media::{
-    AudioConstraints, AudioInput, Constraint, MediaInput, MediaKind, Overconstrained, Property, VideoConstraints,
-    VideoInput,
+    AudioConstraints, AudioInput, Constraint, DeviceSalt, MediaInput, MediaKind, Overconstrained, Property,
+    VideoConstraints, VideoInput, VideoSettings,
 };
 use screen::SurfaceKind;
 use std::io::Read;
@@ -42,6 +44,8 @@ pub struct Wanted {
 pub struct OpenOptions {
     /// Start a file again when it ends, for ever.
     pub repeat: bool,
+    /// What device IDs are made with.
+    pub salt: DeviceSalt,
     /// What `-` reads. Reading it may block, and a [`Stop`](crate::stop::Stop) does not interrupt that.
     pub stdin: Option<Box<dyn Read + Send>>,
     /// How a screen or window is captured.
@@ -57,6 +61,7 @@ impl Default for OpenOptions {
     fn default() -> Self {
         Self {
             repeat: false,
+            salt: DeviceSalt::default(),
             stdin: None,
             screen: screen::ScreenOptions::default(),
             origin: Instant::now(),
@@ -90,12 +95,31 @@ pub fn open(
             let location = file::Location::once("stdin", options.stdin.ok_or(CaptureError::NoStdin)?);
             file::open(location, options.repeat, wanted, video, audio)
         }
+        SourceSpec::Camera(id) => open_camera(spec, id.as_deref(), wanted, video, &options),
         SourceSpec::Screen(id) => open_screen(spec, SurfaceKind::Monitor, id.as_deref(), wanted, video, &options),
         SourceSpec::Window(id) => open_screen(spec, SurfaceKind::Window, Some(id), wanted, video, &options),
-        SourceSpec::Camera(_) | SourceSpec::Microphone(_) | SourceSpec::System => {
-            Err(CaptureError::NoDevice { what: spec.to_string() })
-        }
+        SourceSpec::Microphone(_) | SourceSpec::System => Err(CaptureError::NoDevice { what: spec.to_string() }),
     }
+}
+
+fn open_camera(
+    spec: &SourceSpec,
+    id: Option<&str>,
+    wanted: Wanted,
+    constraints: &VideoConstraints,
+    options: &OpenOptions,
+) -> Result<MediaInput, CaptureError> {
+    if wanted.audio {
+        return Err(CaptureError::NoTrack { source_name: spec.to_string(), kind: MediaKind::Audio });
+    }
+    let mut input = MediaInput::default();
+    if wanted.video {
+        let camera::OpenCamera { settings, format, source } =
+            camera::open(id, &options.salt, constraints, options.origin)?;
+        input.video = Some(VideoInput::Raw { format, live: true, source });
+        input.video_settings = Some(settings);
+    }
+    Ok(input)
 }
 
 fn open_screen(
@@ -129,6 +153,7 @@ fn open_test(
         let format = TestPattern::format(video)?;
         let source = TestPattern::new(format, origin);
         let source = if live { source } else { source.unpaced() };
+        input.video_settings = Some(VideoSettings::of_format("test", &format));
         input.video = Some(VideoInput::Raw { format, live, source: Box::new(source) });
     }
     if wanted.audio {
@@ -216,11 +241,21 @@ mod tests {
 
     #[test]
     fn devices_are_refused_as_devices() {
-        for text in ["camera", "microphone:1", "system"] {
+        for text in ["microphone:1", "system"] {
             let error = open_spec(text).err().unwrap();
             assert_eq!((error.kind(), error.name()), (ErrorKind::Device, "NotFoundError"), "{text}");
             assert!(error.to_string().contains(text));
         }
+    }
+
+    #[test]
+    fn a_camera_that_is_not_there_is_not_found() {
+        let (only_video, none) = (Wanted { video: true, audio: false }, AudioConstraints::default());
+        let spec = SourceSpec::Camera(Some("no camera is called so".to_owned()));
+        let error = open(&spec, only_video, &VideoConstraints::default(), &none, OpenOptions::default()).err().unwrap();
+        assert_eq!((error.kind(), error.name()), (ErrorKind::Device, "NotFoundError"));
+        assert!(error.to_string().contains("camera:no camera is called so"));
+        assert!(open_spec("camera").err().unwrap().to_string().contains("no audio"), "a camera has no sound");
     }
 
     #[test]

@@ -120,6 +120,10 @@ impl TestPattern {
 }
 
 impl Source<VideoFrame> for TestPattern {
+    fn lost(&self) -> Option<Arc<AtomicU64>> {
+        Some(self.skipped())
+    }
+
     fn next(&mut self, stop: &Stop) -> Result<Option<VideoFrame>, Error> {
         let rate = self.format.frame_rate;
         let elapsed = if self.paced { self.origin.elapsed().as_nanos() } else { 0 };

@@ -1,13 +1,16 @@
 //! `rtckit devices`: arguments to [`Options`], the list in words.
 
+use super::output::{self, Output};
 use super::run::{self, Context};
-use super::{exit, output, salt};
+use super::{exit, salt};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rtckit::error::Error;
 use rtckit::ops::devices::{self, DeviceInfo, DeviceKind, Options, Outcome, Report};
+use rtckit::progress::{Event, Progress};
 use std::fmt::Write;
 use std::process::ExitCode;
+use std::sync::Arc;
 
 /// What `devices` takes.
 #[derive(Args, Clone, Debug)]
@@ -21,11 +24,15 @@ pub struct DevicesArgs {
     /// Fail with exit code 4 unless there is a device of this kind; several with a comma
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kinds())]
     require: Vec<DeviceKind>,
+    /// Tell of devices that come and go, until Ctrl-C
+    #[arg(long, conflicts_with = "require")]
+    watch: bool,
 }
 
 /// The kinds that are listed.
 fn kinds() -> impl TypedValueParser<Value = DeviceKind> {
-    PossibleValuesParser::new([DeviceKind::VideoInput.as_str()]).try_map(|word| word.parse::<DeviceKind>())
+    let listed = [DeviceKind::VideoInput, DeviceKind::AudioInput, DeviceKind::AudioOutput];
+    PossibleValuesParser::new(listed.map(DeviceKind::as_str)).try_map(|word| word.parse::<DeviceKind>())
 }
 
 /// Runs `rtckit devices`.
@@ -38,15 +45,42 @@ pub fn devices(args: DevicesArgs, context: &Context) -> ExitCode {
     if let Some(warning) = warning {
         output.warn(&warning);
     }
-    let DevicesArgs { kind, capabilities, require } = args;
+    let DevicesArgs { kind, capabilities, require, watch } = args;
     let options = Options { kinds: kind, capabilities, require, salt };
-    let outcome = match run::block_on(async move |_| devices::run(options).await) {
+    let people = !(context.global.json || context.global.events);
+    let watched = Arc::new(Watched { output: Arc::clone(&output), people });
+    let operation = async move |stop| match watch {
+        true => devices::watch(options, watched, stop).await,
+        false => devices::run(options).await,
+    };
+    let outcome = match run::block_on(operation) {
         Ok(outcome) => outcome,
         Err(error) => return output.finish(&serde_json::json!({}), Some(&error), exit::INTERNAL, ""),
     };
     let Outcome { report, error } = outcome;
-    let shown = if context.global.json || context.global.events { Ok(()) } else { show(&report) };
+    let shown = if people && !watch { show(&report) } else { Ok(()) };
     output.finish(&report, error.or(shown.err()).as_ref(), 0, "")
+}
+
+/// The output, and for people a line on standard output for each device that comes or goes.
+struct Watched {
+    output: Arc<Output>,
+    people: bool,
+}
+
+impl Progress for Watched {
+    fn event(&self, event: Event) {
+        if let (true, Event::DeviceChange { added, removed }) = (self.people, &event) {
+            let lines = |sign: &str, devices: &[DeviceInfo]| {
+                table(devices).lines().map(|line| format!("{sign} {line}\n")).collect::<String>()
+            };
+            let text = lines("-", removed) + &lines("+", added);
+            if let Err(error) = output::product(text.as_bytes()) {
+                self.output.warn(&error.to_string());
+            }
+        }
+        self.output.event(event);
+    }
 }
 
 fn show(report: &Report) -> Result<(), Error> {

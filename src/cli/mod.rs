@@ -6,6 +6,7 @@
 mod args;
 mod bars;
 mod call;
+mod capture;
 mod config;
 mod control;
 mod descriptor;
@@ -13,6 +14,7 @@ mod devices;
 mod exit;
 mod log;
 mod man;
+mod meter;
 mod output;
 mod record;
 mod run;
@@ -66,10 +68,18 @@ enum Command {
   rtckit answer --audio=test --video-output received.y4m
   rtckit answer --chat")]
     Answer(Box<call::SessionArgs>),
+    /// Capture a camera or microphone, raw: to files, to standard output, as a picture, or only counted
+    #[command(after_help = "Examples:
+  rtckit capture --video --snapshot me.jpg
+  rtckit capture --video=camera:/dev/video2 --width exact:1280 --height exact:720 -o clip.y4m --duration 10s
+  rtckit capture --video -o - | ffplay -
+  rtckit capture --video --width 1920 --explain --duration 1s")]
+    Capture(Box<capture::CaptureArgs>),
     /// List cameras
     #[command(after_help = "Examples:
   rtckit devices
   rtckit devices --capabilities --json
+  rtckit devices --watch --events
   rtckit devices --require videoinput || echo 'plug a camera in'")]
     Devices(devices::DevicesArgs),
     /// Record any source to a file or stream
@@ -160,6 +170,7 @@ fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
     match command {
         Command::Call(args) => call::call(*args, &context("call")),
         Command::Answer(args) => call::answer(*args, &context("answer")),
+        Command::Capture(args) => capture::capture(*args, &context("capture")),
         Command::Devices(args) => devices::devices(args, &context("devices")),
         Command::Record(args) => record::record(*args, &context("record")),
         Command::SendFile(args) => transfer::send_file(*args, &context("send-file")),

@@ -284,6 +284,9 @@ impl Progress for Output {
                 Event::Offer { files, bytes: Some(bytes) } => {
                     format!("{files} file{}, {}", if files == 1 { "" } else { "s" }, value::bytes(bytes))
                 }
+                Event::Ended { kind, message: Some(message) } => {
+                    format!("{} {kind} ended: {message}", yellow("warning:"))
+                }
                 Event::Warning { message } => format!("{} {message}", yellow("warning:")),
                 _ => return,
             });

@@ -58,7 +58,10 @@ pub fn record(args: RecordArgs, context: &Context) -> ExitCode {
     if let Some(path) = args.repair {
         return repair(&path, &args.recording, context);
     }
-    let sources = SourceOptions { unpaced: args.unpaced, ..args.media.options() };
+    let sources = match args.media.options() {
+        Ok(sources) => SourceOptions { unpaced: args.unpaced, ..sources },
+        Err(error) => return context.fail(&error),
+    };
     match args.recording.options(sources) {
         Some(options) if args.control.is_none() => run(options, context),
         Some(options) => run_controlled(options, args.control, context),

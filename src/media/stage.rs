@@ -3,10 +3,11 @@
 //! Stages are blocking and single-threaded: the pipeline runs each on a thread of its own. A stage
 //! is handed a [`Stop`] wherever it may wait for longer than a frame.
 
-use super::{AudioFormat, AudioFrame, Codec, EncodedFrame, VideoFormat, VideoFrame};
+use super::{AudioFormat, AudioFrame, AudioSettings, Codec, EncodedFrame, VideoFormat, VideoFrame, VideoSettings};
 use crate::error::Error;
 use crate::stop::Stop;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 
 /// Gives items until it ends.
 pub trait Source<T>: Send {
@@ -16,11 +17,20 @@ pub trait Source<T>: Send {
     /// # Errors
     /// When the device or file fails; the source is over then.
     fn next(&mut self, stop: &Stop) -> Result<Option<T>, Error>;
+
+    /// Counts the items that the source itself lost, where it can tell; readable while it runs on another thread.
+    fn lost(&self) -> Option<Arc<AtomicU64>> {
+        None
+    }
 }
 
 impl<T, S: Source<T> + ?Sized> Source<T> for Box<S> {
     fn next(&mut self, stop: &Stop) -> Result<Option<T>, Error> {
         (**self).next(stop)
+    }
+
+    fn lost(&self) -> Option<Arc<AtomicU64>> {
+        (**self).lost()
     }
 }
 
@@ -90,6 +100,10 @@ pub struct MediaInput {
     pub video: Option<VideoInput>,
     /// Its audio, if it has any.
     pub audio: Option<AudioInput>,
+    /// What the video is set to, where that is more than its format says.
+    pub video_settings: Option<VideoSettings>,
+    /// What the audio is set to, where that is more than its format says.
+    pub audio_settings: Option<AudioSettings>,
 }
 
 /// Turns pictures into encoded frames, in real time.

@@ -4,6 +4,7 @@
 //! Nothing here prints: what happens meanwhile goes to a [`Progress`](crate::progress::Progress).
 
 pub mod call;
+pub mod capture;
 pub mod control;
 mod destination;
 pub mod devices;

@@ -72,6 +72,11 @@ impl Ffmpeg {
         Self::entries(path, &args)[0].parse().expect("a time")
     }
 
+    /// What ffmpeg decodes it to.
+    pub fn decoded(&self, path: &Path, args: &[&str]) -> Vec<u8> {
+        Self::run("ffmpeg", &[], path, &[args, &["-"]].concat()).stdout
+    }
+
     /// How many bytes ffmpeg decodes it to.
     pub fn decoded_bytes(&self, path: &Path, format: &str) -> usize {
         Self::run("ffmpeg", &[], path, &["-f", format, "-"]).stdout.len()

@@ -15,11 +15,13 @@ mod chunk_pattern;
 mod ebml;
 #[cfg(test)]
 mod foreign;
+mod image;
 mod inspect;
 mod mime;
 mod ogg;
 mod opus_head;
 mod output;
+mod raw;
 mod recorder;
 mod repair;
 mod wav;
@@ -27,10 +29,12 @@ mod webm;
 mod y4m;
 
 pub use chunk_pattern::{ChunkPattern, ChunkPatternError};
+pub use image::{ImageError, ImageFormat, ImageSink};
 pub use inspect::{InspectError, Inspection, TrackInspection, inspect};
 pub use mime::{Container, MimeType, MimeTypeError};
 pub use ogg::{OggError, OggRecorder};
 pub use output::{Existing, Finished, Output, OutputError, Target};
+pub use raw::{RawError, RawPixels, RawVideoSink};
 pub use recorder::{Layout, Recorder};
 pub use repair::{Place, RepairError, Repaired, repair};
 pub use wav::{WavError, WavSink};

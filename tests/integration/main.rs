@@ -7,6 +7,7 @@ mod browser;
 mod call_chromium;
 mod call_codecs;
 mod call_pair;
+mod capture;
 mod cli;
 mod devices_guest;
 mod faults;

@@ -38,7 +38,18 @@ pub struct Written {
 }
 
 impl Written {
-    fn take(&mut self, events: &std::path::Path, schema: &str) {
+    /// Members of the report that a test cannot bring about.
+    pub fn expect_report(&mut self, names: &[&str]) {
+        self.report.extend(names.iter().map(ToString::to_string));
+    }
+
+    /// Events that a test cannot bring about.
+    pub fn expect_events(&mut self, names: &[&str]) {
+        self.events.extend(names.iter().map(ToString::to_string));
+    }
+
+    /// Takes the events and the report that a run has written.
+    pub fn take(&mut self, events: &std::path::Path, schema: &str) {
         let text = std::fs::read_to_string(events).unwrap();
         let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
         self.take_lines(&lines, schema);

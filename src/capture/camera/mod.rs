@@ -3,15 +3,21 @@
 //!
 //! ```text
 //! list     nokhwa -> nodes -> V4L2: is it a camera, what are its modes -> Camera
+//! open     Cameras + constraints -> SelectSettings -> mode -> CameraSource -> CropAndScale if need be
+//! run      V4L2 buffers -> I420 at the kernel's time -> pipeline
 //! ```
 
-#[cfg(target_os = "linux")]
+mod clock;
+mod convert;
 mod node;
+mod open;
 mod pixels;
-#[cfg(target_os = "linux")]
+mod source;
 mod sysfs;
 
+pub use open::{OpenCamera, Selection, consider, open};
 pub use pixels::PixelFormat;
+pub use source::CameraSource;
 
 use crate::media::{Capabilities, DeviceInfo, DeviceKind, DeviceSalt, FacingMode, VideoMode, VideoOffer};
 use std::path::PathBuf;

@@ -84,6 +84,17 @@ impl PixelFormat {
         }
     }
 
+    /// Bytes of a line of the first plane without padding; 0 where there are no lines.
+    pub(super) const fn least_stride(self, width: u32) -> u32 {
+        match self {
+            Self::Yu12 | Self::Yv12 | Self::Nv12 | Self::Nv21 | Self::Yu16 | Self::Grey => width,
+            Self::Yuyv | Self::Uyvy | Self::Yvyu | Self::Vyuy => width * 2,
+            Self::Rgb3 | Self::Bgr3 => width * 3,
+            Self::Xr24 | Self::Ar24 => width * 4,
+            Self::Mjpg | Self::Jpeg => 0,
+        }
+    }
+
     /// The arrangement with this FourCC.
     pub fn from_fourcc(fourcc: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|format| format.fourcc() == fourcc)

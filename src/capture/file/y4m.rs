@@ -4,6 +4,7 @@
 use super::input::Input;
 use super::source::Pass;
 use crate::capture::CaptureError;
+use crate::capture::range::limit_range;
 use crate::media::{FramePool, FrameRate, I420, MediaTime, VideoFormat, VideoFrame};
 use crate::stop::Stop;
 
@@ -136,17 +137,6 @@ fn shrink(from: &[u8], (width, height): (usize, usize), to: &mut [u8], (to_width
                 .sum();
             *pixel = u8::try_from((sum + 2) / 4).unwrap_or(u8::MAX);
         }
-    }
-}
-
-/// Full range (0 to 255) to limited (16 to 235, chroma 16 to 240).
-fn limit_range(picture: &mut I420) {
-    let table = |span: u16, low: u16| -> Vec<u8> {
-        (0..=255_u16).map(|value| u8::try_from((value * span + 127) / 255 + low).unwrap_or(u8::MAX)).collect()
-    };
-    let tables = [table(219, 16), table(224, 16), table(224, 16)];
-    for (plane, table) in picture.planes_mut().into_iter().zip(tables) {
-        plane.iter_mut().for_each(|value| *value = table[usize::from(*value)]);
     }
 }
 

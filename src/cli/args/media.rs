@@ -1,18 +1,19 @@
-//! Sources and constraints: what is sent or recorded.
+//! What is captured, recorded or sent: sources and constraints.
 
-use super::ScreenArgs;
+use super::{ConstraintArgs, ScreenArgs};
 use crate::cli::salt;
 use clap::Args;
-use rtckit::media::{AudioConstraints, Constraint, DeviceSalt, VideoConstraints};
+use rtckit::error::Error;
+use rtckit::media::DeviceSalt;
 use rtckit::ops::call::{FilterList, SourceOptions, SourceSpec, Volume};
 
 /// `--video`, `--audio` and what is asked of them.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Sources")]
 pub struct MediaArgs {
-    /// The video: test (a moving pattern), screen or screen:ID, window:ID or window:TITLE, a file or - (y4m, ivf, webm, mkv),
-    /// none
-    #[arg(long, value_name = "SOURCE", require_equals = true)]
+    /// The video: camera (the default), camera:ID (a deviceId, a path, or what is unique in a label), screen or screen:ID,
+    /// window:ID or window:TITLE, test (a moving pattern), a file or - (y4m, ivf, webm, mkv), none
+    #[arg(long, value_name = "SOURCE", require_equals = true, num_args = 0..=1, default_missing_value = "camera")]
     pub video: Option<SourceSpec>,
     /// The audio: microphone, microphone:ID, system (what the speakers play), test (a tone with a chirp every second), a
     /// file or - (wav, ogg/opus, webm, mkv), none
@@ -21,21 +22,8 @@ pub struct MediaArgs {
     /// Begin a file again at its end
     #[arg(long = "loop")]
     pub repeat: bool,
-    /// Pixels: 640, ideal:640, exact:640, min:300,max:640; the other constraints likewise
-    #[arg(long, value_name = "CONSTRAINT")]
-    pub width: Option<Constraint>,
-    /// Pixels
-    #[arg(long, value_name = "CONSTRAINT")]
-    pub height: Option<Constraint>,
-    /// Frames per second
-    #[arg(long, value_name = "CONSTRAINT")]
-    pub frame_rate: Option<Constraint>,
-    /// Hertz
-    #[arg(long, value_name = "CONSTRAINT")]
-    pub sample_rate: Option<Constraint>,
-    /// 1 mono, 2 stereo
-    #[arg(long, value_name = "CONSTRAINT")]
-    pub channel_count: Option<Constraint>,
+    #[command(flatten)]
+    pub constraints: ConstraintArgs,
     /// CSS filters: grayscale sepia saturate hue-rotate invert opacity brightness contrast blur drop-shadow
     #[arg(long, value_name = "LIST")]
     pub filter: Option<FilterList>,
@@ -48,33 +36,30 @@ pub struct MediaArgs {
 
 impl MediaArgs {
     /// What these ask for.
-    pub fn options(self) -> SourceOptions {
-        let Self {
+    pub fn options(self) -> Result<SourceOptions, Error> {
+        let Self { video, audio, repeat, constraints, filter, volume, screen } = self;
+        let asked = constraints.asked()?;
+        let default = |spec: Option<SourceSpec>, by_constraints: Option<SourceSpec>| {
+            spec.or(by_constraints).unwrap_or(SourceSpec::None)
+        };
+        // As in getUserMedia: to ask for video is to ask for a camera, unless another source is named; audio likewise.
+        let video = default(video, asked.video.is_some().then_some(SourceSpec::Camera(None)));
+        let audio = default(audio, asked.audio.is_some().then_some(SourceSpec::Microphone(None)));
+        let (video_constraints, audio_constraints) = constraints.merged(asked)?;
+        let device = |spec: &SourceSpec| matches!(spec, SourceSpec::Camera(_) | SourceSpec::Microphone(_));
+        let salt = if device(&video) || device(&audio) { kept_salt() } else { DeviceSalt::default() };
+        Ok(SourceOptions {
             video,
             audio,
-            repeat,
-            width,
-            height,
-            frame_rate,
-            sample_rate,
-            channel_count,
-            filter,
-            volume,
-            screen,
-        } = self;
-        let salt = if matches!(audio, Some(SourceSpec::Microphone(_))) { kept_salt() } else { DeviceSalt::default() };
-        SourceOptions {
-            video: video.unwrap_or(SourceSpec::None),
-            audio: audio.unwrap_or(SourceSpec::None),
-            video_constraints: VideoConstraints { width, height, frame_rate, ..VideoConstraints::default() },
-            audio_constraints: AudioConstraints { sample_rate, channel_count, ..AudioConstraints::default() },
+            video_constraints,
+            audio_constraints,
             repeat,
             salt,
             unpaced: false,
             filter: filter.unwrap_or_default(),
             volume: volume.unwrap_or_default(),
             screen: screen.options(),
-        }
+        })
     }
 }
 

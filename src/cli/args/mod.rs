@@ -2,6 +2,7 @@
 
 mod codecs;
 mod connection;
+mod constraints;
 mod media;
 mod recording;
 mod screen;
@@ -10,6 +11,7 @@ mod signaling;
 
 pub use codecs::CodecArgs;
 pub use connection::{ConnectionArgs, ServerArgs, secret_file};
+pub use constraints::ConstraintArgs;
 pub use media::MediaArgs;
 pub use recording::RecordingArgs;
 pub use screen::ScreenArgs;

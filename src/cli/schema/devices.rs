@@ -33,6 +33,7 @@ const REPORT: &[Member] = &[
     ("devices[].capabilities.modes[].width", "pixels", "the width"),
     ("devices[].capabilities.modes[].height", "pixels", "the height"),
     ("devices[].capabilities.modes[].frameRate", "frames per second", "the rate"),
+    ("eventsDropped", "count", "events that the reader of --events was too slow for; absent when there were none"),
     ("error", "object", "what went wrong; absent when nothing did"),
     ("error.name", "text", "NotFoundError when a required kind is missing"),
     ("error.stage", "text", "where it happened; null when that says nothing"),
@@ -41,6 +42,11 @@ const REPORT: &[Member] = &[
 ];
 
 const EVENTS: &[Member] = &[
+    ("watching", "event", "with --watch: what is there is known, and changes will be told"),
+    ("watching.devices", "count", "devices that are there"),
+    ("devicechange", "event", "devices came or went"),
+    ("devicechange.added[]", "objects", "those that came, with the members of devices[]"),
+    ("devicechange.removed[]", "objects", "those that went, with the members of devices[]"),
     ("warning", "event", "something to know that ends nothing"),
     ("warning.message", "text", "one line for people"),
     ("result", "event", "the last line, with the members of the report"),

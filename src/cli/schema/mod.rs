@@ -3,6 +3,7 @@
 //! A name is a path: `sent[].ssrc` is the member `ssrc` of each element of the array `sent`.
 
 mod call;
+mod capture;
 mod devices;
 mod record;
 mod transfer;
@@ -25,6 +26,7 @@ pub struct Tables {
 const COMMANDS: &[(&str, Tables)] = &[
     ("call", call::CALL),
     ("answer", call::ANSWER),
+    ("capture", capture::CAPTURE),
     ("devices", devices::DEVICES),
     ("record", record::RECORD),
     ("send-file", transfer::SEND_FILE),

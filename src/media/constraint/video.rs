@@ -245,8 +245,8 @@ pub fn select_video(
             }
         }
     }
-    let candidates: Vec<&VideoSettings> = found.iter().map(|(_, _, settings)| settings).collect();
-    let choice = fitness::select(&candidates, wanted, &wanted.advanced, |settings| cost(settings, wanted));
+    let candidates: Vec<Candidate> = found.iter().map(|(_, mode, settings)| Candidate { mode, settings }).collect();
+    let choice = fitness::select(&candidates, wanted, &wanted.advanced, |candidate| candidate.cost(wanted));
     let chosen = choice.chosen.map(|index| {
         let (offer, mode, settings) = &found[index];
         VideoChoice { offer: *offer, mode: (*mode).clone(), settings: settings.clone() }
@@ -334,8 +334,34 @@ fn demands_scaling(wanted: &VideoConstraints) -> bool {
     })
 }
 
-/// Between candidates that suit equally: what is nearer to the defaults in what the user has no wish for, then native modes.
-fn cost(settings: &VideoSettings, wanted: &VideoConstraints) -> f64 {
+/// A mode and what is made of it.
+struct Candidate<'a> {
+    mode: &'a VideoMode,
+    settings: &'a VideoSettings,
+}
+
+impl Settings for Candidate<'_> {
+    fn value(&self, property: Property) -> Option<Value<'_>> {
+        self.settings.value(property)
+    }
+}
+
+impl Candidate<'_> {
+    /// What breaks ties: native modes come before what is made of others, and that of the smallest that do.
+    fn cost(&self, wanted: &VideoConstraints) -> f64 {
+        let mode = self.mode;
+        let pixels_per_second = f64::from(mode.width) * f64::from(mode.height) * mode.frame_rate.as_f64();
+        let times = mode.frame_rate.as_f64() / self.settings.frame_rate.as_f64();
+        // Every second picture is smoother than two of three.
+        let uneven = if (times - times.round()).abs() > 0.01 { 2.0 } else { 1.0 };
+        let is_made = self.settings.resize_mode == ResizeMode::CropAndScale;
+        let made = if is_made { 1e-6 + uneven * pixels_per_second / 1e18 } else { 0.0 };
+        unwished(self.settings, wanted) + made
+    }
+}
+
+/// How far from the defaults it is in what the user has no wish for.
+fn unwished(settings: &VideoSettings, wanted: &VideoConstraints) -> f64 {
     let wish = |constraint: &Option<Constraint>| constraint.is_some_and(|c| c.ideal.is_some());
     let far = |value: f64, default: f64| (value - default).abs() / value.max(default);
     let mut cost = 0.0;
@@ -345,7 +371,7 @@ fn cost(settings: &VideoSettings, wanted: &VideoConstraints) -> f64 {
     if !wish(&wanted.frame_rate) {
         cost += far(settings.frame_rate.as_f64(), DEFAULT.2);
     }
-    if settings.resize_mode == ResizeMode::CropAndScale { cost + 1e-6 } else { cost }
+    cost
 }
 
 #[cfg(test)]
@@ -418,6 +444,13 @@ mod tests {
         assert_eq!(chosen(&[("width", "exact:640"), ("aspectRatio", "exact:1")]), "640x640@30 crop-and-scale");
         let forced = [("width", "exact:640"), ("height", "exact:480"), ("resizeMode", "exact:crop-and-scale")];
         assert_eq!(chosen(&forced), "640x480@30 crop-and-scale");
+    }
+
+    #[test]
+    fn what_is_scaled_is_scaled_from_the_smallest_mode_that_will_do() {
+        let wanted = wanted(&[("width", "exact:300"), ("height", "exact:300"), ("frameRate", "exact:20")]);
+        let mode = select_video(&[camera("a")], &wanted).0.unwrap().mode;
+        assert_eq!((mode.width, mode.height, mode.frame_rate.as_f64()), (640, 480, 30.0));
     }
 
     #[test]

@@ -4,6 +4,15 @@ use crate::capture::camera;
 use crate::media::{DeviceInfo, DeviceKind, DeviceSalt};
 use crate::sound::{self, Role};
 
+/// What changes when a device comes or goes, read without opening any.
+pub(super) fn fingerprint() -> Vec<String> {
+    let nodes = |folder| std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let nodes = nodes("/sys/class/video4linux").chain(nodes("/sys/class/sound"));
+    let mut names: Vec<String> = nodes.map(|node| node.file_name().to_string_lossy().into_owned()).collect();
+    names.sort_unstable();
+    names
+}
+
 /// All devices of the kinds that are `wanted`, with their capabilities; of each kind the default first. Blocks while drivers
 /// and servers are asked.
 pub(super) fn devices(wanted: &dyn Fn(DeviceKind) -> bool, salt: &DeviceSalt) -> Vec<DeviceInfo> {

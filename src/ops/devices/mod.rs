@@ -5,8 +5,10 @@
 //! ```
 
 mod list;
+mod watch;
 
 pub use crate::media::{DeviceInfo, DeviceKind, DeviceSalt};
+pub use watch::watch;
 
 use crate::error::{Error, ErrorKind};
 use serde::Serialize;

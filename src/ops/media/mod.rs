@@ -12,9 +12,12 @@
 mod adaptation;
 mod audio;
 mod changed;
+mod decoded;
 mod encoding;
+mod ending;
 mod open;
 mod play;
+mod rebased;
 mod shifted;
 mod sound;
 mod threads;
@@ -28,7 +31,8 @@ pub use play::TerminalScreen;
 pub use crate::filter::{FilterList, Volume};
 
 pub(in crate::ops) use audio::AudioTrack;
-pub(in crate::ops) use changed::{decoded_audio, decoded_video};
+pub(in crate::ops) use decoded::{RawAudio, RawVideo, decoded_audio, decoded_video};
+pub(in crate::ops) use ending::Ending;
 pub(in crate::ops) use open::Inputs;
 pub(in crate::ops) use play::{Hearing, Viewing};
 pub(in crate::ops) use threads::{Pace, Threads};

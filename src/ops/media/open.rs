@@ -2,13 +2,14 @@
 
 use super::encoding::AudioEncoding;
 use super::shifted::Shifted;
-use super::{changed, sound};
+use super::{changed, rebased, sound};
 use crate::capture::screen::ScreenOptions;
 use crate::capture::{self, OpenOptions, SourceSpec, Wanted};
 use crate::error::{Error, ErrorKind};
 use crate::filter::{FarEnd, FilterList, Volume};
 use crate::media::{
-    AudioConstraints, AudioInput, Codec, ContentHint, DeviceSalt, MediaInput, MediaTime, VideoConstraints, VideoInput,
+    AudioConstraints, AudioInput, AudioSettings, Codec, ContentHint, DeviceSalt, MediaInput, MediaTime,
+    VideoConstraints, VideoInput, VideoSettings,
 };
 use std::io::Read;
 use std::time::Instant;
@@ -74,14 +75,19 @@ impl SourceOptions {
         far_end: Option<&FarEnd>,
     ) -> Result<MediaInput, Error> {
         if let Some(opened) = sound::open(spec, wanted, &self.audio_constraints, &self.salt, how.origin, far_end) {
-            let (audio, _) = opened?;
-            return Ok(MediaInput { audio: Some(changed::audio(audio, self.volume)?), ..MediaInput::default() });
+            let (audio, settings) = opened?;
+            return Ok(MediaInput {
+                audio: Some(changed::audio(audio, self.volume)?),
+                audio_settings: Some(settings),
+                ..MediaInput::default()
+            });
         }
         let input = capture::open(spec, wanted, &self.video_constraints, &self.audio_constraints, how)
             .map_err(|error| Error::from(error).at("open"))?;
         Ok(MediaInput {
             video: input.video.map(|video| changed::video(video, &self.filter)).transpose()?,
             audio: input.audio.map(|audio| changed::audio(audio, self.volume)).transpose()?,
+            ..input
         })
     }
 
@@ -106,16 +112,22 @@ impl SourceOptions {
         self.check()?;
         let mut open = |spec: &SourceSpec, wanted: Wanted| {
             let stdin = if *spec == SourceSpec::Stdin { stdin.take() } else { None };
-            let how =
-                OpenOptions { repeat: self.repeat, stdin, screen: self.screen.clone(), origin, unpaced: self.unpaced };
+            let how = OpenOptions {
+                repeat: self.repeat,
+                salt: self.salt,
+                stdin,
+                screen: self.screen.clone(),
+                origin,
+                unpaced: self.unpaced,
+            };
             self.open(spec, wanted, how, far_end)
         };
         if self.video == self.audio {
             return open(&self.video, Wanted { video: true, audio: true });
         }
-        let video = open(&self.video, Wanted { video: true, audio: false })?.video;
-        let audio = open(&self.audio, Wanted { video: false, audio: true })?.audio;
-        Ok(MediaInput { video, audio })
+        let MediaInput { video, video_settings, .. } = open(&self.video, Wanted { video: true, audio: false })?;
+        let MediaInput { audio, audio_settings, .. } = open(&self.audio, Wanted { video: false, audio: true })?;
+        Ok(MediaInput { video, audio, video_settings, audio_settings })
     }
 }
 
@@ -123,6 +135,8 @@ impl SourceOptions {
 pub(in crate::ops) struct Inputs {
     pub(in crate::ops) video: Option<VideoInput>,
     pub(in crate::ops) audio: Option<AudioInput>,
+    pub(in crate::ops) video_settings: Option<VideoSettings>,
+    pub(in crate::ops) audio_settings: Option<AudioSettings>,
     options: SourceOptions,
     /// Where the times of live sources count from.
     opened: Instant,
@@ -155,8 +169,9 @@ impl Inputs {
     ) -> Result<Self, Error> {
         let opening = tokio::task::spawn_blocking(move || {
             let opened = Instant::now();
-            let MediaInput { video, audio } = options.open_both(stdin, far_end.as_ref(), opened)?;
-            Ok(Self { video, audio, options, opened })
+            let MediaInput { video, audio, video_settings, audio_settings } =
+                options.open_both(stdin, far_end.as_ref(), opened)?;
+            Ok(Self { video, audio, video_settings, audio_settings, options, opened })
         });
         opening.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
     }
@@ -204,6 +219,8 @@ impl Inputs {
         };
         if self.options.video == SourceSpec::Test {
             self.video = anew(Wanted { video: true, audio: false })?.video;
+        } else if let SourceSpec::Camera(_) = self.options.video {
+            self.video = self.video.map(|input| rebased::video(input, begun));
         } else if let Some(VideoInput::Raw { format, live: true, source }) = self.video {
             let source = Box::new(Shifted::new(source, begun));
             self.video = Some(VideoInput::Raw { format, live: true, source });

@@ -19,7 +19,7 @@ pub(in crate::ops) enum Pace {
 
 impl Pace {
     /// `source` at this pace; live ones have their own.
-    pub(super) fn of<T: Timed + 'static>(self, live: bool, source: Box<dyn Source<T>>) -> Box<dyn Source<T>> {
+    pub(in crate::ops) fn of<T: Timed + 'static>(self, live: bool, source: Box<dyn Source<T>>) -> Box<dyn Source<T>> {
         match self {
             Self::Clock(clock) if !live => Box::new(Paced::new(source, clock)),
             _ => source,

@@ -40,6 +40,7 @@ impl Rtckit {
         command.args(args).env_remove("RUST_LOG").env("NO_COLOR", "1");
         // A configuration file of whoever runs the tests must not change them.
         command.env("XDG_CONFIG_HOME", env!("CARGO_TARGET_TMPDIR"));
+        command.env("XDG_STATE_HOME", env!("CARGO_TARGET_TMPDIR"));
         command
     }
 
