@@ -83,7 +83,7 @@ pub fn open(
             file::open(location, options.repeat, wanted, video, audio)
         }
         SourceSpec::Screen(id) => open_screen(spec, SurfaceKind::Monitor, id.as_deref(), wanted, video, &options),
-        SourceSpec::Window(id) => open_screen(spec, SurfaceKind::Window, Some(id), wanted, video, &options),
+        SourceSpec::Window(id) => open_screen(spec, SurfaceKind::Window, id.as_deref(), wanted, video, &options),
         SourceSpec::Camera(_) | SourceSpec::Microphone(_) | SourceSpec::System => {
             Err(CaptureError::NoDevice { what: spec.to_string() })
         }

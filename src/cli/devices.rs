@@ -25,7 +25,8 @@ pub struct DevicesArgs {
 
 /// The kinds that are listed.
 fn kinds() -> impl TypedValueParser<Value = DeviceKind> {
-    PossibleValuesParser::new([DeviceKind::VideoInput.as_str()]).try_map(|word| word.parse::<DeviceKind>())
+    PossibleValuesParser::new([DeviceKind::VideoInput, DeviceKind::Display].map(DeviceKind::as_str))
+        .try_map(|word| word.parse::<DeviceKind>())
 }
 
 /// Runs `rtckit devices`.

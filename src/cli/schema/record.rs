@@ -2,9 +2,17 @@
 
 use super::{Member, Tables};
 
-pub const RECORD: Tables = Tables { schema: "rtckit.record/1", report: REPORT, events: EVENTS };
+pub const RECORD: Tables = Tables {
+    schema: "rtckit.record/1",
+    report: &super::joined::<{ RECORDING.len() + SUPPORTED.len() }>(RECORDING, SUPPORTED),
+    events: EVENTS,
+};
 
-const REPORT: &[Member] = &[
+const SUPPORTED: &[Member] =
+    &[("supported", "true or false", "the answer to --is-type-supported, which writes this alone")];
+
+/// What every command writes that records.
+pub const RECORDING: &[Member] = &[
     ("schema", "text", "what this object is: its name and, behind the slash, its version"),
     ("mimeType", "text", "what it was recorded as; absent when it never began"),
     (
@@ -30,7 +38,6 @@ const REPORT: &[Member] = &[
     ("recording.tracks[].end", "seconds", "end of the last frame in the file; null without one"),
     ("recording.tracks[].beforeFirstKeyFrame", "count", "frames left out, since no key frame had come before them"),
     ("recording.tracks[].moved", "count", "frames that came too late for their time and were written at a later one"),
-    ("supported", "true or false", "the answer to --is-type-supported, which writes this alone"),
     ("eventsDropped", "count", "events that the reader of --events was too slow for; absent when there were none"),
     ("error", "object", "what went wrong; absent when nothing did"),
     ("error.name", "text", "what kind of error, as DOMException names it where it does"),
@@ -39,7 +46,8 @@ const REPORT: &[Member] = &[
     ("error.hint", "text", "what would help; null when we do not know"),
 ];
 
-const EVENTS: &[Member] = &[
+/// What every command tells meanwhile that records.
+pub const EVENTS: &[Member] = &[
     ("start", "event", "recording began"),
     ("start.path", "text", "the file; - for standard output"),
     ("start.mimeType", "text", "what it is recorded as"),

@@ -10,6 +10,7 @@
 mod gate;
 mod options;
 mod report;
+mod standing;
 mod writer;
 
 pub use options::{Io, Options};
@@ -23,7 +24,7 @@ pub use crate::ops::media::SourceOptions;
 pub use crate::record::{Container, Existing, MimeType, Recorded};
 
 use crate::error::{Error, ErrorKind};
-use crate::media::{AudioInput, Codec, EncoderControl, MediaKind, VideoInput};
+use crate::media::{AudioInput, Codec, ContentHint, EncoderControl, MediaKind, VideoInput};
 use crate::ops::control::{Request, Requests};
 use crate::ops::media::{AudioTrack, Inputs, Pace, PictureStats, Threads, VideoTrack};
 use crate::pipeline::Clock;
@@ -137,6 +138,7 @@ impl Recording {
         stdout: Option<Box<dyn std::io::Write + Send>>,
         progress: &Arc<dyn Progress>,
     ) -> Result<Self, Error> {
+        let content_hint = inputs.content_hint();
         let live = is_live(&inputs);
         let clock = live.then(Clock::start);
         let inputs = match &clock {
@@ -186,7 +188,10 @@ impl Recording {
         if let Some(input) = video {
             let codec = mime_type.video.unwrap_or(Codec::Vp8);
             let (encoded, frames) = bounded(queue, Overflow::Block);
-            let encoding = options.video_encoding(codec, both);
+            let mut encoding = options.video_encoding(codec, both);
+            if encoding.content_hint == ContentHint::default() {
+                encoding.content_hint = content_hint;
+            }
             let control = Arc::new(EncoderControl::new());
             let video = VideoTrack { input, encoding, stages: Vec::new(), limits: None, control, backlog: RAW_QUEUE };
             recording.pictures = video.start(&mut recording.threads, Pace::AsRead, encoded)?;

@@ -1,7 +1,9 @@
 //! Screens and windows, of display servers that the tests start.
 
 mod call;
+mod command;
 mod wayland;
+mod x11;
 
 use crate::support::have;
 use std::path::Path;
