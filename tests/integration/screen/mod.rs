@@ -2,6 +2,7 @@
 
 mod call;
 mod command;
+mod portal;
 mod wayland;
 mod x11;
 
