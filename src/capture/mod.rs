@@ -97,7 +97,7 @@ pub fn open(
         }
         SourceSpec::Camera(id) => open_camera(spec, id.as_deref(), wanted, video, &options),
         SourceSpec::Screen(id) => open_screen(spec, SurfaceKind::Monitor, id.as_deref(), wanted, video, &options),
-        SourceSpec::Window(id) => open_screen(spec, SurfaceKind::Window, Some(id), wanted, video, &options),
+        SourceSpec::Window(id) => open_screen(spec, SurfaceKind::Window, id.as_deref(), wanted, video, &options),
         SourceSpec::Microphone(_) | SourceSpec::System => Err(CaptureError::NoDevice { what: spec.to_string() }),
     }
 }

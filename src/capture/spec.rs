@@ -25,8 +25,8 @@ pub enum SourceSpec {
     Microphone(Option<String>),
     /// `screen`, `screen:ID`.
     Screen(Option<String>),
-    /// `window:ID-or-title`.
-    Window(String),
+    /// `window:ID-or-title`; `window` where a person is asked which.
+    Window(Option<String>),
     /// `system`: what the speakers play.
     System,
 }
@@ -55,8 +55,7 @@ impl FromStr for SourceSpec {
             ("camera", id) => Ok(Self::Camera(id)),
             ("microphone", id) => Ok(Self::Microphone(id)),
             ("screen", id) => Ok(Self::Screen(id)),
-            ("window", Some(id)) => Ok(Self::Window(id)),
-            ("window", None) => fail("say which: window:ID or window:TITLE"),
+            ("window", id) => Ok(Self::Window(id)),
             ("", None) => fail("it is empty"),
             _ => Ok(Self::File(PathBuf::from(text))),
         }
@@ -77,7 +76,7 @@ impl fmt::Display for SourceSpec {
             Self::Camera(id) => device(f, "camera", id),
             Self::Microphone(id) => device(f, "microphone", id),
             Self::Screen(id) => device(f, "screen", id),
-            Self::Window(id) => write!(f, "window:{id}"),
+            Self::Window(id) => device(f, "window", id),
             Self::File(path) => {
                 let text = path.to_string_lossy();
                 let word = text.split_once(':').map_or(&*text, |(word, _)| word);
@@ -93,12 +92,12 @@ mod tests {
 
     #[test]
     fn every_form_reads_back_as_written() {
-        let forms = "none test - system camera camera:0 microphone microphone:USB_x:1 screen screen:1 window:0x1f \
+        let forms = "none test - system camera camera:0 microphone microphone:USB_x:1 screen screen:1 window window:0x1f \
                      clip.webm ./test ./camera:1 /tmp/a:b.y4m";
         for text in forms.split_whitespace() {
             assert_eq!(text.parse::<SourceSpec>().unwrap().to_string(), text);
         }
-        assert_eq!("window:My Title".parse::<SourceSpec>().unwrap(), SourceSpec::Window("My Title".into()));
+        assert_eq!("window:My Title".parse::<SourceSpec>().unwrap(), SourceSpec::Window(Some("My Title".into())));
     }
 
     #[test]
@@ -112,7 +111,7 @@ mod tests {
 
     #[test]
     fn incomplete_names_are_refused() {
-        for text in ["", "camera:", "window", "window:", "screen:"] {
+        for text in ["", "camera:", "window:", "screen:"] {
             assert!(text.parse::<SourceSpec>().is_err(), "{text}");
         }
     }

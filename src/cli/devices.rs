@@ -31,8 +31,7 @@ pub struct DevicesArgs {
 
 /// The kinds that are listed.
 fn kinds() -> impl TypedValueParser<Value = DeviceKind> {
-    let listed = [DeviceKind::VideoInput, DeviceKind::AudioInput, DeviceKind::AudioOutput];
-    PossibleValuesParser::new(listed.map(DeviceKind::as_str)).try_map(|word| word.parse::<DeviceKind>())
+    PossibleValuesParser::new(DeviceKind::ALL.map(DeviceKind::as_str)).try_map(|word| word.parse::<DeviceKind>())
 }
 
 /// Runs `rtckit devices`.

@@ -20,6 +20,7 @@ mod record;
 mod run;
 mod salt;
 mod schema;
+mod screen;
 mod signals;
 mod terminal;
 mod transfer;
@@ -97,6 +98,15 @@ Signals and keys:
   SIGUSR1, and the key p on a terminal, pause and go on; a pause leaves no trace in the file.
   SIGINT and SIGTERM, and the key q, complete the file: exit 0.")]
     Record(Box<record::RecordArgs>),
+    /// Record a screen or a window, or list what there is
+    #[command(after_help = "Examples:
+  rtckit screen --list
+  rtckit screen -o screen.webm --duration 30s
+  rtckit screen --surface window --select Terminal --cursor never -o terminal.mkv
+  rtckit screen --region 0,0,1280x720 --frame-rate 15 --video-bits-per-second 1M -o - | ffplay -
+
+SIGUSR1, and the key p on a terminal, pause and go on. SIGINT and SIGTERM, and the key q, complete the file: exit 0.")]
+    Screen(Box<screen::ScreenCaptureArgs>),
     /// Send files and folders, or standard input, to a peer
     #[command(after_help = "Examples:
   rtckit send-file holiday/ notes.txt --signal 'exec:ssh pi rtckit receive-file --trickle -o /srv'
@@ -172,6 +182,7 @@ fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
         Command::Answer(args) => call::answer(*args, &context("answer")),
         Command::Capture(args) => capture::capture(*args, &context("capture")),
         Command::Devices(args) => devices::devices(args, &context("devices")),
+        Command::Screen(args) => screen::screen(*args, &context("screen")),
         Command::Record(args) => record::record(*args, &context("record")),
         Command::SendFile(args) => transfer::send_file(*args, &context("send-file")),
         Command::ReceiveFile(args) => transfer::receive_file(*args, &context("receive-file")),

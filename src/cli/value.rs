@@ -1,5 +1,6 @@
 //! Values with units, as flags take them and people read them: `80ms`, `1m30s`, `2M`, `1.5 MB`.
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use std::time::Duration;
 
 /// Units of time, in seconds.
@@ -66,6 +67,18 @@ pub fn bytes(count: u64) -> String {
         1_000_000..1_000_000_000 => format!("{:.1} MB", count as f64 / 1e6),
         _ => format!("{:.2} GB", count as f64 / 1e9),
     }
+}
+
+/// A parser of one of a few words, which help and completions show.
+pub fn possible<T, const N: usize>(all: [T; N]) -> impl TypedValueParser<Value = T>
+where
+    T: std::fmt::Display + Clone + Send + Sync + 'static,
+{
+    let names = all.clone().map(|value| value.to_string());
+    PossibleValuesParser::new(names.clone()).map(move |text| {
+        let at = names.iter().position(|name| *name == text).unwrap_or_default();
+        all[at].clone()
+    })
 }
 
 #[cfg(test)]

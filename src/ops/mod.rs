@@ -11,5 +11,6 @@ pub mod devices;
 pub mod media;
 pub mod record;
 mod road;
+pub mod screen;
 pub mod transfer;
 pub mod turn_probe;

@@ -62,6 +62,12 @@ pub enum ScreenError {
         /// What there is.
         found: String,
     },
+    /// A window was asked for, and not said which.
+    #[error("which window? {found}")]
+    Unnamed {
+        /// What there is.
+        found: String,
+    },
     /// More than one surface fits.
     #[error("'{wanted}' is more than one {kind}: {found}")]
     Ambiguous {
@@ -90,6 +96,7 @@ impl Classify for ScreenError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Region { .. } => ErrorKind::InvalidInput,
+            Self::Unnamed { .. } => ErrorKind::Usage,
             Self::Token { .. } => ErrorKind::Output,
             _ => ErrorKind::Device,
         }
@@ -102,6 +109,7 @@ impl Classify for ScreenError {
             Self::NotSupported { .. } => "NotSupportedError",
             Self::Region { .. } => "OverconstrainedError",
             Self::Denied { .. } => "NotAllowedError",
+            Self::Unnamed { .. } => "usage",
             Self::Token { .. } => "output",
         }
     }

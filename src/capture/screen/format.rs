@@ -6,7 +6,7 @@ use crate::media::{
 };
 
 /// The rates at which a surface can be looked at, in frames per second.
-const RATES: std::ops::RangeInclusive<f64> = 0.1..=240.0;
+pub const FRAME_RATES: std::ops::RangeInclusive<f64> = 0.1..=240.0;
 
 /// What the constraints make of a surface of `size` pixels, at 30 frames per second. Where only one of width and height is
 /// asked for, the other keeps the shape, or the wanted aspect ratio, as far as its own bounds allow. Nothing is enlarged.
@@ -40,8 +40,8 @@ fn shape(
     let width = whole(Property::Width, constraints.width, wide, 1.0..=across)?;
     let height = whole(Property::Height, constraints.height, high, 1.0..=down)?;
     let wanted = constraints.frame_rate.unwrap_or_default();
-    let frame_rate = wanted.pick(30.0, RATES).and_then(FrameRate::from_f64);
-    let frame_rate = frame_rate.ok_or_else(|| out_of_range(Property::FrameRate, wanted, &RATES))?;
+    let frame_rate = wanted.pick(30.0, FRAME_RATES).and_then(FrameRate::from_f64);
+    let frame_rate = frame_rate.ok_or_else(|| out_of_range(Property::FrameRate, wanted, &FRAME_RATES))?;
     let format = VideoFormat { width, height, frame_rate };
     let resize_mode =
         if (width, height) == (native_width, native_height) { ResizeMode::None } else { ResizeMode::CropAndScale };

@@ -27,6 +27,7 @@ mod x11;
 
 pub use cursor::CursorCapture;
 pub use error::ScreenError;
+pub use format::FRAME_RATES;
 pub use geometry::{Region, RegionError};
 pub use source::{ScreenSource, ScreenStats};
 pub use surface::{Surface, SurfaceKind};
@@ -46,6 +47,8 @@ pub struct ScreenOptions {
     /// The file in which the permission of the desktop portal is kept, so that nobody is asked again. With it the portal is used
     /// even where there is another way.
     pub restore_token: Option<PathBuf>,
+    /// The X server to ask, e.g. `:1`; without it the display server of this session.
+    pub display: Option<String>,
 }
 
 /// All monitors, then all windows, as the display server of this session lists them. A Wayland compositor lists no windows.

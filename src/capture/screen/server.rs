@@ -28,7 +28,7 @@ pub(super) fn open(
     if options.restore_token.is_some() {
         return portal::open(kind, options);
     }
-    if !is_wayland() {
+    if options.display.is_some() || !is_wayland() {
         return x11::open(kind, wanted, options);
     }
     match wayland::open(kind, wanted, options) {

@@ -1,11 +1,13 @@
 //! What can be captured, and choosing among it.
 
 use super::ScreenError;
+use serde::Serialize;
 use std::fmt;
 use std::str::FromStr;
 
 /// What a surface is; W3C screen-capture `DisplayCaptureSurfaceType`, without the kinds that only a browser has.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
 pub enum SurfaceKind {
     /// What one monitor shows.
     #[default]
@@ -40,16 +42,19 @@ impl FromStr for SurfaceKind {
 }
 
 /// One monitor or window.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Surface {
     /// What names it. A monitor's is its output's (`HDMI-1`) and stays; a window's (`0x1e00003`) is its own for as long as it
     /// is open.
     pub id: String,
     /// What it is.
+    #[serde(rename = "displaySurface")]
     pub kind: SurfaceKind,
     /// What people call it: a window's title, a monitor's make and model or else its name.
     pub label: String,
     /// The program that a window belongs to, where it says so.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub application: Option<String>,
     /// Pixels from the left edge of the desktop.
     pub x: i32,
@@ -75,22 +80,28 @@ pub(super) fn find(surfaces: &[Surface], kind: SurfaceKind, wanted: &str) -> Res
         &|surface| surface.label == wanted,
         &|surface| surface.label.to_lowercase().contains(&lower),
     ];
-    let names = |surfaces: &[&Surface]| {
-        let names: Vec<_> = surfaces.iter().map(|surface| format!("{} '{}'", surface.id, surface.label)).collect();
-        names.join(", ")
-    };
     for rule in rules {
         let fitting: Vec<_> = of_kind.iter().copied().filter(|surface| rule(surface)).collect();
         match fitting[..] {
             [] => {}
             [one] => return Ok(one.clone()),
             _ => {
-                return Err(ScreenError::Ambiguous { kind, wanted: wanted.to_owned(), found: names(&fitting) });
+                return Err(ScreenError::Ambiguous { kind, wanted: wanted.to_owned(), found: listed(&fitting) });
             }
         }
     }
-    let found = if of_kind.is_empty() { "there is none".to_owned() } else { format!("there are {}", names(&of_kind)) };
+    let found = there_are(&of_kind);
     Err(ScreenError::NotFound { kind, wanted: wanted.to_owned(), found })
+}
+
+/// What there is, in words.
+pub(super) fn there_are(surfaces: &[&Surface]) -> String {
+    if surfaces.is_empty() { "there is none".to_owned() } else { format!("there are {}", listed(surfaces)) }
+}
+
+fn listed(surfaces: &[&Surface]) -> String {
+    let names: Vec<_> = surfaces.iter().map(|surface| format!("{} '{}'", surface.id, surface.label)).collect();
+    names.join(", ")
 }
 
 /// Whether both are numbers and the same, in whatever base: tools of X11 write the IDs of windows in hexadecimal or decimal.

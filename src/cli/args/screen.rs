@@ -1,8 +1,7 @@
 //! How screens and windows are captured.
 
+use crate::cli::value::possible;
 use clap::Args;
-use clap::builder::PossibleValuesParser;
-use clap::builder::TypedValueParser;
 use rtckit::ops::call::{CursorCapture, Region, ScreenOptions};
 use std::path::PathBuf;
 
@@ -14,8 +13,7 @@ pub struct ScreenArgs {
     #[arg(long, value_name = "X,Y,WxH")]
     pub region: Option<Region>,
     /// Whether the cursor is seen: always, while it moves, or never
-    #[arg(long, value_name = "WHEN", default_value_t,
-        value_parser = PossibleValuesParser::new(["always", "motion", "never"]).try_map(|text| text.parse::<CursorCapture>()))]
+    #[arg(long, value_name = "WHEN", default_value_t, value_parser = possible(CursorCapture::ALL))]
     pub cursor: CursorCapture,
     /// Ask the desktop portal for the surface, and keep its permission in this file, so that nobody is asked the next time
     #[arg(long, value_name = "FILE")]
@@ -26,6 +24,6 @@ impl ScreenArgs {
     /// What these ask for.
     pub fn options(self) -> ScreenOptions {
         let Self { region, cursor, restore_token } = self;
-        ScreenOptions { region, cursor, restore_token }
+        ScreenOptions { region, cursor, restore_token, display: None }
     }
 }

@@ -6,6 +6,7 @@ mod call;
 mod capture;
 mod devices;
 mod record;
+mod screen;
 mod transfer;
 mod turn_probe;
 
@@ -22,6 +23,17 @@ pub struct Tables {
     pub events: &'static [Member],
 }
 
+/// Both tables, one behind the other; `N` is how long they are together.
+const fn joined<const N: usize>(first: &[Member], second: &[Member]) -> [Member; N] {
+    let mut all = [("", "", ""); N];
+    let mut at = 0;
+    while at < N {
+        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
+        at += 1;
+    }
+    all
+}
+
 /// The commands whose JSON is described.
 const COMMANDS: &[(&str, Tables)] = &[
     ("call", call::CALL),
@@ -29,6 +41,7 @@ const COMMANDS: &[(&str, Tables)] = &[
     ("capture", capture::CAPTURE),
     ("devices", devices::DEVICES),
     ("record", record::RECORD),
+    ("screen", screen::SCREEN),
     ("send-file", transfer::SEND_FILE),
     ("receive-file", transfer::RECEIVE_FILE),
     ("turn-probe", turn_probe::TURN_PROBE),

@@ -2,39 +2,13 @@
 
 use super::{Member, Tables};
 
-pub const RECORD: Tables = Tables { schema: "rtckit.record/1", report: REPORT, events: EVENTS };
+pub const RECORD: Tables = Tables {
+    schema: "rtckit.record/1",
+    report: &super::joined::<{ RECORDING.len() + ALONE.len() }>(RECORDING, ALONE),
+    events: EVENTS,
+};
 
-const REPORT: &[Member] = &[
-    ("schema", "text", "what this object is: its name and, behind the slash, its version"),
-    ("mimeType", "text", "what it was recorded as; absent when it never began"),
-    (
-        "ended",
-        "text",
-        "why it ended: duration, max-size, input-ended, stopped, interrupt, terminate; absent when it failed",
-    ),
-    ("seconds", "seconds", "how long it ran, pauses included"),
-    ("pauses", "count", "how often it was paused"),
-    ("pausedSeconds", "seconds", "how long it was paused"),
-    ("framesDropped", "count", "raw pictures that the encoder was too slow for"),
-    ("recording", "object", "what was written; absent when that failed"),
-    ("recording.path", "text", "the file, under the name it got; null for a stream"),
-    ("recording.bytes", "bytes", "its size"),
-    ("recording.duration", "seconds", "its length"),
-    ("recording.tracks[]", "objects", "its tracks"),
-    ("recording.tracks[].kind", "text", "audio or video"),
-    ("recording.tracks[].mimeType", "text", "the RTP media type"),
-    ("recording.tracks[].frames", "count", "frames written"),
-    ("recording.tracks[].keyFrames", "count", "frames among them that decoding can start from"),
-    ("recording.tracks[].bytes", "bytes", "in those frames, without the container"),
-    ("recording.tracks[].start", "seconds", "time of the first frame in the file; null without one"),
-    ("recording.tracks[].end", "seconds", "end of the last frame in the file; null without one"),
-    ("recording.tracks[].beforeFirstKeyFrame", "count", "frames left out, since no key frame had come before them"),
-    ("recording.tracks[].moved", "count", "frames that came too late for their time and were written at a later one"),
-    ("chunks[]", "objects", "with --chunk-pattern the files that were written, instead of recording"),
-    ("chunks[].path", "text", "the file, under the name it got"),
-    ("chunks[].bytes", "bytes", "its size"),
-    ("chunks[].start", "seconds", "when it begins, from the start of the recording"),
-    ("chunks[].duration", "seconds", "its length"),
+const ALONE: &[Member] = &[
     ("check", "object", "what --check found; then there is nothing else but schema and error"),
     ("check.path", "text", "the file"),
     ("check.bytes", "bytes", "its size"),
@@ -69,6 +43,40 @@ const REPORT: &[Member] = &[
     ("repair.cues", "count", "points it can be seeked to"),
     ("repair.bytesLeftOut", "bytes", "of the old file, which could not be used"),
     ("supported", "true or false", "the answer to --is-type-supported, which writes this alone"),
+];
+
+/// What every command writes that records.
+pub const RECORDING: &[Member] = &[
+    ("schema", "text", "what this object is: its name and, behind the slash, its version"),
+    ("mimeType", "text", "what it was recorded as; absent when it never began"),
+    (
+        "ended",
+        "text",
+        "why it ended: duration, max-size, input-ended, stopped, interrupt, terminate; absent when it failed",
+    ),
+    ("seconds", "seconds", "how long it ran, pauses included"),
+    ("pauses", "count", "how often it was paused"),
+    ("pausedSeconds", "seconds", "how long it was paused"),
+    ("framesDropped", "count", "raw pictures that the encoder was too slow for"),
+    ("recording", "object", "what was written; absent when that failed"),
+    ("recording.path", "text", "the file, under the name it got; null for a stream"),
+    ("recording.bytes", "bytes", "its size"),
+    ("recording.duration", "seconds", "its length"),
+    ("recording.tracks[]", "objects", "its tracks"),
+    ("recording.tracks[].kind", "text", "audio or video"),
+    ("recording.tracks[].mimeType", "text", "the RTP media type"),
+    ("recording.tracks[].frames", "count", "frames written"),
+    ("recording.tracks[].keyFrames", "count", "frames among them that decoding can start from"),
+    ("recording.tracks[].bytes", "bytes", "in those frames, without the container"),
+    ("recording.tracks[].start", "seconds", "time of the first frame in the file; null without one"),
+    ("recording.tracks[].end", "seconds", "end of the last frame in the file; null without one"),
+    ("recording.tracks[].beforeFirstKeyFrame", "count", "frames left out, since no key frame had come before them"),
+    ("recording.tracks[].moved", "count", "frames that came too late for their time and were written at a later one"),
+    ("chunks[]", "objects", "with --chunk-pattern the files that were written, instead of recording"),
+    ("chunks[].path", "text", "the file, under the name it got"),
+    ("chunks[].bytes", "bytes", "its size"),
+    ("chunks[].start", "seconds", "when it begins, from the start of the recording"),
+    ("chunks[].duration", "seconds", "its length"),
     ("eventsDropped", "count", "events that the reader of --events was too slow for; absent when there were none"),
     ("error", "object", "what went wrong; absent when nothing did"),
     ("error.name", "text", "what kind of error, as DOMException names it where it does"),
@@ -77,7 +85,8 @@ const REPORT: &[Member] = &[
     ("error.hint", "text", "what would help; null when we do not know"),
 ];
 
-const EVENTS: &[Member] = &[
+/// What every command tells meanwhile that records.
+pub const EVENTS: &[Member] = &[
     ("start", "event", "recording began"),
     ("start.path", "text", "the file; - for standard output"),
     ("start.mimeType", "text", "what it is recorded as"),

@@ -5,6 +5,7 @@
 //! length, sound to the sample. So picture and sound stay as they were to each other. Sources that are read as fast as
 //! they go are held instead, and lose nothing.
 
+use super::standing::Standing;
 use crate::error::Error;
 use crate::media::{
     AudioFrame, AudioInput, EncodedFrame, MediaKind, MediaTime, SampleClock, Source, VideoFrame, VideoInput,
@@ -156,6 +157,12 @@ impl Gate {
     /// Whether a track has reached the length that was asked for.
     pub(super) fn is_full(&self) -> bool {
         self.lock().full
+    }
+
+    /// Where the recording ends, once a track has reached the length that was asked for.
+    pub(super) fn end(&self) -> Option<MediaTime> {
+        let state = self.lock();
+        Some(state.begin.filter(|_| state.full)?.plus(self.length?))
     }
 
     /// When live media will have reached its length at the latest, by the clock, unless it is paused. `None` while that is
@@ -355,7 +362,11 @@ impl Gate {
     pub(super) fn video(self: &Arc<Self>, input: VideoInput) -> VideoInput {
         match input {
             VideoInput::Raw { format, live, source } => {
-                VideoInput::Raw { format, live: live || self.clock.is_some(), source: self.put(source, live) }
+                let mut source = self.put(source, live);
+                if live {
+                    source = Box::new(Standing::new(source, Arc::clone(self), format.frame_rate.time_of(1)));
+                }
+                VideoInput::Raw { format, live: live || self.clock.is_some(), source }
             }
             VideoInput::Encoded { codec, size, source } => {
                 VideoInput::Encoded { codec, size, source: self.put(source, false) }
@@ -392,6 +403,33 @@ mod tests {
             Verdict::Take(item) => Some(item),
             Verdict::Leave | Verdict::End => None,
         }
+    }
+
+    /// Gives pictures at these times, in milliseconds.
+    struct At(std::vec::IntoIter<i64>);
+
+    impl Source<VideoFrame> for At {
+        fn next(&mut self, _: &Stop) -> Result<Option<VideoFrame>, Error> {
+            Ok(self.0.next().map(|at| VideoFrame::new(ms(at), I420::new(16, 16))))
+        }
+    }
+
+    #[test]
+    fn a_picture_that_stands_is_recorded_until_the_length_that_was_asked_for() {
+        let recorded = |times: &[i64]| {
+            let gate = Gate::new(Some(Clock::start()), MediaKind::Video, Some(Duration::from_secs(2)));
+            let format =
+                crate::media::VideoFormat { width: 16, height: 16, frame_rate: FrameRate::new(10, 1).unwrap() };
+            let source = Box::new(At(times.to_vec().into_iter()));
+            let VideoInput::Raw { mut source, .. } = gate.video(VideoInput::Raw { format, live: true, source }) else {
+                panic!("it stays raw")
+            };
+            let frames = std::iter::from_fn(|| source.next(&Stop::new()).unwrap());
+            frames.map(|frame| frame.time.micros() / 1000).collect::<Vec<_>>()
+        };
+        assert_eq!(recorded(&[500, 600, 1600, 2600]), [500, 600, 1600, 2400]);
+        assert_eq!(recorded(&[500, 1500, 2380, 2600]), [500, 1500, 2380]);
+        assert_eq!(recorded(&[500, 1500]), [500, 1500], "the source ended first");
     }
 
     /// 20 ms from `time` on whose samples count up, so that each says when it was captured.

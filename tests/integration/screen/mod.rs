@@ -1,7 +1,10 @@
 //! Screens and windows, of display servers that the tests start.
 
 mod call;
+mod command;
+mod portal;
 mod wayland;
+mod x11;
 
 use crate::support::have;
 use std::path::Path;

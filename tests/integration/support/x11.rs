@@ -54,6 +54,16 @@ impl Xvfb {
         xvfb
     }
 
+    /// What DISPLAY must be.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Holds the server up, or lets it go on.
+    pub fn signal(&self, signal: rustix::process::Signal) {
+        rustix::process::kill_process(rustix::process::Pid::from_child(&self.child), signal).unwrap();
+    }
+
     /// `command` on this display alone.
     pub fn on<'a>(&self, command: &'a mut Command) -> &'a mut Command {
         command.env("DISPLAY", &self.name).env_remove("WAYLAND_DISPLAY")
@@ -84,6 +94,7 @@ impl Client {
     pub const RED: u32 = 0xff_0000;
     pub const GREEN: u32 = 0x00_ff00;
     pub const BLUE: u32 = 0x00_00ff;
+    pub const WHITE: u32 = 0xff_ffff;
 
     fn connect(name: &str) -> Self {
         let (connection, screen) = x11rb::connect(Some(name)).unwrap();
@@ -153,6 +164,12 @@ impl Client {
 
     fn configure(&self, window: Window, aux: &ConfigureWindowAux) {
         self.connection.configure_window(window, aux).unwrap();
+        self.done();
+    }
+
+    /// Moves the pointer.
+    pub fn point(&self, x: i16, y: i16) {
+        self.connection.warp_pointer(x11rb::NONE, self.root, 0, 0, 0, 0, x, y).unwrap();
         self.done();
     }
 

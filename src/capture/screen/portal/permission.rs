@@ -5,6 +5,7 @@ use super::super::{ScreenError, ScreenOptions, SurfaceKind};
 use super::{NAME, lost};
 use ashpd::desktop::screencast::{CursorMode, Screencast, SelectSourcesOptions, SourceType};
 use ashpd::desktop::{PersistMode, ResponseError};
+use ashpd::zbus::Connection;
 use ashpd::zbus::export::futures_core::Stream as _;
 use std::fs::OpenOptions;
 use std::io::Write;
@@ -84,7 +85,9 @@ async fn session(
     answer: &SyncSender<Result<Granted, ScreenError>>,
     released: oneshot::Receiver<()>,
 ) {
-    let proxy = match within(PATIENCE, Screencast::new()).await {
+    // Not the connection that ashpd keeps for a whole process: it lives in the runtime that made it.
+    let connecting = async { Screencast::with_connection(Connection::session().await?).await };
+    let proxy = match within(PATIENCE, connecting).await {
         Ok(proxy) => proxy,
         Err(error) => {
             let _ = answer.send(Err(error));

@@ -33,9 +33,10 @@ pub(super) struct Extensions {
 }
 
 impl Display {
-    /// Connects to the display that `DISPLAY` names.
-    pub(super) fn open() -> Result<Self, ScreenError> {
-        let name = std::env::var("DISPLAY").ok().filter(|name| !name.is_empty()).ok_or(ScreenError::NoDisplay)?;
+    /// Connects to the display of this name; without one to that which `DISPLAY` names.
+    pub(super) fn open(name: Option<&str>) -> Result<Self, ScreenError> {
+        let name = name.map(str::to_owned).or_else(|| std::env::var("DISPLAY").ok());
+        let name = name.filter(|name| !name.is_empty()).ok_or(ScreenError::NoDisplay)?;
         let (connection, screen) = connect(&name)?;
         let root = connection.setup().roots[screen].root;
         let mut display = Self { connection, name, root, has: Extensions::default(), screen };

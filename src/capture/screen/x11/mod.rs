@@ -11,14 +11,14 @@ mod stream;
 mod surfaces;
 
 use super::source::Grab;
-use super::surface::find;
+use super::surface::{find, there_are};
 use super::{ScreenError, ScreenOptions, Surface, SurfaceKind};
 use display::Display;
 use grab::X11Grab;
 
 /// All monitors, then all windows.
 pub(super) fn surfaces() -> Result<Vec<Surface>, ScreenError> {
-    let display = Display::open()?;
+    let display = Display::open(None)?;
     let mut surfaces = display.monitors()?;
     surfaces.extend(display.windows()?);
     Ok(surfaces)
@@ -30,7 +30,7 @@ pub(super) fn open(
     wanted: Option<&str>,
     options: &ScreenOptions,
 ) -> Result<(Box<dyn Grab>, Surface), ScreenError> {
-    let display = Display::open()?;
+    let display = Display::open(options.display.as_deref())?;
     let surface = match (kind, wanted) {
         (SurfaceKind::Monitor, None) => {
             let monitors = display.monitors()?;
@@ -38,7 +38,11 @@ pub(super) fn open(
             main.ok_or_else(|| display.lost("it has no monitor".to_owned()))?
         }
         (SurfaceKind::Monitor, Some(wanted)) => find(&display.monitors()?, kind, wanted)?,
-        (SurfaceKind::Window, wanted) => display.window(wanted.unwrap_or_default())?,
+        (SurfaceKind::Window, Some(wanted)) => display.window(wanted)?,
+        (SurfaceKind::Window, None) => {
+            let windows = display.windows()?;
+            return Err(ScreenError::Unnamed { found: there_are(&windows.iter().collect::<Vec<_>>()) });
+        }
     };
     let grab = X11Grab::new(display, &surface, options)?;
     Ok((Box::new(grab), surface))
