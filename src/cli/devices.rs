@@ -24,8 +24,11 @@ pub struct DevicesArgs {
 }
 
 /// The kinds that are listed.
+const LISTED: [DeviceKind; 3] = [DeviceKind::VideoInput, DeviceKind::AudioInput, DeviceKind::AudioOutput];
+
+/// As arguments.
 fn kinds() -> impl TypedValueParser<Value = DeviceKind> {
-    PossibleValuesParser::new([DeviceKind::VideoInput.as_str()]).try_map(|word| word.parse::<DeviceKind>())
+    PossibleValuesParser::new(LISTED.map(DeviceKind::as_str)).try_map(|word| word.parse::<DeviceKind>())
 }
 
 /// Runs `rtckit devices`.
