@@ -29,7 +29,7 @@ pub struct DevicesArgs {
     watch: bool,
 }
 
-/// The kinds that are listed.
+/// The kinds as arguments.
 fn kinds() -> impl TypedValueParser<Value = DeviceKind> {
     PossibleValuesParser::new(DeviceKind::ALL.map(DeviceKind::as_str)).try_map(|word| word.parse::<DeviceKind>())
 }

@@ -134,7 +134,8 @@ impl Microphone {
             }
             self.clock.start(time);
         }
-        let samples = std::iter::from_fn(|| self.samples.pop()).take(frame).collect();
+        let mut samples = vec![0.0; frame];
+        self.samples.read(&mut samples);
         let frame = AudioFrame { time: self.clock.now(), format: self.format, samples };
         self.clock.advance(frame.len());
         Some(frame)

@@ -38,9 +38,16 @@ struct Shared {
 }
 
 impl Shared {
+    /// The place of the item of this number.
     #[expect(clippy::cast_possible_truncation, reason = "less than the length")]
-    fn slot(&self, number: u64) -> &AtomicU64 {
-        &self.slots[(number % self.slots.len() as u64) as usize]
+    fn place(&self, number: u64) -> usize {
+        (number % self.slots.len() as u64) as usize
+    }
+
+    /// All places, from that of the item of this number on and around.
+    fn from(&self, number: u64) -> impl Iterator<Item = &AtomicU64> {
+        let (before, behind) = self.slots.split_at(self.place(number));
+        behind.iter().chain(before)
     }
 
     #[expect(clippy::cast_possible_truncation, reason = "at most the length")]
@@ -91,8 +98,8 @@ impl<T: Slot> Producer<T> {
     pub(super) fn write(&mut self, items: impl IntoIterator<Item = T>) -> usize {
         let begin = self.position();
         let mut count = 0;
-        for item in items.into_iter().take(self.room()) {
-            self.shared.slot(begin + count).store(item.to_bits(), Ordering::Relaxed);
+        for (item, slot) in items.into_iter().take(self.room()).zip(self.shared.from(begin)) {
+            slot.store(item.to_bits(), Ordering::Relaxed);
             count += 1;
         }
         self.shared.written.store(begin + count, Ordering::Release);
@@ -114,7 +121,8 @@ impl<T: Slot> Consumer<T> {
     /// The item that comes `ahead` behind the next one, which stays where it is.
     pub(super) fn peek(&self, ahead: usize) -> Option<T> {
         (ahead < self.len())
-            .then(|| T::of_bits(self.shared.slot(self.position() + ahead as u64).load(Ordering::Relaxed)))
+            .then(|| &self.shared.slots[self.shared.place(self.position() + ahead as u64)])
+            .map(|slot| T::of_bits(slot.load(Ordering::Relaxed)))
     }
 
     /// The next item.
@@ -122,6 +130,16 @@ impl<T: Slot> Consumer<T> {
         let item = self.peek(0)?;
         self.skip(1);
         Some(item)
+    }
+
+    /// Fills `items` with what is there; how many those were.
+    pub(super) fn read(&mut self, items: &mut [T]) -> usize {
+        let count = items.len().min(self.len());
+        for (item, slot) in items[..count].iter_mut().zip(self.shared.from(self.position())) {
+            *item = T::of_bits(slot.load(Ordering::Relaxed));
+        }
+        self.skip(count);
+        count
     }
 
     /// Gives up items.
@@ -142,10 +160,8 @@ mod tests {
         assert_eq!((consumer.peek(1), consumer.peek(2)), (Some(-2), None));
         assert_eq!(consumer.pop(), Some(1));
         assert_eq!(producer.write([3, 4, 5]), 2);
-        assert_eq!(
-            [consumer.pop(), consumer.pop(), consumer.pop(), consumer.pop()],
-            [Some(-2), Some(3), Some(4), None]
-        );
+        let mut rest = [0; 5];
+        assert_eq!((consumer.read(&mut rest), rest, consumer.pop()), (3, [-2, 3, 4, 0, 0], None));
         assert_eq!((producer.position(), consumer.position()), (4, 4));
     }
 

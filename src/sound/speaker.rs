@@ -214,17 +214,13 @@ impl Talker for Mouth {
             samples.fill(0.0);
             return;
         }
-        let mut missing = 0;
-        for sample in samples.iter_mut() {
-            *sample = self.samples.pop().unwrap_or_else(|| {
-                missing += 1;
-                0.0
-            });
-        }
-        if missing > 0 {
+        let count = self.samples.read(samples);
+        samples[count..].fill(0.0);
+        let dry = count < samples.len();
+        if dry {
             self.shared.underruns.fetch_add(1, Ordering::Relaxed);
         }
-        self.shared.playing.store(missing == 0, Ordering::Relaxed);
+        self.shared.playing.store(!dry, Ordering::Relaxed);
     }
 }
 

@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(8);
 /// What went wrong while a stream runs.
 #[derive(Default)]
 pub(super) struct Troubles {
-    /// Times that the audio system was not served in time, or did not serve us.
+    /// Times that we did not serve the audio system in time, or it us.
     xruns: AtomicU64,
     end: Mutex<Option<String>>,
 }
@@ -38,7 +38,7 @@ impl Troubles {
         self.end.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// See [`xruns`](Self::xruns).
+    /// How often one side was not in time.
     pub(super) fn xruns(&self) -> u64 {
         self.xruns.load(Ordering::Relaxed)
     }

@@ -13,6 +13,7 @@ mod devices_guest;
 mod faults;
 mod filters;
 mod man;
+mod play;
 mod record;
 mod roads;
 mod schema;
