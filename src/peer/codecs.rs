@@ -161,6 +161,37 @@ pub(super) fn agreed_payload_type(codecs: &[RTCRtpCodecParameters], codec: Codec
     codecs.iter().find(|parameters| codec_of_parameters(parameters) == Some(codec)).map(|found| found.payload_type)
 }
 
+/// The description with other names for codecs of ours in forms that we do not speak: where the library finds none in the right
+/// form, it takes one in any.
+pub(super) fn without_unspoken_forms(sdp: &str) -> String {
+    let mut out = String::with_capacity(sdp.len() + 64);
+    for (number, section) in sdp.split("\nm=").enumerate() {
+        let kind = section.split_whitespace().next().unwrap_or_default();
+        if number > 0 {
+            out += "\nm=";
+        }
+        for line in section.split_inclusive('\n') {
+            let map = line.strip_prefix("a=rtpmap:").and_then(|map| map.split_once(' '));
+            let unspoken = map.filter(|(payload, encoding)| {
+                let mime_type = format!("{kind}/{}", encoding.split('/').next().unwrap_or_default().trim());
+                let fmtp = attribute_of(section, "a=fmtp:", payload).unwrap_or_default();
+                Codec::from_mime_type(&mime_type).is_some() && codec_of(&mime_type, fmtp).is_none()
+            });
+            match unspoken {
+                Some((payload, encoding)) => out += &format!("a=rtpmap:{payload} unspoken-{encoding}"),
+                None => out += line,
+            }
+        }
+    }
+    out
+}
+
+/// The value of an attribute of a media section that begins with this payload type.
+fn attribute_of<'a>(section: &'a str, attribute: &str, payload: &str) -> Option<&'a str> {
+    let mut values = section.lines().filter_map(|line| line.strip_prefix(attribute)?.split_once(' '));
+    values.find(|(number, _)| *number == payload).map(|(_, value)| value.trim())
+}
+
 /// The codecs of the media section with this mid, in its order; those that we do not speak are left out.
 fn codecs_of_section(sdp: &str, mid: &str) -> Vec<Codec> {
     let (_, sections) = sdp.split_once("\nm=").unwrap_or_default();
@@ -168,13 +199,9 @@ fn codecs_of_section(sdp: &str, mid: &str) -> Vec<Codec> {
     let Some(section) = sections.split("\nm=").find(is_this) else { return Vec::new() };
     let mut words = section.lines().next().unwrap_or_default().split_whitespace();
     let Some(kind) = words.next() else { return Vec::new() };
-    let of_payload = |attribute: &str, payload: &str| {
-        let mut values = section.lines().filter_map(|line| line.strip_prefix(attribute)?.split_once(' '));
-        values.find(|(number, _)| *number == payload).map(|(_, value)| value.trim())
-    };
     let codec = |payload: &str| {
-        let name = of_payload("a=rtpmap:", payload)?.split('/').next()?;
-        codec_of(&format!("{kind}/{name}"), of_payload("a=fmtp:", payload).unwrap_or_default())
+        let name = attribute_of(section, "a=rtpmap:", payload)?.split('/').next()?;
+        codec_of(&format!("{kind}/{name}"), attribute_of(section, "a=fmtp:", payload).unwrap_or_default())
     };
     words.skip(2).filter_map(codec).collect()
 }
@@ -243,11 +270,6 @@ impl Session {
             codec.and_then(|codec| order.position(|other| *other == codec)).unwrap_or(usize::MAX)
         };
         let mut ordered = common;
-        // What is no codec of ours and no repair of one is a form that we do not speak.
-        ordered.retain(|parameters| {
-            let name = &parameters.rtp_codec.mime_type;
-            codec_of_parameters(parameters).is_some() || Codec::from_mime_type(name).is_none()
-        });
         ordered.sort_by_key(rank);
         transceiver.set_codec_preferences(ordered).await.map_err(doing())
     }
@@ -279,6 +301,14 @@ mod tests {
         assert_eq!(codecs_of_section(OFFER, "0"), [Codec::Opus]);
         assert_eq!(codecs_of_section(OFFER, "on"), []);
         assert_eq!(codecs_of_section("v=0\r\n", "0"), []);
+    }
+
+    #[test]
+    fn forms_that_we_do_not_speak_get_another_name_and_nothing_else_changes() {
+        let hidden = without_unspoken_forms(OFFER);
+        let expected = OFFER.replace("a=rtpmap:100 VP9", "a=rtpmap:100 unspoken-VP9");
+        assert_eq!(hidden, expected);
+        assert_eq!(codecs_of_section(&hidden, "one"), codecs_of_section(OFFER, "one"));
     }
 
     #[test]

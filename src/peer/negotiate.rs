@@ -1,5 +1,6 @@
 //! Offer and answer (RFC 8829): drives a [`Session`] and a [`Signaling`] until the connection is up.
 
+use super::codecs::without_unspoken_forms;
 use super::error::PeerError;
 use super::session::{ConnectionState, Gathered, Session};
 use super::timing::Mark;
@@ -211,17 +212,19 @@ impl Session {
         match exchange.role {
             Role::Call => {
                 check_answer(&exchange.local, &description.sdp).map_err(|why| PeerError::Description { what, why })?;
-                self.agree_on_codecs(&description.sdp, false).await?;
-                let answer = RTCSessionDescription::answer(description.sdp).map_err(refused)?;
+                let sdp = without_unspoken_forms(&description.sdp);
+                self.agree_on_codecs(&sdp, false).await?;
+                let answer = RTCSessionDescription::answer(sdp).map_err(refused)?;
                 self.runtime.clock().begin_setup();
                 self.pc.set_remote_description(answer).await.map_err(refused)?;
             }
             Role::Answer => {
                 self.shared.timing.mark(Mark::OfferCreated);
                 let origin = origin_of(&description.sdp).map(str::to_owned);
-                let offer = RTCSessionDescription::offer(description.sdp.clone()).map_err(refused)?;
+                let sdp = without_unspoken_forms(&description.sdp);
+                let offer = RTCSessionDescription::offer(sdp.clone()).map_err(refused)?;
                 self.pc.set_remote_description(offer).await.map_err(refused)?;
-                self.agree_on_codecs(&description.sdp, true).await?;
+                self.agree_on_codecs(&sdp, true).await?;
                 let answer = self.pc.create_answer(None).await.map_err(|error| match error.to_string() {
                     // What it says of a track of ours that the offer has no codec for.
                     why if why.contains("no codecs") => PeerError::Description { what, why: NO_CODEC.to_owned() },

@@ -173,14 +173,18 @@ fn nobody_there_is_exit_124() {
 
 #[test]
 fn an_offer_of_codecs_that_we_lack_is_exit_3() {
-    let mut caller = Rtckit::start(["call", "--video=test"]);
-    let h264 = edited(&caller.json(), |sdp| sdp.replace(" VP8/90000", " H264/90000"));
-    for args in [&["answer"][..], &["answer", "--video=test"]] {
-        let mut callee = Rtckit::start(args);
-        callee.write_json(&h264);
-        let exit = callee.wait(PATIENCE);
-        assert_eq!((exit.code, exit.stdout.len()), (Some(3), 0), "{exit:?}");
-        assert!(exit.error_line().contains("no codec"), "{exit:?}");
+    let mut caller = Rtckit::start(["call", "--video=test", "--video-codec", "vp8"]);
+    let offer = caller.json();
+    // H.265, which we lack; H.264 without its parameters, which is Baseline in single NAL units, and a form that we lack.
+    for name in [" H265/90000", " H264/90000"] {
+        let lacking = edited(&offer, |sdp| sdp.replace(" VP8/90000", name));
+        for args in [&["answer"][..], &["answer", "--video=test"]] {
+            let mut callee = Rtckit::start(args);
+            callee.write_json(&lacking);
+            let exit = callee.wait(PATIENCE);
+            assert_eq!((exit.code, exit.stdout.len()), (Some(3), 0), "{name} {exit:?}");
+            assert!(exit.error_line().contains("no codec"), "{name} {exit:?}");
+        }
     }
 }
 
