@@ -391,6 +391,7 @@ impl Gate {
 mod tests {
     use super::*;
     use crate::media::{AudioFormat, FrameRate, I420};
+    use std::collections::VecDeque;
 
     const RATE: NonZeroU32 = NonZeroU32::new(48_000).unwrap();
 
@@ -406,11 +407,11 @@ mod tests {
     }
 
     /// Gives pictures at these times, in milliseconds.
-    struct At(std::vec::IntoIter<i64>);
+    struct At(VecDeque<i64>);
 
     impl Source<VideoFrame> for At {
         fn next(&mut self, _: &Stop) -> Result<Option<VideoFrame>, Error> {
-            Ok(self.0.next().map(|at| VideoFrame::new(ms(at), I420::new(16, 16))))
+            Ok(self.0.pop_front().map(|at| VideoFrame::new(ms(at), I420::new(16, 16))))
         }
     }
 
@@ -420,7 +421,7 @@ mod tests {
             let gate = Gate::new(Some(Clock::start()), MediaKind::Video, Some(Duration::from_secs(2)));
             let format =
                 crate::media::VideoFormat { width: 16, height: 16, frame_rate: FrameRate::new(10, 1).unwrap() };
-            let source = Box::new(At(times.to_vec().into_iter()));
+            let source = Box::new(At(times.iter().copied().collect()));
             let VideoInput::Raw { mut source, .. } = gate.video(VideoInput::Raw { format, live: true, source }) else {
                 panic!("it stays raw")
             };

@@ -2,7 +2,6 @@
 
 use crate::support::{Client, Xvfb, have};
 use rtckit::capture::screen::{self, CursorCapture, ScreenOptions, ScreenSource, SurfaceKind};
-use rtckit::error::Classify;
 use rtckit::media::{I420, Source, VideoConstraints};
 use rtckit::stop::Stop;
 use rustix::process::Signal;
