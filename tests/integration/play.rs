@@ -73,7 +73,7 @@ fn a_terminal_that_nobody_reads_holds_nothing_up() {
 fn brightest(screen: &Xvfb) -> u8 {
     let mut command = Command::new("ffmpeg");
     // Without a name the display is that of the environment.
-    command.args(["-v", "error", "-nostdin", "-f", "x11grab", "-video_size", "320x240", "-i", ""]);
+    command.args(["-v", "error", "-nostdin", "-f", "x11grab", "-draw_mouse", "0", "-video_size", "320x240", "-i", ""]);
     command.args(["-frames:v", "1", "-f", "rawvideo", "-pix_fmt", "gray", "-"]);
     let output = screen.on(&mut command).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
