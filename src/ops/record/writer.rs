@@ -368,7 +368,8 @@ impl Writer {
             self.previous = self.current.replace(Part { recorder, cut: time });
             self.count_slices(begin, time, length);
             self.asked_for_key = false;
-        } else if self.has_video && !std::mem::replace(&mut self.asked_for_key, true) {
+        } else if frame.kind() == MediaKind::Video && !std::mem::replace(&mut self.asked_for_key, true) {
+            // Not for sound, which may be ahead: the key frame that it asked for could still lie before the cut.
             self.control.request_key_frame();
         }
         Ok(None)
