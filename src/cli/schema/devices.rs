@@ -13,7 +13,7 @@ const REPORT: &[Member] = &[
         "stays the same for this user, also when it is plugged in again; of a display its name",
     ),
     ("devices[].groupId", "text", "the same for the camera and the microphone of one physical device"),
-    ("devices[].kind", "text", "videoinput or display"),
+    ("devices[].kind", "text", "videoinput, audioinput, audiooutput or display"),
     ("devices[].label", "text", "what its driver calls it"),
     ("devices[].default", "true or false", "whether it is used when none is named"),
     ("devices[].path", "text", "what the system calls it, e.g. /dev/video0; absent where it has no such name"),

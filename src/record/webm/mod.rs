@@ -28,6 +28,8 @@ use std::path::PathBuf;
 const MILLIS: NonZeroU32 = NonZeroU32::new(1000).expect("not zero");
 /// How long a stream waits for the first frame of every track: its header cannot be changed later.
 const STREAM_HEADER_MS: i64 = 2000;
+/// A picture that is followed later than this stood still, whatever the frame rate.
+const STOOD_MS: i64 = 100;
 
 /// A track that is announced. It need not get a frame; a track without one is not in the file.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -173,6 +175,8 @@ struct Track {
     start_ms: Option<i64>,
     last_ms: i64,
     end_ms: i64,
+    /// The shortest time between two of its frames.
+    shortest_ms: Option<i64>,
 }
 
 impl WebmRecorder {
@@ -378,8 +382,13 @@ impl WebmRecorder {
         let track = &mut self.tracks[placed.track];
         let duration_ms = match placed.frame.codec {
             Codec::Opus => opus_packet_samples(&placed.frame.data).map_or(0, |samples| (samples / 48) as i64),
-            // A picture stays for as long as the one before it did.
-            _ if track.frames > 0 => placed.ms - track.last_ms,
+            // A picture stays for as long as the one before it did. One that stood, as on a screen, says nothing of the next.
+            _ if track.frames > 0 => {
+                let gap = placed.ms - track.last_ms;
+                let shortest = track.shortest_ms.map_or(gap, |shortest| shortest.min(gap));
+                track.shortest_ms = Some(shortest);
+                if gap > STOOD_MS { shortest } else { gap }
+            }
             _ => 0,
         };
         track.last_ms = placed.ms;
@@ -409,6 +418,7 @@ impl Track {
             before_key: 0,
             start_ms: None,
             last_ms: 0,
+            shortest_ms: None,
             end_ms: 0,
         }
     }

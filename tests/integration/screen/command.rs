@@ -66,10 +66,11 @@ fn monitors_and_windows_are_listed_by_the_ids_that_select_takes() {
     let text = std::fs::read_to_string(&events).unwrap();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     written.take_lines(&lines, "rtckit.screen/1");
-    // What pauses, errors in mid-recording and slow readers write is held against the page of `record`.
+    // What pauses, slices, errors in mid-recording and slow readers write is held against the page of `record`.
     let elsewhere = ["pause", "pause.seconds", "resume", "resume.seconds", "error", "error.name", "error.message"];
     written.events.extend(elsewhere.iter().chain(&["warning", "warning.message"]).map(ToString::to_string));
-    written.report.insert("eventsDropped".to_owned());
+    let slices = ["chunks[]", "chunks[].path", "chunks[].bytes", "chunks[].start", "chunks[].duration"];
+    written.report.extend(slices.iter().chain(&["eventsDropped"]).map(ToString::to_string));
     assert_documented(&written, "man/rtckit-screen.1");
 }
 
