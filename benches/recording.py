@@ -22,6 +22,8 @@ from pathlib import Path
 
 HERE = Path(__file__).resolve().parent.parent
 SIZE, RATE, BITS = "1280x720", 30, 1_500_000
+# Frames are compared by their number: times in WebM are whole milliseconds.
+PAIRED = "[0:v]settb=1/30,setpts=N[a];[1:v]settb=1/30,setpts=N[b];[a][b]psnr"
 
 
 def run(args, **how):
@@ -40,7 +42,7 @@ def quality(path, reference, frames):
     """kbit/s of the video, and PSNR of luma against the reference."""
     probe = ["ffprobe", "-v", "error", "-select_streams", "v", "-show_entries", "packet=size", "-of", "csv=p=0", path]
     sizes = [int(line.strip(",")) for line in run(probe).stdout.split() if line.strip(",")]
-    compare = ["ffmpeg", "-v", "info", "-nostdin", "-i", path, "-i", reference, "-lavfi", "[0:v][1:v]psnr", "-f", "null", "-"]
+    compare = ["ffmpeg", "-v", "info", "-nostdin", "-i", path, "-i", reference, "-lavfi", PAIRED, "-f", "null", "-"]
     said = run(compare).stderr
     return sum(sizes) * 8 / (frames / RATE) / 1000, float(re.search(r"PSNR y:([0-9.]+)", said)[1]), len(sizes)
 
