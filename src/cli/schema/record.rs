@@ -5,8 +5,22 @@ use super::{Member, Tables};
 pub const RECORD: Tables = Tables {
     schema: "rtckit.record/1",
     report: &super::joined::<{ RECORDING.len() + ALONE.len() }>(RECORDING, ALONE),
-    events: EVENTS,
+    events: &super::joined::<{ EVENTS.len() + ANSWERS.len() }>(EVENTS, ANSWERS),
 };
+
+const ANSWERS: &[Member] = &[
+    ("answer", "event", "a command of --control was obeyed, or not; on a socket it goes there instead"),
+    ("answer.command", "text", "the command; absent where the line was none"),
+    ("answer.id", "any", "the id of the command; absent where it had none"),
+    ("answer.ok", "true or false", "whether it was obeyed"),
+    ("answer.state", "text", "recording or paused"),
+    ("answer.seconds", "seconds", "the length so far"),
+    ("answer.bytes", "bytes", "the size so far"),
+    ("answer.error", "object", "why it was not obeyed"),
+    ("answer.error.name", "text", "what kind of error"),
+    ("answer.error.message", "text", "one line for people"),
+    ("answer.error.hint", "text", "what would help; null when we do not know"),
+];
 
 const ALONE: &[Member] = &[
     ("check", "object", "what --check found; then there is nothing else but schema and error"),
@@ -106,17 +120,6 @@ pub const EVENTS: &[Member] = &[
     ("dataavailable.timecode", "seconds", "when the slice begins, from the start of the recording"),
     ("dataavailable.offset", "bytes", "where in the file it begins; 0 where it has its own"),
     ("dataavailable.bytes", "bytes", "its size"),
-    ("answer", "event", "a command of --control was obeyed, or not; on a socket it goes there instead"),
-    ("answer.command", "text", "the command; absent where the line was none"),
-    ("answer.id", "any", "the id of the command; absent where it had none"),
-    ("answer.ok", "true or false", "whether it was obeyed"),
-    ("answer.state", "text", "recording or paused"),
-    ("answer.seconds", "seconds", "the length so far"),
-    ("answer.bytes", "bytes", "the size so far"),
-    ("answer.error", "object", "why it was not obeyed"),
-    ("answer.error.name", "text", "what kind of error"),
-    ("answer.error.message", "text", "one line for people"),
-    ("answer.error.hint", "text", "what would help; null when we do not know"),
     ("pause", "event", "it was paused"),
     ("pause.seconds", "seconds", "its length so far"),
     ("resume", "event", "it goes on after a pause"),
