@@ -21,8 +21,6 @@ mod conformance;
 #[cfg(test)]
 mod conformance_audio;
 #[cfg(test)]
-mod screen_content;
-#[cfg(test)]
 mod synthetic;
 
 pub use opus::{AudioApplication, AudioEncoderSettings, OpusDecoder, OpusEncoder, PacketTime};
