@@ -2,7 +2,7 @@
 //! `devices_guest`.
 
 use crate::schema::{Written, assert_documented};
-use crate::support::{PATIENCE, Rtckit, Scratch, in_repository};
+use crate::support::{PATIENCE, Rtckit, Scratch, in_repository, one_call_at_a_time};
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
@@ -13,6 +13,7 @@ fn json(exit: &crate::support::Exit) -> Value {
 
 #[test]
 fn without_cameras_the_list_is_empty_and_asking_for_one_is_an_error() {
+    let _turn = one_call_at_a_time();
     let listed = json(&Rtckit::start(["devices", "--kind=videoinput", "--json"]).succeed(PATIENCE));
     assert_eq!(listed["schema"], "rtckit.devices/1");
     let cameras = listed["devices"].as_array().unwrap().len();
@@ -34,6 +35,7 @@ fn without_cameras_the_list_is_empty_and_asking_for_one_is_an_error() {
 
 #[test]
 fn test_media_is_captured_whole_and_the_report_says_what_its_page_describes() {
+    let _turn = one_call_at_a_time();
     let scratch = Scratch::new();
     let file = |name: &str| scratch.path(name).to_str().unwrap().to_owned();
     let (video, audio, shot) = (file("a.y4m"), file("a.wav"), file("a.png"));
@@ -47,7 +49,7 @@ fn test_media_is_captured_whole_and_the_report_says_what_its_page_describes() {
     assert_eq!((&report["ended"], &report["video"]["settings"]["width"]), (&"duration".into(), &160.into()));
     // Of 30 pictures a loaded machine may lose some, and says so.
     let (total, delivered) = (&report["video"]["totalFrames"], &report["video"]["deliveredFrames"]);
-    assert!((25..=31).contains(&total.as_u64().unwrap()), "{report}");
+    assert!((20..=31).contains(&total.as_u64().unwrap()), "{report}");
     let y4m = report["outputs"].as_array().unwrap().iter().find(|it| it["format"] == "y4m").unwrap();
     let count = |value: &Value| value.as_u64().unwrap();
     let frames = count(delivered) + count(&y4m["framesRepeated"]) - count(&y4m["framesLeftOut"]);
