@@ -4,6 +4,26 @@
 
 use crate::error::{Classify, ErrorKind};
 use std::fmt;
+use std::net::IpAddr;
+
+/// Which addresses are used: of servers, and of ours.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Family {
+    /// Those of both families.
+    #[default]
+    Any,
+    /// IPv4 alone.
+    V4,
+    /// IPv6 alone.
+    V6,
+}
+
+impl Family {
+    /// Whether `ip` is one of them.
+    pub const fn admits(self, ip: &IpAddr) -> bool {
+        matches!((self, ip), (Self::Any, _) | (Self::V4, IpAddr::V4(_)) | (Self::V6, IpAddr::V6(_)))
+    }
+}
 
 /// A text that no log or error shows.
 #[derive(Clone, PartialEq, Eq)]

@@ -1,10 +1,11 @@
 //! What a session is made from.
 
-use super::error::PeerError;
-pub use crate::ice_server::{IceServer, IceServerError, Secret};
+use super::identity::Identity;
+use super::network::{Interfaces, PortRange};
+pub use crate::ice_server::{Family, IceServer, IceServerError, Secret};
 use crate::ice_server::{ServerTransport, ServerUrl};
 use crate::media::{Codec, VideoCodecs};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
 /// Whether a session can use a server: media over UDP has no use for all that can be probed.
 ///
@@ -38,67 +39,6 @@ pub enum IceTransportPolicy {
     Relay,
 }
 
-/// On which local addresses a session listens.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Interfaces {
-    /// Every interface that is up; the loopback interface only where there is no other.
-    #[default]
-    All,
-    /// The loopback interface alone, for two peers on one machine.
-    Loopback,
-    /// The interface of this name, or the one that has this address.
-    Named(String),
-}
-
-impl Interfaces {
-    /// The addresses to bind, each with port 0.
-    ///
-    /// # Errors
-    /// When there is none.
-    pub fn addresses(&self) -> Result<Vec<SocketAddr>, PeerError> {
-        let fail = |detail: String| PeerError::NoInterface { detail };
-        let found = rtc::shared::ifaces::ifaces().map_err(|error| fail(error.to_string()))?;
-        let all: Vec<(String, IpAddr)> =
-            found.into_iter().filter_map(|interface| Some((interface.name, interface.addr?.ip()))).collect();
-        let usable = |ip: &IpAddr| !ip.is_unspecified() && !is_link_local(ip);
-        let chosen: Vec<IpAddr> = match self {
-            Self::All => {
-                let mut up: Vec<IpAddr> =
-                    all.iter().map(|(_, ip)| *ip).filter(|ip| usable(ip) && !ip.is_loopback()).collect();
-                if up.is_empty() {
-                    up = all.iter().map(|(_, ip)| *ip).filter(IpAddr::is_loopback).collect();
-                }
-                up
-            }
-            Self::Loopback => vec![IpAddr::from([127, 0, 0, 1])],
-            Self::Named(name) => {
-                let address = name.parse::<IpAddr>().ok();
-                all.iter()
-                    .filter(|(interface, ip)| (interface == name || Some(*ip) == address) && usable(ip))
-                    .map(|(_, ip)| *ip)
-                    .collect()
-            }
-        };
-        let mut addresses: Vec<SocketAddr> = chosen.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
-        addresses.sort_unstable();
-        addresses.dedup();
-        if addresses.is_empty() {
-            return Err(fail(match self {
-                Self::Named(name) => format!("no interface or address '{name}' is up"),
-                _ => "none is up".to_owned(),
-            }));
-        }
-        Ok(addresses)
-    }
-}
-
-fn is_link_local(ip: &IpAddr) -> bool {
-    match ip {
-        IpAddr::V4(ip) => ip.is_link_local(),
-        IpAddr::V6(ip) => ip.is_unicast_link_local(),
-    }
-}
-
 /// Which media a session sends and which it is ready to receive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MediaPlan {
@@ -121,6 +61,16 @@ pub struct Config {
     pub ice_transport_policy: IceTransportPolicy,
     /// Where to listen.
     pub interfaces: Interfaces,
+    /// Which addresses are used, of ours and of servers.
+    pub family: Family,
+    /// The ports to listen on; `None` for any.
+    pub ports: Option<PortRange>,
+    /// Addresses at which a NAT with fixed mappings passes on to us what comes to the same port.
+    pub public_addresses: Vec<IpAddr>,
+    /// Whether candidates for TCP (RFC 6544) are offered as well.
+    pub ice_tcp: bool,
+    /// The certificate of DTLS; `None` for a new one that signs itself.
+    pub identity: Option<Identity>,
     /// What video may be sent and received as.
     pub video_codecs: VideoCodecs,
 }
@@ -138,12 +88,5 @@ mod tests {
         for (url, why) in [("turns:a?transport=udp", "DTLS"), ("stuns:a", "stun:"), ("stun:a?transport=tcp", "stun:")] {
             assert!(check(url).unwrap_err().to_string().contains(why), "{url}");
         }
-    }
-
-    #[test]
-    fn loopback_is_an_address_and_an_unknown_interface_is_not() {
-        assert_eq!(Interfaces::Loopback.addresses().unwrap(), [SocketAddr::from(([127, 0, 0, 1], 0))]);
-        assert_eq!(Interfaces::Named("127.0.0.1".into()).addresses().unwrap().len(), 1);
-        assert!(matches!(Interfaces::Named("nope0".into()).addresses(), Err(PeerError::NoInterface { .. })));
     }
 }

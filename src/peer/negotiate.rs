@@ -2,6 +2,8 @@
 
 use super::codecs::without_unspoken_forms;
 use super::error::PeerError;
+use super::explain::explain;
+use super::network::{description_with_public_addresses, with_public_addresses};
 use super::session::{ConnectionState, Gathered, Session};
 use super::timing::Mark;
 use crate::signaling::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message, Signaling};
@@ -53,15 +55,26 @@ struct Exchange {
     options: NegotiateOptions,
     /// Our own SDP; the answer is judged by it when it is an offer.
     local: String,
-    local_candidates: usize,
     remote_known: bool,
     signaling_ended: bool,
     early_candidates: Vec<Candidate>,
-    remote_candidates: usize,
+    /// Candidate lines of both sides, for telling why none of them was of use.
+    offered: Offered,
     waiting_since: Instant,
     /// When our description went out without its candidates.
     gathering_since: Option<Instant>,
     nominated_at: Option<Instant>,
+}
+
+/// Candidate lines of both sides.
+#[derive(Default)]
+struct Offered {
+    ours: Vec<String>,
+    theirs: Vec<String>,
+}
+
+fn candidate_lines(sdp: &str) -> Vec<String> {
+    sdp.lines().filter(|line| line.starts_with("a=candidate:")).map(str::to_owned).collect()
 }
 
 impl Session {
@@ -82,11 +95,10 @@ impl Session {
             trickle: signaling.trickles(),
             options: options.clone(),
             local: String::new(),
-            local_candidates: 0,
             remote_known: false,
             signaling_ended: false,
             early_candidates: Vec::new(),
-            remote_candidates: 0,
+            offered: Offered::default(),
             waiting_since: Instant::now(),
             gathering_since: None,
             nominated_at: None,
@@ -95,6 +107,7 @@ impl Session {
             let offer = self.pc.create_offer(None).await.map_err(PeerError::library("making the offer"))?;
             self.shared.timing.mark(Mark::OfferCreated);
             exchange.local = self.publish(offer, DescriptionKind::Offer, signaling, exchange.trickle, None).await?;
+            exchange.offered.ours = candidate_lines(&exchange.local);
             exchange.waiting_since = Instant::now();
             exchange.gathering_since = Some(exchange.waiting_since);
         }
@@ -114,8 +127,14 @@ impl Session {
                 }
                 gathered = self.gathered.recv(), if exchange.trickle => {
                     let message = match gathered {
-                        Some(Gathered::Candidate(candidate)) => Message::Candidate(exchange.placed(candidate)),
-                        Some(Gathered::Complete) if exchange.local_candidates == 0 => {
+                        Some(Gathered::Candidate(candidate)) => {
+                            let candidate = exchange.placed(candidate);
+                            for candidate in with_public_addresses(candidate, &self.public_addresses) {
+                                signaling.send(&Message::Candidate(candidate)).await.map_err(PeerError::Signaling)?;
+                            }
+                            continue;
+                        }
+                        Some(Gathered::Complete) if exchange.offered.ours.is_empty() => {
                             return Err(PeerError::NoCandidates { servers: self.server_troubles() });
                         }
                         Some(Gathered::Complete) => Message::EndOfCandidates,
@@ -175,12 +194,12 @@ impl Session {
             Message::Bye => return Err(PeerError::HungUp),
             Message::EndOfCandidates => {}
             Message::Candidate(_)
-                if exchange.remote_candidates + exchange.early_candidates.len() >= MOST_CANDIDATES =>
+                if exchange.offered.theirs.len() + exchange.early_candidates.len() >= MOST_CANDIDATES =>
             {
                 tracing::debug!("ignored a candidate of the peer: it gave {MOST_CANDIDATES} already");
             }
             Message::Candidate(candidate) if exchange.remote_known => {
-                exchange.remote_candidates += 1;
+                exchange.offered.theirs.push(candidate.candidate.clone());
                 self.add_candidate(candidate).await;
             }
             Message::Candidate(candidate) => exchange.early_candidates.push(candidate),
@@ -207,7 +226,7 @@ impl Session {
             return Err(PeerError::Unexpected { expected: exchange.expected(), got: description.kind.as_str() });
         }
         let refused = |error: webrtc::error::Error| PeerError::Description { what, why: error.to_string() };
-        exchange.remote_candidates = description.sdp.lines().filter(|line| line.starts_with("a=candidate:")).count();
+        exchange.offered.theirs = candidate_lines(&description.sdp);
         self.note_remote(&description.sdp);
         match exchange.role {
             Role::Call => {
@@ -234,6 +253,7 @@ impl Session {
                 exchange.local = self
                     .publish(answer, DescriptionKind::Answer, signaling, exchange.trickle, origin.as_deref())
                     .await?;
+                exchange.offered.ours = candidate_lines(&exchange.local);
                 self.runtime.clock().begin_setup();
             }
         }
@@ -242,7 +262,7 @@ impl Session {
         exchange.remote_known = true;
         exchange.waiting_since = Instant::now();
         for candidate in std::mem::take(&mut exchange.early_candidates) {
-            exchange.remote_candidates += 1;
+            exchange.offered.theirs.push(candidate.candidate.clone());
             self.add_candidate(candidate).await;
         }
         Ok(())
@@ -265,7 +285,7 @@ impl Session {
         if !trickle {
             self.gather().await;
             if let Some(complete) = self.pc.local_description().await {
-                sdp = complete.sdp;
+                sdp = description_with_public_addresses(&complete.sdp, &self.public_addresses);
             }
             if !sdp.contains("\na=candidate:") {
                 return Err(PeerError::NoCandidates { servers: self.server_troubles() });
@@ -322,12 +342,9 @@ impl Session {
                 },
             };
         }
-        let heard = if self.silence().is_some() { "something was heard" } else { "nothing was heard" };
-        let detail = match exchange.remote_candidates {
-            0 => "the peer gave no candidates".to_owned(),
-            1 => format!("the peer gave 1 candidate, {heard} from it"),
-            n => format!("the peer gave {n} candidates, {heard} from them"),
-        };
+        let Offered { ours, theirs } = &exchange.offered;
+        let (ours, theirs) = (ours.iter().map(String::as_str), theirs.iter().map(String::as_str));
+        let detail = explain(ours, theirs, self.silence().is_some());
         let servers = self.server_troubles().into_iter().map(|server| format!("; {server}"));
         PeerError::IceFailed { after, detail: detail + &servers.collect::<String>() }
     }
@@ -336,13 +353,13 @@ impl Session {
 impl Exchange {
     /// Whether candidates should trickle and none has come yet.
     fn lacks_candidates(&self) -> bool {
-        self.trickle && self.local_candidates == 0 && self.gathering_since.is_some()
+        self.trickle && self.offered.ours.is_empty() && self.gathering_since.is_some()
     }
 
     /// Counts a candidate of ours and says which section it is for, which the library leaves empty: all are bundled with
     /// the first.
     fn placed(&mut self, mut candidate: Candidate) -> Candidate {
-        self.local_candidates += 1;
+        self.offered.ours.push(candidate.candidate.clone());
         if candidate.sdp_mid.as_deref().is_none_or(str::is_empty) {
             candidate.sdp_mid = sections(&self.local).first().and_then(|(_, mid)| mid.map(str::to_owned));
         }

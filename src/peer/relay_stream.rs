@@ -9,6 +9,7 @@
 //! with an error, so that the library does not ask it for half a minute.
 
 use super::server_watch::{ServerWatch, Trouble};
+use crate::ice_server::Family;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -49,8 +50,9 @@ pub(super) struct Doors {
 }
 
 impl Doors {
-    /// Opens a door to each server. Nothing is connected before the library asks.
-    pub(super) async fn open(servers: &[StreamServer], watch: &Arc<ServerWatch>) -> io::Result<Self> {
+    /// Opens a door to each server, which is reached at its addresses of `family`. Nothing is connected before the library
+    /// asks.
+    pub(super) async fn open(servers: &[StreamServer], watch: &Arc<ServerWatch>, family: Family) -> io::Result<Self> {
         let mut doors = Self::default();
         let tls = servers.iter().any(|server| server.tls).then(tls_config).map(Arc::new);
         for server in servers {
@@ -64,6 +66,7 @@ impl Doors {
                     socket: Arc::new(socket),
                     tls: tls.clone().filter(|_| server.tls),
                     watch: Arc::clone(watch),
+                    family,
                 };
                 doors.tasks.spawn(door.serve());
             }
@@ -97,6 +100,7 @@ struct Door {
     socket: Arc<UdpSocket>,
     tls: Option<Arc<ClientConfig>>,
     watch: Arc<ServerWatch>,
+    family: Family,
 }
 
 impl Door {
@@ -150,7 +154,7 @@ impl Door {
         let found = tokio::net::lookup_host((host.trim_matches(['[', ']']), *port)).await;
         let addresses = found.map_err(|error| Trouble::Dns(error.to_string()))?;
         let mut last = Trouble::Dns("it has no address".to_owned());
-        for address in addresses {
+        for address in addresses.filter(|address| self.family.admits(&address.ip())) {
             match TcpStream::connect(address).await {
                 Ok(stream) => {
                     let _ = stream.set_nodelay(true);

@@ -10,7 +10,9 @@
 use super::clock::ProtocolClock;
 use super::relay_stream::Doors;
 use super::server_watch::ServerWatch;
+use super::streams::{SessionListener, StreamTraffic};
 use super::traffic::{Arrivals, Departures, RoundTrips};
+use crate::ice_server::Family;
 use std::collections::VecDeque;
 use std::future::Future;
 use std::io::{self, IoSliceMut};
@@ -38,6 +40,7 @@ pub(super) struct SessionRuntime {
     round_trips: Arc<RoundTrips>,
     servers: Arc<ServerWatch>,
     doors: Doors,
+    family: Family,
     gate: Arc<Gate>,
     /// Which datagrams never leave: a bad network for tests.
     #[cfg(test)]
@@ -107,8 +110,9 @@ impl Gate {
 }
 
 impl SessionRuntime {
-    /// A runtime whose sockets are watched for `servers`, some of which are reached through `doors`.
-    pub(super) fn new(servers: Arc<ServerWatch>, doors: Doors) -> Self {
+    /// A runtime whose sockets are watched for `servers`, some of which are reached through `doors`, the others at their
+    /// addresses of `family`.
+    pub(super) fn new(servers: Arc<ServerWatch>, doors: Doors, family: Family) -> Self {
         Self {
             tokio: TokioRuntime,
             clock: Arc::new(ProtocolClock::new()),
@@ -117,6 +121,7 @@ impl SessionRuntime {
             round_trips: Arc::default(),
             servers,
             doors,
+            family,
             gate: Arc::default(),
             #[cfg(test)]
             lose: Arc::default(),
@@ -145,6 +150,10 @@ impl SessionRuntime {
 
     pub(super) fn departures(&self) -> &Arc<Departures> {
         &self.departures
+    }
+
+    fn stream_traffic(&self) -> StreamTraffic {
+        StreamTraffic { arrivals: Arc::clone(&self.arrivals), departures: Arc::clone(&self.departures) }
     }
 }
 
@@ -192,11 +201,13 @@ impl Runtime for SessionRuntime {
     }
 
     fn wrap_tcp_listener(&self, listener: std::net::TcpListener) -> io::Result<Arc<dyn AsyncTcpListener>> {
-        self.tokio.wrap_tcp_listener(listener)
+        let inner = self.tokio.wrap_tcp_listener(listener)?;
+        Ok(Arc::new(SessionListener { inner, traffic: self.stream_traffic() }))
     }
 
     fn connect_tcp<'a>(&'a self, remote_addr: SocketAddr) -> BoxFuture<'a, io::Result<Arc<dyn AsyncTcpStream>>> {
-        self.tokio.connect_tcp(remote_addr)
+        let (connecting, traffic) = (self.tokio.connect_tcp(remote_addr), self.stream_traffic());
+        Box::pin(async move { Ok(traffic.watch(connecting.await?)) })
     }
 
     fn resolve_host<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
@@ -205,9 +216,16 @@ impl Runtime for SessionRuntime {
             self.servers.resolved(host, &addresses);
             return Box::pin(std::future::ready(addresses));
         }
-        let resolving = self.tokio.resolve_host(host);
+        let (resolving, family) = (self.tokio.resolve_host(host), self.family);
         Box::pin(async move {
-            let addresses = resolving.await;
+            let addresses = resolving.await.and_then(|found| {
+                let admitted: Vec<_> = found.into_iter().filter(|address| family.admits(&address.ip())).collect();
+                if admitted.is_empty() {
+                    Err(io::Error::other("it has no address of this family"))
+                } else {
+                    Ok(admitted)
+                }
+            });
             self.servers.resolved(host, &addresses);
             addresses
         })

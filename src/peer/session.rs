@@ -5,6 +5,7 @@ use super::codecs::{Outgoing, codec_of, library_kind, library_track, media_engin
 use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan};
 use super::data_channel::{DataChannel, DataChannelInit};
 use super::error::PeerError;
+use super::identity::Identity;
 use super::local_track::{LocalTrack, random_u32};
 use super::relay_stream::{Doors, StreamServer};
 use super::remote_track::{RemoteTrack, Shared};
@@ -19,6 +20,7 @@ use rtc::ice::mdns::MulticastDnsMode;
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
@@ -98,6 +100,7 @@ pub struct Session {
     carries_media: Arc<AtomicBool>,
     pub(super) video_codecs: VideoCodecs,
     pub(super) outgoing: Vec<Outgoing>,
+    pub(super) public_addresses: Vec<IpAddr>,
 }
 
 /// The largest message we take, in bytes: the most that the library allows.
@@ -126,10 +129,10 @@ impl Session {
 
     async fn build(config: &Config, timing: &Arc<Timing>, mdns: MulticastDnsMode) -> Result<Self, PeerError> {
         let (servers, streams, watch) = library_servers(&config.ice_servers);
-        let doors = Doors::open(&streams, &watch).await.map_err(|error| PeerError::NoInterface {
+        let doors = Doors::open(&streams, &watch, config.family).await.map_err(|error| PeerError::NoInterface {
             detail: format!("none on loopback, where TURN over TCP needs one: {error}"),
         })?;
-        let runtime = Arc::new(SessionRuntime::new(watch, doors));
+        let runtime = Arc::new(SessionRuntime::new(watch, doors, config.family));
         let rtcp = Arc::new(RtcpState::default());
         let mut media = media_engine(&config.video_codecs).map_err(PeerError::library("registering codecs"))?;
         let registry = register_default_interceptors(Registry::new(), &mut media)
@@ -161,8 +164,17 @@ impl Session {
             IceTransportPolicy::All => RTCIceTransportPolicy::All,
             IceTransportPolicy::Relay => RTCIceTransportPolicy::Relay,
         };
-        let configuration =
-            RTCConfigurationBuilder::default().with_ice_servers(servers).with_ice_transport_policy(policy).build();
+        let certificates = config.identity.iter().map(Identity::certificate).collect();
+        let configuration = RTCConfigurationBuilder::default()
+            .with_ice_servers(servers)
+            .with_ice_transport_policy(policy)
+            .with_certificates(certificates)
+            .build();
+        let mut addresses = config.interfaces.addresses(config.family)?;
+        if let Some(ports) = config.ports {
+            ports.place(&mut addresses)?;
+        }
+        let streams = if config.ice_tcp { addresses.clone() } else { Vec::new() };
         let building = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(media)
@@ -170,7 +182,8 @@ impl Session {
             .with_interceptor_registry(registry)
             .with_runtime(Arc::clone(&runtime) as _)
             .with_handler(handler)
-            .with_udp_addrs(config.interfaces.addresses()?)
+            .with_udp_addrs(addresses)
+            .with_tcp_addrs(streams)
             .with_data_channel_send_buffer_limit(SEND_BUFFER)
             .build();
         let pc = Box::pin(building).await.map_err(PeerError::library("opening sockets"))?;
@@ -187,6 +200,7 @@ impl Session {
             carries_media,
             video_codecs: config.video_codecs.clone(),
             outgoing: Vec::new(),
+            public_addresses: config.public_addresses.clone(),
         })
     }
 

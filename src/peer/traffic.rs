@@ -38,9 +38,14 @@ impl Arrivals {
             _ => false,
         };
         if is_peer {
-            let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
-            self.last_micros.store(micros.max(1), Ordering::Relaxed);
+            self.heard();
         }
+    }
+
+    /// Notes that something came of which it is known that the peer sent it.
+    pub(super) fn heard(&self) {
+        let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
+        self.last_micros.store(micros.max(1), Ordering::Relaxed);
     }
 
     /// Time since the last datagram; `None` before the first.

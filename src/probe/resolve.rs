@@ -3,6 +3,7 @@
 use super::examine::Target;
 use super::report::{ServerReport, Stage, StageReport};
 use super::verdict::Verdict;
+pub use crate::ice_server::Family;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::{Duration, Instant};
 
@@ -15,18 +16,6 @@ pub struct Resolved {
     pub without_route: Vec<SocketAddr>,
     /// How the look-up went; `None` where the URL held an address.
     pub stage: Option<StageReport>,
-}
-
-/// Which addresses of a name are examined.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Family {
-    /// Those of both families.
-    #[default]
-    Any,
-    /// IPv4 alone.
-    V4,
-    /// IPv6 alone.
-    V6,
 }
 
 /// Looks up the host of `target`.
@@ -44,11 +33,7 @@ pub async fn resolve(target: &Target, family: Family, timeout: Duration) -> Resu
         Err(_) => Err(format!("no name server answered within {:.1} s", timeout.as_secs_f64())),
     };
     let mut addresses = found.map_err(|why| not_found(target, began, why))?;
-    addresses.retain(|address| match family {
-        Family::Any => true,
-        Family::V4 => address.is_ipv4(),
-        Family::V6 => address.is_ipv6(),
-    });
+    addresses.retain(|address| family.admits(&address.ip()));
     let mut once = std::collections::HashSet::new();
     addresses.retain(|address| once.insert(*address));
     if addresses.is_empty() {

@@ -58,7 +58,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("yuv", &["capture", "filter", "record"]),
     ("fast_image_resize", &["capture", "filter", "record"]),
     ("stun_types", &["probe"]),
-    ("x509_parser", &["probe"]),
+    ("x509_parser", &["probe", "peer"]),
     ("rtc_dtls", &["probe"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),

@@ -9,6 +9,7 @@ mod call_codecs;
 mod call_pair;
 mod capture;
 mod cli;
+mod connection;
 mod devices_guest;
 mod faults;
 mod filters;

@@ -3,8 +3,9 @@
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::ice_server::{IceServer, Secret};
-use rtckit::ops::call::{Config, IceTransportPolicy, Interfaces, check_server};
+use rtckit::ops::call::{Config, Family, IceTransportPolicy, Identity, Interfaces, PortRange, check_server};
 use serde_json::{Map, Value};
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 /// Servers, and how to log in to them.
@@ -41,6 +42,27 @@ pub struct ConnectionArgs {
     /// Listen on this interface, or on this address of ours, alone
     #[arg(long, value_name = "NAME|ADDRESS")]
     pub interface: Option<String>,
+    /// Use IPv4 alone
+    #[arg(short = '4', long, conflicts_with = "ipv6")]
+    pub ipv4: bool,
+    /// Use IPv6 alone
+    #[arg(short = '6', long)]
+    pub ipv6: bool,
+    /// Listen on ports of this range alone
+    #[arg(long, value_name = "FIRST-LAST")]
+    pub port_range: Option<PortRange>,
+    /// An address at which a NAT passes what comes to a port on to the same port here; may be repeated
+    #[arg(long, value_name = "ADDRESS", action = clap::ArgAction::Append)]
+    pub public_ip: Vec<IpAddr>,
+    /// Offer candidates for TCP as well (RFC 6544), for networks that let no UDP through
+    #[arg(long)]
+    pub ice_tcp: bool,
+    /// Use this certificate (PEM, with its chain) for DTLS instead of a new one that signs itself
+    #[arg(long, value_name = "FILE", requires = "private_key")]
+    pub certificate: Option<PathBuf>,
+    /// The private key of --certificate, in PKCS #8
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    pub private_key: Option<PathBuf>,
 }
 
 impl ConnectionArgs {
@@ -51,7 +73,22 @@ impl ConnectionArgs {
             ice_servers: self.ice_servers()?,
             ice_transport_policy: if relay { IceTransportPolicy::Relay } else { IceTransportPolicy::All },
             interfaces: self.interface.clone().map_or(Interfaces::All, Interfaces::Named),
+            family: family(self.ipv4, self.ipv6),
+            ports: self.port_range,
+            public_addresses: self.public_ip.clone(),
+            ice_tcp: self.ice_tcp,
+            identity: self.identity()?,
             ..Config::default()
+        })
+    }
+
+    fn identity(&self) -> Result<Option<Identity>, Error> {
+        let (Some(certificate), Some(key)) = (&self.certificate, &self.private_key) else { return Ok(None) };
+        let key = Secret::new(read(key, "--private-key")?);
+        let identity = Identity::from_pem(&read(certificate, "--certificate")?, key.reveal());
+        identity.map(Some).map_err(|error| {
+            let flag = if error.is_of_key() { "--private-key" } else { "--certificate" };
+            Error::new(ErrorKind::InvalidInput, "InvalidAccessError", format!("{flag}: {error}"))
         })
     }
 
@@ -93,6 +130,15 @@ impl ServerArgs {
             servers.extend(array(given.reveal())?);
         }
         Ok(servers)
+    }
+}
+
+/// What `-4` and `-6` ask for.
+pub const fn family(ipv4: bool, ipv6: bool) -> Family {
+    match (ipv4, ipv6) {
+        (true, _) => Family::V4,
+        (_, true) => Family::V6,
+        _ => Family::Any,
     }
 }
 

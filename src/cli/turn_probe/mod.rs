@@ -3,14 +3,14 @@
 mod monitoring;
 mod text;
 
-use super::args::{ServerArgs, secret_file};
+use super::args::{ServerArgs, family, secret_file};
 use super::output::{self, Output};
 use super::run::{self, Context};
 use super::{exit, value};
 use clap::{Args, ValueEnum};
 use monitoring::State;
 use rtckit::error::{Error, ErrorKind};
-use rtckit::ops::turn_probe::{self, Family, Interfaces, Options, Outcome, Report, Rest, Settings};
+use rtckit::ops::turn_probe::{self, Interfaces, Options, Outcome, Report, Rest, Settings};
 use rtckit::stop::StopReason;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -128,11 +128,7 @@ impl TurnProbeArgs {
         Ok(Options {
             servers: self.servers.all(&self.urls)?,
             rest,
-            family: match (self.ipv4, self.ipv6) {
-                (true, _) => Family::V4,
-                (_, true) => Family::V6,
-                _ => Family::Any,
-            },
+            family: family(self.ipv4, self.ipv6),
             interfaces: self.interface.clone().map_or(Interfaces::All, Interfaces::Named),
             insecure: self.insecure,
             settings: Settings {

@@ -27,7 +27,8 @@ pub use crate::capture::screen::{CursorCapture, Region, ScreenOptions};
 pub use crate::ops::destination::Destination;
 pub use crate::ops::media::{FilterList, SendLimits, SourceOptions, TerminalScreen, Volume};
 pub use crate::peer::{
-    Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role, Secret, check_server,
+    Config, DataChannelInit, Family, IceServer, IceTransportPolicy, Identity, Interfaces, NegotiateOptions, PortRange,
+    Role, Secret, check_server,
 };
 pub use crate::record::Existing;
 pub use crate::signaling::SdpFormat;

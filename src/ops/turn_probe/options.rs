@@ -87,7 +87,7 @@ impl Options {
         let secure = targets.iter().any(|target| target.url.transport.is_secure());
         let mut local = Vec::new();
         if self.interfaces != Interfaces::All {
-            let ours = self.interfaces.addresses().map_err(PeerError::erase)?;
+            let ours = self.interfaces.addresses(self.family).map_err(PeerError::erase)?;
             for ip in ours.into_iter().map(|address| address.ip()) {
                 if !local.iter().any(|other: &std::net::IpAddr| other.is_ipv4() == ip.is_ipv4()) {
                     local.push(ip);

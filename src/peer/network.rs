@@ -1,0 +1,205 @@
+//! Which addresses and ports of ours a session uses, and under which others they are known.
+
+use super::error::PeerError;
+use crate::ice_server::Family;
+use crate::signaling::Candidate;
+use std::fmt;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::str::FromStr;
+
+/// On which local addresses a session listens.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Interfaces {
+    /// Every interface that is up; the loopback interface only where there is no other.
+    #[default]
+    All,
+    /// The loopback interface alone, for two peers on one machine.
+    Loopback,
+    /// The interface of this name, or the one that has this address.
+    Named(String),
+}
+
+impl Interfaces {
+    /// The addresses to bind, each with port 0.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn addresses(&self, family: Family) -> Result<Vec<SocketAddr>, PeerError> {
+        let fail = |detail: String| PeerError::NoInterface { detail };
+        let found = rtc::shared::ifaces::ifaces().map_err(|error| fail(error.to_string()))?;
+        let all: Vec<(String, IpAddr)> =
+            found.into_iter().filter_map(|interface| Some((interface.name, interface.addr?.ip()))).collect();
+        let usable = |ip: &IpAddr| !ip.is_unspecified() && !is_link_local(ip) && family.admits(ip);
+        let chosen: Vec<IpAddr> = match self {
+            Self::All => {
+                let mut up: Vec<IpAddr> =
+                    all.iter().map(|(_, ip)| *ip).filter(|ip| usable(ip) && !ip.is_loopback()).collect();
+                if up.is_empty() {
+                    up = all.iter().map(|(_, ip)| *ip).filter(|ip| usable(ip) && ip.is_loopback()).collect();
+                }
+                up
+            }
+            Self::Loopback if family == Family::V6 => vec![Ipv6Addr::LOCALHOST.into()],
+            Self::Loopback => vec![Ipv4Addr::LOCALHOST.into()],
+            Self::Named(name) => {
+                let address = name.parse::<IpAddr>().ok();
+                all.iter()
+                    .filter(|(interface, ip)| (interface == name || Some(*ip) == address) && usable(ip))
+                    .map(|(_, ip)| *ip)
+                    .collect()
+            }
+        };
+        let mut addresses: Vec<SocketAddr> = chosen.into_iter().map(|ip| SocketAddr::new(ip, 0)).collect();
+        addresses.sort_unstable();
+        addresses.dedup();
+        if addresses.is_empty() {
+            let of = match family {
+                Family::Any => "",
+                Family::V4 => " with an IPv4 address",
+                Family::V6 => " with an IPv6 address",
+            };
+            return Err(fail(match self {
+                Self::Named(name) => format!("no interface or address '{name}' is up{of}"),
+                _ => format!("none is up{of}"),
+            }));
+        }
+        Ok(addresses)
+    }
+}
+
+fn is_link_local(ip: &IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(ip) => ip.is_link_local(),
+        IpAddr::V6(ip) => ip.is_unicast_link_local(),
+    }
+}
+
+/// Ports from the first to the last, both included.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct PortRange {
+    first: u16,
+    last: u16,
+}
+
+impl FromStr for PortRange {
+    type Err = String;
+
+    /// `40000-40100`, or one port.
+    fn from_str(text: &str) -> Result<Self, String> {
+        let port = |text: &str| match text.trim().parse() {
+            Ok(0) | Err(_) => Err(format!("'{text}' is no port: 1 to 65535")),
+            Ok(port) => Ok(port),
+        };
+        let (first, last) = text.split_once(['-', ':']).unwrap_or((text, text));
+        let (first, last) = (port(first)?, port(last)?);
+        if first > last {
+            return Err(format!("{last} is less than {first}"));
+        }
+        Ok(Self { first, last })
+    }
+}
+
+impl fmt::Display for PortRange {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}-{}", self.first, self.last)
+    }
+}
+
+impl PortRange {
+    /// Gives each address a port that is free at the moment.
+    ///
+    /// # Errors
+    /// When an address has none.
+    pub(super) fn place(self, addresses: &mut [SocketAddr]) -> Result<(), PeerError> {
+        // From anywhere in the range, so that several processes do not fight for its first port.
+        let count = u32::from(self.last - self.first) + 1;
+        let offset = super::local_track::random_u32() % count;
+        let ports = || (0..count).filter_map(|n| u16::try_from(u32::from(self.first) + (offset + n) % count).ok());
+        for address in addresses {
+            let free = ports().find(|port| UdpSocket::bind(SocketAddr::new(address.ip(), *port)).is_ok());
+            let none = || PeerError::NoInterface { detail: format!("no port of {self} is free on {}", address.ip()) };
+            address.set_port(free.ok_or_else(none)?);
+        }
+        Ok(())
+    }
+}
+
+/// The candidate that a peer outside of a NAT with fixed mappings sees in place of a host candidate (RFC 8445 section
+/// 5.1.1.2); `None` for other candidates, and where the families differ.
+fn seen_from_outside(candidate: &str, public: &IpAddr) -> Option<String> {
+    const TYPE_PREFERENCE: u32 = 100;
+    let (head, tail) = candidate.split_once(" typ host")?;
+    let fields: Vec<&str> = head.split(' ').collect();
+    let [foundation, component, protocol, priority, address, port] = fields[..] else { return None };
+    if address.parse::<IpAddr>().ok()?.is_ipv4() != public.is_ipv4() {
+        return None;
+    }
+    let priority = priority.parse::<u32>().ok()? & 0x00ff_ffff | TYPE_PREFERENCE << 24;
+    // A foundation of its own, of the same letters.
+    Some(format!(
+        "{foundation}1 {component} {protocol} {priority} {public} {port} typ srflx raddr {address} rport {port}{tail}"
+    ))
+}
+
+/// A candidate, and those under which it is known outside.
+pub(super) fn with_public_addresses(candidate: Candidate, public: &[IpAddr]) -> Vec<Candidate> {
+    let seen = public.iter().filter_map(|public| seen_from_outside(&candidate.candidate, public));
+    let others: Vec<Candidate> = seen.map(|text| Candidate { candidate: text, ..candidate.clone() }).collect();
+    std::iter::once(candidate).chain(others).collect()
+}
+
+/// A description whose candidates are joined by those under which they are known outside.
+pub(super) fn description_with_public_addresses(sdp: &str, public: &[IpAddr]) -> String {
+    let mut out = String::with_capacity(sdp.len());
+    for line in sdp.split_inclusive('\n') {
+        out.push_str(line);
+        if let Some(candidate) = line.strip_prefix("a=") {
+            for seen in public.iter().filter_map(|public| seen_from_outside(candidate, public)) {
+                out.push_str("a=");
+                out.push_str(&seen);
+            }
+        }
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loopback_is_an_address_and_an_unknown_interface_is_not() {
+        assert_eq!(Interfaces::Loopback.addresses(Family::Any).unwrap(), [SocketAddr::from(([127, 0, 0, 1], 0))]);
+        assert_eq!(Interfaces::Named("127.0.0.1".into()).addresses(Family::Any).unwrap().len(), 1);
+        assert!(matches!(Interfaces::Named("nope0".into()).addresses(Family::Any), Err(PeerError::NoInterface { .. })));
+        let error = Interfaces::Named("127.0.0.1".into()).addresses(Family::V6).unwrap_err();
+        assert!(error.to_string().contains("IPv6"), "{error}");
+    }
+
+    #[test]
+    fn ports_are_taken_from_the_range_and_one_that_is_taken_is_passed_over() {
+        let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let only = PortRange { first: port, last: port };
+        let mut address = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
+        assert!(only.place(&mut address).unwrap_err().to_string().contains("is free"));
+        let few: PortRange = format!("{}-{}", port.saturating_sub(4).max(1), port.max(5)).parse().unwrap();
+        few.place(&mut address).unwrap();
+        assert!((few.first..few.last).contains(&address[0].port()), "{address:?} of {few}");
+        for (text, why) in [("0-7", "no port"), ("9-7", "less"), ("x", "no port"), ("1-70000", "no port")] {
+            assert!(text.parse::<PortRange>().unwrap_err().contains(why), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_host_candidate_is_joined_by_the_one_that_is_seen_from_outside() {
+        let sdp = "m=audio 9 X 0\r\na=candidate:12 1 udp 2130706431 10.0.0.2 4000 typ host ufrag x\r\n\
+                   a=candidate:13 1 udp 2130706431 fd00::2 4000 typ host\r\n\
+                   a=candidate:14 1 udp 1694498815 192.0.2.1 4000 typ srflx raddr 10.0.0.2 rport 4000\r\n";
+        let public = ["203.0.113.9".parse().unwrap()];
+        let seen = "a=candidate:121 1 udp 1694498815 203.0.113.9 4000 typ srflx raddr 10.0.0.2 rport 4000 ufrag x\r\n";
+        let expected = sdp.replace("a=candidate:13", &format!("{seen}a=candidate:13"));
+        assert_eq!(description_with_public_addresses(sdp, &public), expected);
+        assert_eq!(description_with_public_addresses(sdp, &[]), sdp);
+    }
+}
