@@ -106,6 +106,19 @@ fn test_media_is_captured_whole_and_the_report_says_what_its_page_describes() {
 }
 
 #[test]
+fn a_snapshot_is_taken_even_of_a_capture_that_ends_too_early_for_a_good_one() {
+    let scratch = Scratch::new();
+    let shot = scratch.path("early.png");
+    let path = shot.to_str().unwrap();
+    let early = ["capture", "--video=test", "--warmup=1000", "--duration=300ms", "--json", "--snapshot", path];
+    let exit = Rtckit::start(early).succeed(PATIENCE);
+    assert!(exit.stderr.contains("the snapshot is of the last one"), "{exit:?}");
+    let (report, picture) = (json(&exit), std::fs::read(&shot).unwrap());
+    assert_eq!(report["snapshot"]["bytes"].as_u64(), Some(picture.len() as u64), "{report}");
+    assert_eq!(report["ended"], "duration");
+}
+
+#[test]
 fn a_capture_that_is_interrupted_finishes_its_file_and_a_pipe_that_closes_ends_it() {
     let scratch = Scratch::new();
     let path = scratch.path("a.y4m");

@@ -165,7 +165,7 @@ impl Capture {
             let image = ImageSink::create(target(&snapshot.to)?.0, *existing, snapshot.format);
             let image = image.map_err(|error| at_output(error.into()))?;
             let exposure = Exposure::new(snapshot.warmup, live);
-            opened.pending = Some(Pending { image, exposure, taken: opened.taken.clone() });
+            opened.pending = Some(Pending { image, exposure, taken: opened.taken.clone(), newest: None });
         }
         Ok(opened)
     }

@@ -79,6 +79,8 @@ pub(super) struct Pending {
     pub(super) image: ImageSink,
     pub(super) exposure: Exposure,
     pub(super) taken: Stop,
+    /// The newest picture that was judged: better than none, if no more come.
+    pub(super) newest: Option<VideoFrame>,
 }
 
 /// The thread behind the queue of pictures.
@@ -97,7 +99,7 @@ pub(super) struct VideoWriter {
 impl VideoWriter {
     /// Takes pictures until they end, or until `stop` when no more come, and completes the files.
     pub(super) fn run(mut self, pictures: &Receiver<VideoFrame>, stop: &Stop) -> Result<(), Error> {
-        let written = self.write_all(pictures, stop);
+        let written = self.write_all(pictures, stop).and_then(|()| self.settle());
         // Of a source that gave nothing no file is left.
         for sink in self.sinks.into_iter().filter(|_| self.any) {
             let done = sink.finish().map_err(|error| error.at("output"))?;
@@ -126,14 +128,31 @@ impl VideoWriter {
     fn consider(&mut self, frame: &VideoFrame) -> Result<(), Error> {
         let Some(pending) = &mut self.pending else { return Ok(()) };
         let judgement = pending.exposure.judge(frame);
-        if judgement == Judgement::Wait {
-            return Ok(());
+        pending.newest = Some(frame.clone());
+        match judgement {
+            Judgement::Wait => return Ok(()),
+            Judgement::Take => {}
+            Judgement::TakeAnyway => {
+                self.warn("the picture is dark, or its brightness does not settle: the snapshot may not be good");
+            }
         }
-        let Some(Pending { image, exposure, taken }) = self.pending.take() else { return Ok(()) };
-        if judgement == Judgement::TakeAnyway {
-            let message = "the picture is dark, or its brightness does not settle: the snapshot may not be good";
-            self.progress.event(Event::Warning { message: message.to_owned() });
+        self.take()
+    }
+
+    /// Of a capture that ended before a picture was good enough, the last one is kept.
+    fn settle(&mut self) -> Result<(), Error> {
+        if self.pending.as_ref().is_some_and(|pending| pending.newest.is_some()) {
+            self.warn("the capture ended before its pictures had settled: the snapshot is of the last one");
         }
+        self.take()
+    }
+
+    fn warn(&self, message: &str) {
+        self.progress.event(Event::Warning { message: message.to_owned() });
+    }
+
+    fn take(&mut self) -> Result<(), Error> {
+        let Some(Pending { image, exposure, taken, newest: Some(frame) }) = self.pending.take() else { return Ok(()) };
         let done = image.write(&frame.picture).map_err(|error| Error::from(error).at("output"))?;
         let report = SnapshotReport {
             path: name(&done),
