@@ -129,7 +129,7 @@ impl Peer {
     async fn serve(self, options: Options, road: Road, media: MediaIo) -> Outcome {
         let timing = Arc::new(Timing::new(self.process_start));
         let mut report = Report::new(options.role);
-        let result = self.serve_reporting(options, road, media, &timing, &mut report).await;
+        let result = Box::pin(self.serve_reporting(options, road, media, &timing, &mut report)).await;
         report.timing = timing.waterfall();
         Outcome { report, error: result.err() }
     }
