@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Takes the figures of benches/README.md, side by side in one run, and prints them as its table.
 
-    benches/figures.py [--rounds N] [--seconds S] [--only version,connect,cpu,latency] [--json FILE]
+    benches/figures.py [--rounds N] [--seconds S] [--only version,connect,cpu,latency,turn] [--json FILE]
 
 Needs scripts/setup build bench and a release build; makes itself a virtual environment with aiortc under target/.
 A figure that cannot be taken is shown with its reason, never left out.
@@ -14,6 +14,7 @@ import json
 import os
 import pathlib
 import queue
+import socket
 import statistics
 import subprocess
 import sys
@@ -361,8 +362,68 @@ def bench_latency(options):
     yield "capture → decoded, loopback, 30 frames a second: min / median / p95 / max", latency
 
 
+@contextlib.contextmanager
+def coturn():
+    """A relay on loopback; gives its port."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    with tempfile.TemporaryDirectory() as folder:
+        config = pathlib.Path(folder, "turnserver.conf")
+        config.write_text(
+            f"listening-ip=127.0.0.1\nrelay-ip=127.0.0.1\nlistening-port={port}\nno-tls\nno-dtls\nno-cli\nlt-cred-mech\n"
+            f"realm=bench\nallow-loopback-peers\nuser=alice:secret\nlog-file=stdout\n"
+            f"pidfile={folder}/pid\nuserdb={folder}/db\n"
+        )
+        server = subprocess.Popen(["turnserver", "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            ready = [RTCKIT, "turn-probe", f"stun:127.0.0.1:{port}", "--timeout", "200ms"]
+            while subprocess.run(ready, stdout=subprocess.DEVNULL).returncode != 0:
+                if server.poll() is not None:
+                    raise OSError("turnserver does not start")
+            yield port
+        finally:
+            server.kill()
+            server.wait()
+
+
+def bench_turn(options):
+    login = ["--username", "alice"]
+    os.environ["RTCKIT_CREDENTIAL"] = "secret"
+
+    def probe(port, *flags):
+        return [RTCKIT, "turn-probe", f"turn:127.0.0.1:{port}", *login, "--json", *flags]
+
+    def verdict(*flags):
+        with coturn() as port:
+            return spread(started(probe(port, *flags), options.rounds))
+
+    def uclient():
+        with coturn() as port:
+            command = ["turnutils_uclient", "-u", "alice", "-w", "secret", "-p", str(port), "-n", "5", "-y", "127.0.0.1"]
+            return spread(started(command, min(3, options.rounds)))
+
+    def throughput(transport):
+        with coturn() as port:
+            rates = []
+            for _ in range(3):
+                command = probe(port, "--packets", "1", "--throughput=3s")
+                command[2] += f"?transport={transport}"
+                report = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+                rates.append(report["servers"][0]["throughput"]["bitsPerSecond"] / 1e6)
+            return spread(rates, "Mbit/s")
+
+    return [
+        ("full verdict on a TURN server over UDP, 5 packets 20 ms apart, process start → end", lambda: verdict("--packets", "5")),
+        ("the same, the usual 50 packets", lambda: verdict()),
+        ("the same 5 messages by turnutils_uclient, which gives no verdict", uclient),
+        ("through coturn over UDP, one way", lambda: throughput("udp")),
+        ("through coturn over TCP, one way", lambda: throughput("tcp")),
+    ]
+
+
 def main():
-    benches = {"version": bench_version, "connect": bench_connect, "cpu": bench_cpu, "latency": bench_latency}
+    benches = {"version": bench_version, "connect": bench_connect, "cpu": bench_cpu, "latency": bench_latency, "turn": bench_turn}
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=10, help="repetitions of what takes milliseconds")
     parser.add_argument("--seconds", type=float, default=10, help="length of the calls")

@@ -189,6 +189,18 @@ pub enum Event {
         /// The power since the last of these events, in dBFS.
         rms: Option<f64>,
     },
+    /// The examination of a server is over.
+    Verdict {
+        /// Its URL as given, without credentials.
+        url: String,
+        /// Which of its addresses; `None` when it has none.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        address: Option<String>,
+        /// The verdict, as `probe::Verdict` names it; `None` when it was ended before.
+        verdict: Option<&'static str>,
+        /// What is wrong with it, if anything is.
+        message: Option<String>,
+    },
     /// Something the user should know and that does not end the run.
     Warning {
         /// One line.

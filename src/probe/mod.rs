@@ -2,10 +2,13 @@
 //!
 //! ```text
 //! name -> [resolve] -> addresses -> [examine], each -> ServerReport: stages, verdict, figures
+//!                                -> [nat_behaviour]  -> Nat: mapping and filtering; two of them -> [predict] -> Path
+//!                                -> [gather]         -> candidates, as ICE would have them
 //! ```
 //!
 //! This is a measuring instrument and not the client that calls use ([`peer`](crate::peer) has that): it shows and times the steps
-//! that a client hides, and names a server that breaks its protocol. RFC 8489 (STUN), RFC 8656 (TURN), RFC 7350 (DTLS).
+//! that a client hides, and names a server that breaks its protocol. RFC 8489 (STUN), RFC 8656 (TURN), RFC 7350 (DTLS), RFC 5780 (NAT
+//! behaviour), RFC 8445 (candidates).
 
 mod allocation;
 mod certificate;
@@ -13,7 +16,10 @@ mod echo;
 mod examine;
 mod exchange;
 mod explain;
+mod gather;
 mod link;
+mod nat;
+mod predict;
 mod report;
 mod resolve;
 mod rest;
@@ -24,6 +30,9 @@ mod wire;
 pub use certificate::{Certificate, Trust};
 pub use echo::MIN_SIZE;
 pub use examine::{Settings, Target, examine};
+pub use gather::{Candidate, CandidateError, CandidateType, Gathered, gather};
+pub use nat::{Behaviour, Nat, Observation, Udp, nat_behaviour};
+pub use predict::{Path, Prediction, predict};
 pub use report::{Echo, RoundTrips, ServerReport, Stage, StageReport, Throughput};
 pub use resolve::{Family, Resolved, resolve};
 pub use rest::{Credentials, mint};

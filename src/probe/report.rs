@@ -3,6 +3,7 @@
 use super::certificate::Certificate;
 use super::examine::Target;
 use super::verdict::Verdict;
+use crate::progress::{Event, Progress};
 use serde::Serialize;
 use std::net::SocketAddr;
 
@@ -219,6 +220,16 @@ impl ServerReport {
             notes: Vec::new(),
             stages: Vec::new(),
         }
+    }
+
+    /// Tells of the verdict.
+    pub fn announce(&self, progress: &dyn Progress) {
+        progress.event(Event::Verdict {
+            url: self.url.clone(),
+            address: self.address.map(|address| address.to_string()),
+            verdict: self.verdict.map(Verdict::as_str),
+            message: self.message.clone(),
+        });
     }
 }
 

@@ -25,6 +25,7 @@ pub(super) mod method {
 /// Attributes, RFC 8489 section 18.3, RFC 8656 section 18, RFC 5780 section 9.
 pub(super) mod attribute {
     pub const MAPPED_ADDRESS: u16 = 0x0001;
+    pub const CHANGE_REQUEST: u16 = 0x0003;
     pub const USERNAME: u16 = 0x0006;
     pub const MESSAGE_INTEGRITY: u16 = 0x0008;
     pub const ERROR_CODE: u16 = 0x0009;
@@ -44,6 +45,7 @@ pub(super) mod attribute {
     pub const SOFTWARE: u16 = 0x8022;
     pub const ALTERNATE_SERVER: u16 = 0x8023;
     pub const FINGERPRINT: u16 = 0x8028;
+    pub const OTHER_ADDRESS: u16 = 0x802c;
 }
 
 /// The only channel that is ever bound.

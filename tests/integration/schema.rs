@@ -192,23 +192,41 @@ fn what_a_probe_writes_is_in_its_man_page_and_the_other_way_round() {
     std::fs::write(scratch.path("cert"), params.self_signed(&key).unwrap().pem()).unwrap();
     std::fs::write(scratch.path("key"), key.serialize_pem()).unwrap();
     let files = format!("cert={}\npkey={}\n", scratch.path("cert").display(), scratch.path("key").display());
-    let login = format!("allow-loopback-peers\nuser={}:{}\nuser-quota=1\n", Coturn::USER, Coturn::PASSWORD);
+    let login = format!(
+        "allow-loopback-peers\nuser={}:{}\nuser-quota=1\nuser=bob:{}\n",
+        Coturn::USER,
+        Coturn::PASSWORD,
+        Coturn::PASSWORD
+    );
     let server = Coturn::with(&(login + &files));
     let events = scratch.path("events");
     let mut written = Written::default();
     // A relay that can do all but is its own peer, a certificate that does not hold, and a name that nobody knows.
     let turns = server.secure_url("turns");
-    let runs: [(&[&str], i32); 2] = [
-        (&[&turns, "--insecure", "--throughput=50ms", "--packets=5"], 0),
-        (&[&turns, "stun:stun.rtckit.invalid", "--throughput=50ms"], 6),
+    let stun = server.url("stun");
+    let closed = format!("stun:{}", std::net::UdpSocket::bind("127.0.0.1:0").unwrap().local_addr().unwrap());
+    let runs: [(&str, &[&str], i32); 5] = [
+        (Coturn::USER, &[&turns, "--insecure", "--throughput=50ms", "--packets=5"], 0),
+        (Coturn::USER, &[&turns, "stun:stun.rtckit.invalid", "--throughput=50ms"], 6),
+        (Coturn::USER, &["--nat", &stun], 0),
+        // Alice's allocation may still be counted.
+        ("bob", &["--gather", "--interface=lo", "-4", &turns, "--insecure", "stun:stun.rtckit.invalid"], 6),
+        ("bob", &["--gather", "--interface=lo", "-4", &closed], 7),
     ];
-    for (args, code) in runs {
-        let mut command = Rtckit::command(["turn-probe", "--username", Coturn::USER, "--events-file"]);
+    for (user, args, code) in runs {
+        let mut command = Rtckit::command(["turn-probe", "--username", user, "--events-file"]);
         command.arg(&events).args(args).env("RTCKIT_CREDENTIAL", Coturn::PASSWORD).stdin(std::process::Stdio::null());
         let exit = Rtckit::spawn(&mut command).wait(PATIENCE);
         assert_eq!(exit.code, Some(code), "{exit:?}");
         written.take(&events, "rtckit.turn-probe/1");
     }
+    // Two reports together.
+    let report = scratch.path("report.json");
+    std::fs::write(&report, Rtckit::start(["turn-probe", "--nat", "--json", &stun]).wait(PATIENCE).stdout).unwrap();
+    let report = report.to_str().unwrap();
+    let mut command = Rtckit::command(["turn-probe", "--predict", report, report, "--events-file"]);
+    assert_eq!(Rtckit::spawn(command.arg(&events).stdin(std::process::Stdio::null())).wait(PATIENCE).code, Some(0));
+    written.take(&events, "rtckit.turn-probe/1");
     // What only a slow reader or a run that cannot begin makes.
     let rare = ["eventsDropped", "error", "error.name", "error.stage", "error.message", "error.hint"];
     written.report.extend(rare.iter().map(ToString::to_string));

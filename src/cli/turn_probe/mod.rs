@@ -45,6 +45,22 @@ pub struct TurnProbeArgs {
     /// turn:USER:PASSWORD@HOST
     #[arg(value_name = "URL")]
     urls: Vec<String>,
+    /// Probe this host on every transport and port in place of URLs; one that works is enough
+    #[arg(long, value_name = "HOST", conflicts_with_all = ["urls", "ice_server", "ice_servers", "nat", "gather", "predict"])]
+    matrix: Option<String>,
+    /// The ports of --matrix
+    #[arg(long, value_name = "PORTS", value_delimiter = ',', default_values_t = [3478, 5349, 443, 80], requires = "matrix",
+          value_parser = clap::value_parser!(u16).range(1..))]
+    ports: Vec<u16>,
+    /// Say how the NAT in front of us maps and filters (RFC 5780); best with a server that has two addresses, or with two servers
+    #[arg(long)]
+    nat: bool,
+    /// Say whether two sides will find a direct path, from what --nat --json wrote on each
+    #[arg(long, value_names = ["A.json", "B.json"], num_args = 2, conflicts_with_all = ["urls", "ice_server", "ice_servers", "nat", "gather", "every"])]
+    predict: Option<Vec<PathBuf>>,
+    /// Gather candidates as ICE would, in place of an examination
+    #[arg(long, conflicts_with = "nat")]
+    gather: bool,
     /// What to write
     #[arg(long, value_name = "FORMAT", value_enum, default_value_t)]
     format: Format,
@@ -125,9 +141,16 @@ impl TurnProbeArgs {
                 lifetime: self.rest_lifetime,
             }),
         };
+        let urls = match &self.matrix {
+            Some(host) => turn_probe::matrix(host, &self.ports, self.servers.username.is_some() || rest.is_some()),
+            None => self.urls.clone(),
+        };
         Ok(Options {
-            servers: self.servers.all(&self.urls)?,
+            servers: self.servers.all(&urls)?,
             rest,
+            nat: self.nat,
+            gather: self.gather,
+            any_suffices: self.matrix.is_some(),
             family: family(self.ipv4, self.ipv6),
             interfaces: self.interface.clone().map_or(Interfaces::All, Interfaces::Named),
             insecure: self.insecure,
@@ -160,14 +183,30 @@ impl TurnProbeArgs {
     }
 }
 
+/// Reads two reports and tells what they mean together.
+fn predict(paths: &[PathBuf]) -> Result<Report, Error> {
+    let read = |path: &PathBuf| {
+        std::fs::read_to_string(path).map_err(|error| {
+            Error::new(ErrorKind::Usage, "usage", format!("--predict: cannot read {}: {error}", path.display()))
+        })
+    };
+    match paths {
+        [one, other] => turn_probe::predict(&read(one)?, &read(other)?),
+        _ => Err(Error::new(ErrorKind::Usage, "usage", "--predict takes two reports")),
+    }
+}
+
 /// Runs `rtckit turn-probe`.
 pub fn run(args: TurnProbeArgs, mut context: Context) -> ExitCode {
-    let prepared = args.options().and_then(|options| Ok((options, args.format(&context)?)));
-    let (options, format) = match prepared {
+    let prepare = || -> Result<_, Error> {
+        Ok((args.predict.as_deref().map(predict).transpose()?, args.options()?, args.format(&context)?))
+    };
+    let (predicted, options, format) = match prepare() {
         Ok(prepared) => prepared,
         Err(error) => return context.fail(&error),
     };
-    context.global.json |= format == Format::Json && args.every.is_none();
+    // With --every each round is a line of its own.
+    context.global.json = format == Format::Json && args.every.is_none();
     context.global.events |= format == Format::Ndjson;
     let output = match context.output(false) {
         Ok(output) => output,
@@ -175,18 +214,25 @@ pub fn run(args: TurnProbeArgs, mut context: Context) -> ExitCode {
     };
     let mut failed = None;
     let mut show = |report: &Report| {
-        if let Err(error) = render(report, format, args.every.is_some(), &output) {
+        if let Err(error) = render(report, format, &args, &output) {
             failed.get_or_insert(error);
         }
     };
     let progress = Arc::clone(&output);
-    let ran = run::block_on(async move |stop| match args.every {
-        Some(every) => turn_probe::run_every(&options, every, args.duration, progress, stop, show).await,
-        None => {
-            let outcome = turn_probe::run(&options, progress, stop).await;
-            outcome.inspect(|outcome| show(&outcome.report))
+    let (every, duration) = (args.every, args.duration);
+    let ran = match predicted {
+        Some(report) => {
+            show(&report);
+            Ok(Ok(Outcome { report, stopped: None }))
         }
-    });
+        None => run::block_on(async move |stop| match every {
+            Some(every) => turn_probe::run_every(&options, every, duration, progress, stop, show).await,
+            None => {
+                let outcome = turn_probe::run(&options, progress, stop).await;
+                outcome.inspect(|outcome| show(&outcome.report))
+            }
+        }),
+    };
     let outcome = match ran {
         Ok(Ok(outcome)) => outcome,
         Ok(Err(error)) | Err(error) => {
@@ -205,8 +251,10 @@ pub fn run(args: TurnProbeArgs, mut context: Context) -> ExitCode {
 }
 
 /// Writes what the format writes when a report is there; JSON of a single run comes with its end.
-fn render(report: &Report, format: Format, repeated: bool, output: &Output) -> Result<(), Error> {
+fn render(report: &Report, format: Format, args: &TurnProbeArgs, output: &Output) -> Result<(), Error> {
+    let repeated = args.every.is_some();
     match format {
+        Format::Text if args.matrix.is_some() => output::product(text::matrix(report).as_bytes()),
         Format::Text => output::product(text::render(report).as_bytes()),
         Format::Openmetrics => output::product(monitoring::openmetrics(report).as_bytes()),
         Format::Nagios => output::product(monitoring::nagios(report).as_bytes()),

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! URLs -> [probe::resolve] -> addresses -> [probe::examine], all side by side -> reports -> verdict
+//!                                       -> [probe::nat_behaviour], --nat; [probe::gather], --gather
 //! ```
 
 mod options;
@@ -9,16 +10,19 @@ mod report;
 
 pub use crate::peer::Interfaces;
 pub use crate::probe::{
-    Certificate, Echo, Family, MIN_SIZE, RoundTrips, ServerReport, Settings, Stage, StageReport, Throughput, Trust,
-    Verdict,
+    Behaviour, Candidate, CandidateError, Certificate, Echo, Family, MIN_SIZE, Nat, Path, Prediction, RoundTrips,
+    ServerReport, Settings, Stage, StageReport, Throughput, Trust, Udp, Verdict,
 };
-pub use options::{Options, Rest};
+pub use options::{Options, Rest, matrix};
 pub use report::{Outcome, Report, Summary};
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
+use crate::peer::PeerError;
 use crate::probe::{self, Target};
 use crate::progress::Progress;
 use crate::stop::Stop;
+use std::collections::HashSet;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::task::JoinSet;
@@ -32,8 +36,23 @@ pub async fn run(options: &Options, progress: Arc<dyn Progress>, stop: Stop) -> 
     options.check()?;
     let targets = options.targets()?;
     let settings = Arc::new(options.settings(&targets)?);
-    let servers = examine_all(targets, options.family, &settings, &progress, &stop).await;
-    let report = Report::new(servers, began.elapsed());
+    let mut report = if options.gather {
+        gather(targets, options, &settings, &stop).await?
+    } else {
+        let nat = async {
+            match options.nat {
+                true => Some(nat(&targets, options.family, &settings, &stop).await),
+                false => None,
+            }
+        };
+        let servers = examine_all(targets.clone(), options.family, &settings, &progress, &stop);
+        let (servers, nat) = tokio::join!(servers, nat);
+        Report { nat, ..Report::of(servers) }
+    };
+    if options.any_suffices && report.summary.ok > 0 {
+        report.summary.verdict = Verdict::Ok;
+    }
+    report.summary.seconds = began.elapsed().as_secs_f64();
     Ok(Outcome { report, stopped: stop.reason() })
 }
 
@@ -77,12 +96,93 @@ pub async fn run_every(
         shown(&outcome.report);
         last = Some(outcome);
     }
-    let mut outcome =
-        last.unwrap_or_else(|| Outcome { report: Report::new(Vec::new(), Duration::ZERO), stopped: None });
+    let mut outcome = last.unwrap_or_else(|| Outcome { report: Report::of(Vec::new()), stopped: None });
     outcome.report.summary.verdict = worst;
     // Being ended is how this ends.
     outcome.stopped = None;
     Ok(outcome)
+}
+
+/// Foretells whether two sides will find a direct path, from the JSON reports of `turn-probe --nat` on each.
+///
+/// # Errors
+/// When one of them is no such report.
+pub fn predict(one: &str, other: &str) -> Result<Report, Error> {
+    let nat = |text: &str| -> Result<Nat, Error> {
+        let fail = |why: String| {
+            Error::new(ErrorKind::InvalidInput, "DataError", why)
+                .with_hint("it must be what turn-probe --nat --json wrote")
+        };
+        let mut report: serde_json::Value =
+            serde_json::from_str(text).map_err(|error| fail(format!("a report is not JSON: {error}")))?;
+        let nat = report.get_mut("nat").map(serde_json::Value::take);
+        let nat = nat.ok_or_else(|| fail("a report says nothing of a NAT".to_owned()))?;
+        serde_json::from_value(nat).map_err(|error| fail(format!("a report's 'nat' cannot be read: {error}")))
+    };
+    Ok(Report { prediction: Some(probe::predict(&nat(one)?, &nat(other)?)), ..Report::of(Vec::new()) })
+}
+
+/// The addresses of the servers, each once, and what is wrong with those that have none.
+async fn addresses(
+    targets: Vec<Target>,
+    family: Family,
+    timeout: Duration,
+) -> (Vec<(Target, SocketAddr)>, Vec<ServerReport>) {
+    let mut tasks = JoinSet::new();
+    for (place, target) in targets.into_iter().enumerate() {
+        tasks.spawn(async move {
+            let resolved = probe::resolve(&target, family, timeout).await;
+            (place, target, resolved)
+        });
+    }
+    let mut all = Vec::new();
+    while let Some(done) = tasks.join_next().await {
+        all.push(done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
+    }
+    all.sort_by_key(|(place, ..)| *place);
+    let (mut found, mut lost) = (Vec::new(), Vec::new());
+    for (_, target, resolved) in all {
+        match resolved {
+            Ok(resolved) => found.extend(resolved.addresses.into_iter().map(|address| (target.clone(), address))),
+            Err(report) => lost.push(*report),
+        }
+    }
+    (found, lost)
+}
+
+async fn nat(targets: &[Target], family: Family, settings: &Settings, stop: &Stop) -> Nat {
+    // Whatever the transport is: STUN over UDP has its own port only where TLS does not use it.
+    let plain = targets.iter().filter(|target| !target.url.transport.is_secure()).cloned().collect();
+    let (found, _) = addresses(plain, family, settings.timeout).await;
+    let mut servers: Vec<SocketAddr> = found.into_iter().map(|(_, address)| address).collect();
+    // NAT is a matter of IPv4; where there is none, IPv6 is looked at.
+    if servers.iter().any(SocketAddr::is_ipv4) {
+        servers.retain(SocketAddr::is_ipv4);
+    }
+    let mut once = HashSet::new();
+    servers.retain(|server| once.insert(*server));
+    probe::nat_behaviour(&servers, &settings.local, stop).await
+}
+
+async fn gather(targets: Vec<Target>, options: &Options, settings: &Settings, stop: &Stop) -> Result<Report, Error> {
+    let ours = options.interfaces.addresses(options.family).map_err(PeerError::erase)?;
+    let ours: Vec<IpAddr> = ours.into_iter().map(|address| address.ip()).collect();
+    let count = targets.len();
+    let (found, lost) = addresses(targets, options.family, settings.timeout).await;
+    let mut gathered = probe::gather(&found, &ours, settings, stop).await;
+    gathered.errors.extend(lost.into_iter().map(|report| CandidateError {
+        url: report.url,
+        address: None,
+        error_code: CandidateError::UNREACHABLE,
+        error_text: report.message.unwrap_or_default(),
+        verdict: Verdict::Dns,
+    }));
+    let mut report = Report::of(Vec::new());
+    report.summary.servers = count;
+    let failed: HashSet<&str> = gathered.errors.iter().map(|error| error.url.as_str()).collect();
+    report.summary.ok = count.saturating_sub(failed.len());
+    report.summary.verdict = gathered.errors.iter().map(|error| error.verdict).max().unwrap_or(Verdict::Ok);
+    Ok(Report { candidates: Some(gathered.candidates), candidate_errors: Some(gathered.errors), ..report })
 }
 
 async fn examine_all(
@@ -120,7 +220,10 @@ async fn examine_one(
     };
     let resolved = match resolved {
         Ok(resolved) => resolved,
-        Err(report) => return vec![*report],
+        Err(report) => {
+            report.announce(progress.as_ref());
+            return vec![*report];
+        }
     };
     let target = Arc::new(target);
     let mut tasks = JoinSet::new();

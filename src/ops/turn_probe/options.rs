@@ -1,7 +1,7 @@
 //! What a probe is asked to do.
 
 use crate::error::{Error, ErrorKind};
-use crate::ice_server::{IceServer, Secret, ServerUrl};
+use crate::ice_server::{IceServer, Secret, ServerTransport, ServerUrl};
 use crate::peer::{Interfaces, PeerError};
 use crate::probe::{self, Credentials, Family, MIN_SIZE, Settings, Target, Trust};
 use std::time::{Duration, SystemTime};
@@ -28,10 +28,23 @@ pub struct Options {
     pub family: Family,
     /// From which of ours.
     pub interfaces: Interfaces,
+    /// Whether the NAT in front of us is examined as well.
+    pub nat: bool,
+    /// Whether candidates are gathered in place of an examination.
+    pub gather: bool,
+    /// Whether it is enough that one of the servers is ok: for a matrix of transports and ports.
+    pub any_suffices: bool,
     /// Whether certificates that do not hold end nothing.
     pub insecure: bool,
     /// The rest. `trust` and `local` come from the members above.
     pub settings: Settings,
+}
+
+/// The URLs of a server on every transport and port.
+pub fn matrix(host: &str, ports: &[u16], turn: bool) -> Vec<String> {
+    let host = if host.contains(':') && !host.starts_with('[') { format!("[{host}]") } else { host.to_owned() };
+    let each = ports.iter().flat_map(|port| ServerTransport::ALL.map(|transport| (*port, transport)));
+    each.map(|(port, transport)| ServerUrl { turn, host: host.clone(), port, transport }.to_string()).collect()
 }
 
 impl Options {

@@ -1,9 +1,8 @@
 //! What a probe found.
 
-use crate::probe::{ServerReport, Verdict};
+use crate::probe::{Candidate, CandidateError, Nat, Prediction, ServerReport, Verdict};
 use crate::stop::StopReason;
 use serde::Serialize;
-use std::time::Duration;
 
 /// What a probe found.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -11,7 +10,19 @@ use std::time::Duration;
 pub struct Report {
     /// The servers, each at each of its addresses, in the order in which they were given.
     pub servers: Vec<ServerReport>,
-    /// All of them together.
+    /// The NAT in front of us; absent unless it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub nat: Option<Nat>,
+    /// What was gathered; absent unless it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidates: Option<Vec<Candidate>>,
+    /// Servers that gave no candidate; absent unless candidates were asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub candidate_errors: Option<Vec<CandidateError>>,
+    /// What is to be expected between two sides; absent unless it was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub prediction: Option<Prediction>,
+    /// All servers together.
     pub summary: Summary,
 }
 
@@ -30,15 +41,15 @@ pub struct Summary {
 }
 
 impl Report {
-    pub(super) fn new(servers: Vec<ServerReport>, took: Duration) -> Self {
+    pub(super) fn of(servers: Vec<ServerReport>) -> Self {
         let verdicts = || servers.iter().filter_map(|server| server.verdict);
         let summary = Summary {
             verdict: verdicts().max().unwrap_or(Verdict::Ok),
             servers: servers.len(),
             ok: verdicts().filter(|verdict| *verdict == Verdict::Ok).count(),
-            seconds: took.as_secs_f64(),
+            seconds: 0.0,
         };
-        Self { servers, summary }
+        Self { servers, nat: None, candidates: None, candidate_errors: None, prediction: None, summary }
     }
 }
 

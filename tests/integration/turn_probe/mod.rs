@@ -1,8 +1,10 @@
 //! `turn-probe`: coturn in all its moods, and servers of ours that lie. Each has its verdict and its exit code.
 
 mod coturn;
+mod forms;
 mod liar;
 mod liars;
+mod nat;
 mod network;
 mod secure;
 
