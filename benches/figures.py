@@ -60,6 +60,35 @@ async function answerOverHttp() {
   }
   return null;
 }
+// Two connections of this page, each behind the relay: bits per second that one receives of the other.
+async function throughRelay(urls, seconds) {
+  const iceServers = [{ urls, username: 'alice', credential: 'secret' }];
+  const [near, far] = [0, 1].map(() => new RTCPeerConnection({ iceServers, iceTransportPolicy: 'relay' }));
+  for (const [one, other] of [[near, far], [far, near]]) {
+    one.onicecandidate = ({ candidate }) => candidate && other.addIceCandidate(candidate);
+  }
+  const channel = near.createDataChannel('load', { ordered: true });
+  let bytes = 0, began = 0, last = 0;
+  far.ondatachannel = ({ channel }) => {
+    channel.onmessage = ({ data }) => {
+      last = performance.now();
+      began ? bytes += data.byteLength : began = last;
+    };
+  };
+  await near.setLocalDescription();
+  await far.setRemoteDescription(near.localDescription);
+  await far.setLocalDescription();
+  await near.setRemoteDescription(far.localDescription);
+  await new Promise((open, fail) => { channel.onopen = open; setTimeout(() => fail('no channel'), 20000); });
+  const part = new Uint8Array(16384), end = performance.now() + seconds * 1000;
+  while (performance.now() < end) {
+    while (channel.bufferedAmount < 1 << 20) channel.send(part);
+    await new Promise((next) => setTimeout(next, 1));
+  }
+  near.close();
+  far.close();
+  return bytes * 8000 / (last - began);
+}
 """
 
 
@@ -388,11 +417,10 @@ def coturn():
 
 
 def bench_turn(options):
-    login = ["--username", "alice"]
     os.environ["RTCKIT_CREDENTIAL"] = "secret"
 
-    def probe(port, *flags):
-        return [RTCKIT, "turn-probe", f"turn:127.0.0.1:{port}", *login, "--json", *flags]
+    def probe(port, *flags, transport="udp"):
+        return [RTCKIT, "turn-probe", f"turn:127.0.0.1:{port}?transport={transport}", "--username", "alice", "--json", *flags]
 
     def verdict(*flags):
         with coturn() as port:
@@ -403,23 +431,37 @@ def bench_turn(options):
             command = ["turnutils_uclient", "-u", "alice", "-w", "secret", "-p", str(port), "-n", "5", "-y", "127.0.0.1"]
             return spread(started(command, min(3, options.rounds)))
 
-    def throughput(transport):
+    def ours(transport):
+        with coturn() as port:
+            rates, losses = [], []
+            for _ in range(5):
+                command = probe(port, "--packets", "1", "--throughput=3s", transport=transport)
+                report = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
+                went = report["servers"][0]["throughput"]
+                rates.append(went["bitsPerSecond"] / 1e6)
+                losses.append(went["loss"] * 100)
+            return f"{spread(rates, 'Mbit/s')}, {spread(losses, '% lost')}"
+
+    def chromium_through(transport):
         with coturn() as port:
             rates = []
-            for _ in range(3):
-                command = probe(port, "--packets", "1", "--throughput=3s")
-                command[2] += f"?transport={transport}"
-                report = json.loads(subprocess.run(command, capture_output=True, check=True).stdout)
-                rates.append(report["servers"][0]["throughput"]["bitsPerSecond"] / 1e6)
+            for _ in range(5):
+                chromium.go(site.url)
+                url = f"turn:127.0.0.1:{port}?transport={transport}"
+                rates.append(chromium.run(f"throughRelay('{url}', 3)") / 1e6)
             return spread(rates, "Mbit/s")
 
-    return [
-        ("full verdict on a TURN server over UDP, 5 packets 20 ms apart, process start → end", lambda: verdict("--packets", "5")),
-        ("the same, the usual 50 packets", lambda: verdict()),
-        ("the same 5 messages by turnutils_uclient, which gives no verdict", uclient),
-        ("through coturn over UDP, one way", lambda: throughput("udp")),
-        ("through coturn over TCP, one way", lambda: throughput("tcp")),
-    ]
+    yield "full verdict on a TURN server over UDP, 5 packets 20 ms apart, process start → end", lambda: verdict("--packets", "5")
+    yield "the same, the usual 50 packets", verdict
+    yield "turnutils_uclient with 5 messages, which gives no verdict", uclient
+    site, chromium = Site(), Chromium()
+    try:
+        for transport in ("udp", "tcp"):
+            name = transport.upper()
+            yield f"through coturn over {name}, `--throughput`", lambda: ours(transport)
+            yield f"the same, a data channel of Chromium, relay at both ends, over {name}", lambda: chromium_through(transport)
+    finally:
+        chromium.close()
 
 
 def main():

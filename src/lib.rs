@@ -41,3 +41,4 @@ pub mod signaling;
 pub mod sound;
 pub mod stop;
 pub mod transfer;
+mod trust;

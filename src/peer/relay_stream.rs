@@ -10,6 +10,7 @@
 
 use super::server_watch::{ServerWatch, Trouble};
 use crate::ice_server::Family;
+use crate::trust;
 use std::collections::HashMap;
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -21,7 +22,7 @@ use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
+use tokio_rustls::rustls::{ClientConfig, crypto};
 
 /// A TURN server behind a stream.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,16 +83,10 @@ impl Doors {
 }
 
 fn tls_config() -> ClientConfig {
-    let mut roots = RootCertStore::empty();
-    let found = rustls_native_certs::load_native_certs();
-    for error in &found.errors {
-        tracing::debug!("some certificates of this system cannot be read: {error}");
-    }
-    roots.add_parsable_certificates(found.certs);
     ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the default protocol versions")
-        .with_root_certificates(roots)
+        .with_root_certificates(trust::authorities())
         .with_no_client_auth()
 }
 

@@ -1,5 +1,6 @@
 //! The certificate of a server: whether it holds, and what a person wants to know about it.
 
+use crate::trust;
 use serde::Serialize;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -51,13 +52,7 @@ pub struct Trust {
 impl Trust {
     /// Trusts whom this system trusts; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others. Reads files.
     pub fn of_system(insecure: bool) -> Self {
-        let mut roots = RootCertStore::empty();
-        let found = rustls_native_certs::load_native_certs();
-        for error in &found.errors {
-            tracing::debug!("some certificates of this system cannot be read: {error}");
-        }
-        roots.add_parsable_certificates(found.certs);
-        Self { roots: Arc::new(roots), insecure }
+        Self { roots: Arc::new(trust::authorities()), insecure }
     }
 
     /// Trusts nobody.

@@ -191,10 +191,54 @@ pub(super) async fn learn_own_address(
     }
 }
 
+/// How many packets may be under way. It grows fast until the first loss; from then on it gives way by a quarter where more than one
+/// packet in a hundred of a round was lost, and feels its way up again slowly, so that looking for the limit costs little.
+struct Window {
+    width: f64,
+    fast: bool,
+    /// The first packet of this round.
+    began: u32,
+    /// Those of this round that came.
+    came: u32,
+}
+
+impl Window {
+    const LEAST: f64 = 4.0;
+    const MOST: f64 = 4000.0;
+
+    fn new() -> Self {
+        Self { width: 32.0, fast: true, began: 0, came: 0 }
+    }
+
+    fn has_room(&self, under_way: u32) -> bool {
+        f64::from(under_way) < self.width
+    }
+
+    /// A packet came; it and all before it, `settled`, came or were lost.
+    fn take(&mut self, settled: u32) {
+        self.came += 1;
+        let due = settled.saturating_sub(self.began);
+        if f64::from(due) < self.width {
+            return;
+        }
+        let lost = 1.0 - f64::from(self.came) / f64::from(due);
+        if lost > 0.01 {
+            self.fast = false;
+            self.width *= 0.75;
+        } else {
+            self.width += self.width / if self.fast { 4.0 } else { 64.0 };
+        }
+        self.width = self.width.clamp(Self::LEAST, Self::MOST);
+        (self.began, self.came) = (settled, 0);
+    }
+
+    /// Nothing came for long: what was under way, up to `settled`, is lost.
+    fn stall(&mut self, settled: u32) {
+        *self = Self { width: (self.width / 2.0).max(Self::LEAST), fast: false, began: settled, came: 0 };
+    }
+}
+
 /// Sends as much as goes through the relay to the peer for `duration`.
-///
-/// As many packets are under way as come out without loss: the window grows by a quarter each time that it went through whole,
-/// and shrinks by as much when more than one in a hundred was lost.
 pub(super) async fn throughput(
     main: &mut Client,
     relayed: SocketAddr,
@@ -204,15 +248,14 @@ pub(super) async fn throughput(
     stop: &Stop,
 ) -> Result<Throughput, Broken> {
     const STALLED: Duration = Duration::from_millis(300);
-    const MOST: f64 = 4000.0;
     let packets = Packets::new(size);
     let sender = main.link.sender();
     let until = Instant::now() + duration;
     let (mut sent, mut settled, mut received, mut bytes) = (0_u32, 0_u32, 0_u32, 0_u64);
-    let (mut window, mut round_ends, mut round_received, mut round_began) = (32.0_f64, 32_u32, 0_u32, 0_u32);
+    let mut window = Window::new();
     let mut span: Option<(Instant, Instant)> = None;
     while Instant::now() < until && !stop.is_stopped() {
-        while f64::from(sent - settled) < window {
+        while window.has_room(sent - settled) {
             let message = wire::channel_data(CHANNEL, &packets.write(sent), main.link.stream);
             if sender.try_send(message).is_err() {
                 break;
@@ -225,25 +268,15 @@ pub(super) async fn throughput(
                 let (at, data) = came?;
                 let Some(Ok(number)) = packets.read(&data) else { continue };
                 received += 1;
-                round_received += 1;
                 bytes += data.len() as u64;
                 settled = settled.max(number + 1);
+                window.take(settled);
                 span = Some((span.map_or(at, |(first, _)| first), at));
-                if settled >= round_ends {
-                    let due = settled - round_began;
-                    let lost = 1.0 - f64::from(round_received) / f64::from(due.max(1));
-                    window = (window * if lost > 0.01 { 0.75 } else { 1.25 }).clamp(4.0, MOST);
-                    (round_began, round_received) = (settled, 0);
-                    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]
-                    let width = window as u32;
-                    round_ends = settled + width;
-                }
             }
             () = stop.stopped() => {}
             () = tokio::time::sleep_until((Instant::now() + STALLED).min(until).into()) => {
                 settled = sent;
-                window = (window / 2.0).max(4.0);
-                (round_began, round_received, round_ends) = (settled, 0, settled);
+                window.stall(settled);
             }
         }
     }
@@ -268,5 +301,26 @@ mod tests {
         assert_eq!(packets.read(&packet[..99]), Some(Err(())));
         packet[50] ^= 1;
         assert_eq!(packets.read(&packet), Some(Err(())));
+    }
+
+    #[test]
+    fn the_window_fills_a_queue_and_loses_little_in_looking_for_its_end() {
+        for queue in [8_u32, 56, 700] {
+            let (mut window, mut settled, mut came) = (Window::new(), 0, 0);
+            for _ in 0..20_000 {
+                #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is clamped")]
+                let burst = window.width.ceil() as u32;
+                // What has no room in the queue is lost, and the packet behind it tells.
+                for number in (0..burst).filter(|number| *number < queue || *number + 1 == burst) {
+                    came += 1;
+                    window.take(settled + number + 1);
+                }
+                settled += burst;
+            }
+            let lost = 1.0 - f64::from(came) / f64::from(settled);
+            let mean = f64::from(settled) / 20_000.0;
+            assert!(lost < 0.03, "{queue}: {lost} lost");
+            assert!(mean > 0.7 * f64::from(queue), "{queue}: {mean} packets at a time");
+        }
     }
 }

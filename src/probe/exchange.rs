@@ -127,8 +127,8 @@ impl Client {
             let reply = self.transact(writer.finish(), method, transaction, deadline).await?;
             let stale = reply.class == MessageClass::Error && reply.error_code().is_some_and(|code| code.code == 438);
             match reply.attribute(attribute::NONCE) {
-                Some(nonce) if stale => login.nonce = nonce.to_vec(),
-                None if stale => return Err(Failure::Protocol("438 Stale Nonce came without a new nonce".to_owned())),
+                Some(nonce) if stale && nonce.len() <= wire::LONGEST_TEXT => login.nonce = nonce.to_vec(),
+                _ if stale => return Err(Failure::Protocol("438 Stale Nonce came without a valid NONCE".to_owned())),
                 _ => return judge(reply),
             }
             self.login = Some(login.clone());

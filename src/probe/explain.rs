@@ -84,6 +84,13 @@ pub(super) fn failure(failure: Failure, heard: bool, transport: ServerTransport)
     }
 }
 
+/// The answer came from an address that was not asked.
+pub(super) fn answered_from(other: SocketAddr) -> Ending {
+    let hint = "clients and NATs pass such an answer over: a server with several addresses must answer from the one that was asked";
+    Ending::verdict(Verdict::Protocol, format!("its answer comes from {other} and not from where it was asked"))
+        .with_hint(Some(hint.to_owned()))
+}
+
 /// A link broke. `heard`: the server has answered before.
 pub(super) fn broken(broken: Broken, heard: bool) -> Ending {
     match broken {

@@ -146,11 +146,14 @@ pub async fn gather(servers: &[(Target, SocketAddr)], ours: &[IpAddr], settings:
     let relayed = servers.iter().filter(|(target, _)| target.url.turn).map(|(target, server)| async move {
         (target, *server, examine::relayed_address(target, *server, settings, stop).await)
     });
-    let both = async { tokio::join!(join_all(reflexive), join_all(relayed)) };
-    let (reflexive, relayed) = tokio::select! {
-        both = both => both,
-        () = stop.stopped() => (Vec::new(), Vec::new()),
+    let reflexive = async {
+        tokio::select! {
+            reflexive = join_all(reflexive) => reflexive,
+            () = stop.stopped() => Vec::new(),
+        }
     };
+    // These end by themselves, once what they allocated is released.
+    let (reflexive, relayed) = tokio::join!(reflexive, join_all(relayed));
     let reflexive: Vec<Found> = reflexive.into_iter().flatten().collect();
     let answered: Vec<SocketAddr> =
         reflexive.iter().filter_map(|find| find.server.as_ref().map(|(server, ..)| *server)).collect();

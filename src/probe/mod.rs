@@ -37,6 +37,7 @@ pub use report::{Echo, RoundTrips, ServerReport, Stage, StageReport, Throughput}
 pub use resolve::{Family, Resolved, resolve};
 pub use rest::{Credentials, mint};
 pub use verdict::Verdict;
+pub use wire::LONGEST_USERNAME;
 
 use explain::Ending;
 

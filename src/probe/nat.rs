@@ -173,6 +173,16 @@ impl Asker {
     }
 }
 
+/// From where `server` answers, when it is slow to answer and that is not its own address. Nobody else hears such an answer: a
+/// client takes it for that of a stranger, and most NATs do not let it in.
+pub(super) async fn answers_from(server: SocketAddr, local: &[IpAddr]) -> Option<SocketAddr> {
+    /// By then a request that was lost has been sent again.
+    const LATE: Duration = Duration::from_millis(600);
+    tokio::time::sleep(LATE).await;
+    let answer = Asker::open(server, local).ok()?.ask(server, None).await?;
+    (answer.from != server).then_some(answer.from)
+}
+
 /// Finds out how the NAT in front of us behaves, by servers at `servers`.
 pub async fn nat_behaviour(servers: &[SocketAddr], local: &[IpAddr], stop: &Stop) -> Nat {
     let unknown = Nat {

@@ -96,6 +96,45 @@ fn integrity_is_that_of_the_right_password_and_of_an_unchanged_message() {
     }
 }
 
+/// RFC 5769 section 2.4: the user is マトリックス, and the password is typed with a soft hyphen, an ordinal and a Roman numeral.
+const LONG_TERM_REQUEST: [u8; 116] = [
+    0x00, 0x01, 0x00, 0x60, 0x21, 0x12, 0xa4, 0x42, 0x78, 0xad, 0x34, 0x33, 0xc6, 0xad, 0x72, 0xc0, 0x29, 0xda, 0x41,
+    0x2e, 0x00, 0x06, 0x00, 0x12, 0xe3, 0x83, 0x9e, 0xe3, 0x83, 0x88, 0xe3, 0x83, 0xaa, 0xe3, 0x83, 0x83, 0xe3, 0x82,
+    0xaf, 0xe3, 0x82, 0xb9, 0x00, 0x00, 0x00, 0x15, 0x00, 0x1c, 0x66, 0x2f, 0x2f, 0x34, 0x39, 0x39, 0x6b, 0x39, 0x35,
+    0x34, 0x64, 0x36, 0x4f, 0x4c, 0x33, 0x34, 0x6f, 0x4c, 0x39, 0x46, 0x53, 0x54, 0x76, 0x79, 0x36, 0x34, 0x73, 0x41,
+    0x00, 0x14, 0x00, 0x0b, 0x65, 0x78, 0x61, 0x6d, 0x70, 0x6c, 0x65, 0x2e, 0x6f, 0x72, 0x67, 0x00, 0x00, 0x08, 0x00,
+    0x14, 0xf6, 0x70, 0x24, 0x65, 0x6d, 0xd6, 0x4a, 0x3e, 0x02, 0xb8, 0xe0, 0x71, 0x2e, 0x85, 0xc9, 0xa2, 0x8c, 0xa8,
+    0x96, 0x66,
+];
+
+#[test]
+fn a_password_is_the_same_however_it_was_typed() {
+    let user = "マトリックス";
+    let login = |password: &str| Login::new(user, &Secret::new(password), "example.org", b"nonce".to_vec(), None);
+    let request = stun(&LONG_TERM_REQUEST);
+    assert_eq!(request.attribute(attribute::USERNAME), Some(user.as_bytes()));
+    for typed in ["The\u{ad}M\u{aa}tr\u{2168}", "TheMatrIX"] {
+        assert!(request.is_signed_by(&login(typed)), "{typed}");
+    }
+    assert!(!request.is_signed_by(&login("TheMatrix")));
+    // What no table of SASLprep knows is signed as it is.
+    let message = success(&login("pencil 🖉"));
+    assert!(stun(&message).is_signed_by(&login("pencil 🖉")) && !stun(&message).is_signed_by(&login("pencil")));
+}
+
+#[test]
+fn only_the_cookie_in_a_nonce_promises_algorithms() {
+    for (nonce, promised) in [
+        ("obMatJos2gAAAx", true),
+        ("obMatJos2QAAAx", false),
+        ("obMatJos2gAA", false),
+        ("obMatJos3gAAA", false),
+        ("", false),
+    ] {
+        assert_eq!(wire::promises_algorithms(nonce.as_bytes()), promised, "{nonce}");
+    }
+}
+
 #[test]
 fn a_wrong_fingerprint_is_told_from_other_faults() {
     let mut message = messages()[2].clone();
@@ -140,6 +179,38 @@ impl Dice {
             }
         }
     }
+}
+
+#[test]
+fn bytes_by_chance_are_no_message_and_do_no_harm() {
+    let mut dice = Dice(0x0ddb_a115_eed0_0001);
+    let mut past_the_header = 0;
+    for round in 0..60_000 {
+        let mut bytes: Vec<u8> = (0..dice.roll(120)).map(|_| dice.byte()).collect();
+        // Half of them with a header that opens the first door, and a length that fits.
+        if round % 2 == 0 && bytes.len() >= 20 {
+            bytes.truncate(bytes.len() / 4 * 4);
+            let length = u16::try_from(bytes.len() - 20).unwrap();
+            bytes[0] &= 0x3f;
+            bytes[2..4].copy_from_slice(&length.to_be_bytes());
+            bytes[4..8].copy_from_slice(&[0x21, 0x12, 0xa4, 0x42]);
+        }
+        match wire::read(&bytes) {
+            Ok(Incoming::Stun(reply)) => {
+                past_the_header += 1;
+                assert!(!reply.is_signed_by(&login(None)), "{bytes:02x?}");
+            }
+            Ok(Incoming::Channel { data, .. }) => assert!(data.len() + 4 <= bytes.len()),
+            Err(Malformed::Attributes(_)) => past_the_header += 1,
+            Err(_) => {}
+        }
+        let mut splitter = Splitter::default();
+        splitter.take(&bytes);
+        while let Ok(Some(message)) = splitter.next() {
+            assert!(message.len() >= 4);
+        }
+    }
+    assert!(past_the_header > 10_000, "{past_the_header}");
 }
 
 #[test]

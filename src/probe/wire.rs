@@ -4,6 +4,9 @@
 //! trace, so messages are put together here.
 
 use crate::ice_server::Secret;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use std::borrow::Cow;
 use std::net::{IpAddr, SocketAddr};
 use stun_types::attribute::{Fingerprint, MessageIntegrity, MessageIntegritySha256};
 use stun_types::message::{
@@ -50,6 +53,12 @@ pub(super) mod attribute {
 
 /// The only channel that is ever bound.
 pub(super) const CHANNEL: u16 = 0x4000;
+
+/// The bytes that a REALM or a NONCE may have, RFC 8489 sections 14.9 and 14.10.
+pub(super) const LONGEST_TEXT: usize = 763;
+
+/// The bytes that a USERNAME may have, RFC 8489 section 14.3.
+pub const LONGEST_USERNAME: usize = 508;
 
 /// A header, RFC 8489 section 5.
 pub(super) const HEADER: usize = 20;
@@ -114,17 +123,35 @@ impl Login {
     ) -> Self {
         // Each is a number, the length of its parameters, and those.
         let sha256 = algorithms.as_ref().is_some_and(|list| list.chunks(4).any(|entry| entry == [0, 2, 0, 0]));
-        let credentials =
-            LongTermKeyCredentials::new(username.to_owned(), password.reveal().to_owned(), realm.to_owned());
+        let username = prepared(username).into_owned();
+        let credentials = LongTermKeyCredentials::new(
+            username.clone(),
+            prepared(password.reveal()).into_owned(),
+            prepared(realm).into_owned(),
+        );
         let algorithm = if sha256 { IntegrityAlgorithm::Sha256 } else { IntegrityAlgorithm::Sha1 };
         Self {
-            username: username.to_owned(),
+            username,
             realm: realm.to_owned(),
             nonce,
             algorithms: algorithms.filter(|_| sha256),
             key: credentials.make_key(algorithm),
         }
     }
+}
+
+/// SASLprep (RFC 4013), so that one password is the same however it was typed. RFC 8489 names OpaqueString in its place, and signs
+/// its own example (B.1) with what SASLprep makes. Text that it prohibits, and text newer than its tables, is taken as it is, as
+/// other clients do with all text.
+fn prepared(text: &str) -> Cow<'_, str> {
+    stringprep::saslprep(text).unwrap_or(Cow::Borrowed(text))
+}
+
+/// Whether a NONCE begins with the cookie that announces PASSWORD-ALGORITHMS, RFC 8489 section 9.2.
+pub(super) fn promises_algorithms(nonce: &[u8]) -> bool {
+    let features = nonce.strip_prefix(b"obMatJos2").and_then(|rest| rest.get(..4));
+    let features = features.and_then(|features| BASE64_STANDARD.decode(features).ok());
+    features.is_some_and(|features| features[0] & 0x80 != 0)
 }
 
 /// HMAC-SHA1, which TURN's REST credentials are made with.

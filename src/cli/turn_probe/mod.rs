@@ -99,7 +99,8 @@ pub struct TurnProbeArgs {
     duration: Option<Duration>,
     #[command(flatten)]
     servers: ServerArgs,
-    /// Make credentials for a limited time from the secret in this file, which the server shares (TURN REST API)
+    /// Make credentials for a limited time from the secret in this file, which the server shares (TURN REST API); --username is
+    /// the name behind the time of expiry
     #[arg(long, value_name = "FILE", conflicts_with_all = ["credential", "credential_file"])]
     rest_secret_file: Option<PathBuf>,
     /// How long the credentials of --rest-secret-file hold

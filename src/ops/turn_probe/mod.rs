@@ -127,6 +127,7 @@ async fn addresses(
     targets: Vec<Target>,
     family: Family,
     timeout: Duration,
+    stop: &Stop,
 ) -> (Vec<(Target, SocketAddr)>, Vec<ServerReport>) {
     let mut tasks = JoinSet::new();
     for (place, target) in targets.into_iter().enumerate() {
@@ -136,8 +137,14 @@ async fn addresses(
         });
     }
     let mut all = Vec::new();
-    while let Some(done) = tasks.join_next().await {
-        all.push(done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic())));
+    loop {
+        tokio::select! {
+            done = tasks.join_next() => match done {
+                Some(done) => all.push(done.unwrap_or_else(|error| std::panic::resume_unwind(error.into_panic()))),
+                None => break,
+            },
+            () = stop.stopped() => break,
+        }
     }
     all.sort_by_key(|(place, ..)| *place);
     let (mut found, mut lost) = (Vec::new(), Vec::new());
@@ -153,7 +160,7 @@ async fn addresses(
 async fn nat(targets: &[Target], family: Family, settings: &Settings, stop: &Stop) -> Nat {
     // Whatever the transport is: STUN over UDP has its own port only where TLS does not use it.
     let plain = targets.iter().filter(|target| !target.url.transport.is_secure()).cloned().collect();
-    let (found, _) = addresses(plain, family, settings.timeout).await;
+    let (found, _) = addresses(plain, family, settings.timeout, stop).await;
     let mut servers: Vec<SocketAddr> = found.into_iter().map(|(_, address)| address).collect();
     // NAT is a matter of IPv4; where there is none, IPv6 is looked at.
     if servers.iter().any(SocketAddr::is_ipv4) {
@@ -168,7 +175,7 @@ async fn gather(targets: Vec<Target>, options: &Options, settings: &Settings, st
     let ours = options.interfaces.addresses(options.family).map_err(PeerError::erase)?;
     let ours: Vec<IpAddr> = ours.into_iter().map(|address| address.ip()).collect();
     let count = targets.len();
-    let (found, lost) = addresses(targets, options.family, settings.timeout).await;
+    let (found, lost) = addresses(targets, options.family, settings.timeout, stop).await;
     let mut gathered = probe::gather(&found, &ours, settings, stop).await;
     gathered.errors.extend(lost.into_iter().map(|report| CandidateError {
         url: report.url,

@@ -81,12 +81,17 @@ impl Options {
             for shown in &server.urls {
                 let url = ServerUrl::parse(shown)?;
                 let minted = self.rest.as_ref().filter(|_| url.turn);
+                let credentials = match minted {
+                    Some(rest) => Some(probe::mint(&rest.secret, rest.name.as_deref(), now, rest.lifetime)),
+                    None => given.clone(),
+                };
+                if credentials.as_ref().is_some_and(|login| login.username.len() > probe::LONGEST_USERNAME) {
+                    let why = format!("a user name has at most {} bytes (RFC 8489)", probe::LONGEST_USERNAME);
+                    return Err(Error::new(ErrorKind::Usage, "usage", why));
+                }
                 targets.push(Target {
                     shown: shown.clone(),
-                    credentials: match minted {
-                        Some(rest) => Some(probe::mint(&rest.secret, rest.name.as_deref(), now, rest.lifetime)),
-                        None => given.clone(),
-                    },
+                    credentials,
                     minted: minted.map(|rest| rest.lifetime),
                     url,
                 });

@@ -4,24 +4,26 @@
 //! The first step that fails decides the verdict; what was allocated is released whatever happens.
 
 mod connect;
+mod peers;
 
 use super::allocation::{Held, MostlyOpen};
 use super::certificate::Trust;
 use super::echo::{self, Pace, Peer};
 use super::exchange::{Client, Failure, judge};
 use super::gather::CandidateError;
-use super::link::{self, Broken};
+use super::link::Broken;
+use super::nat;
 use super::report::{ServerReport, Stage, StageReport};
 use super::rest::Credentials;
 use super::verdict::Verdict;
 use super::wire::{self, Login, Reply, attribute, method};
 use super::{Ending, explain};
-use crate::ice_server::ServerUrl;
+use crate::ice_server::{ServerTransport, ServerUrl};
 use crate::progress::{Event, Progress, Silent};
 use crate::stop::Stop;
 use std::net::{IpAddr, SocketAddr};
+use std::pin::pin;
 use std::time::{Duration, Instant};
-use tokio::net::UdpSocket;
 
 /// A server to examine.
 #[derive(Clone, Debug)]
@@ -234,9 +236,13 @@ impl Examination<'_> {
         // A relay need not answer it, and there must be time left to find out.
         let patience = if self.target.url.turn { self.settings.timeout / 2 } else { self.settings.timeout };
         let due = self.deadline.min(began + patience);
-        let asked = client.request(method::BINDING, |_| {}, due).await;
-        let silent = matches!(asked, Err(Failure::Silent { .. }));
-        let mapped = asked.map_err(|failure| self.failed(failure, client.heard)).and_then(|reply| {
+        let (asked, elsewhere) = self.ask_for_binding(client, due).await;
+        let silent = matches!(asked, Err(Failure::Silent { .. })) && elsewhere.is_none();
+        let asked = asked.map_err(|failure| match (failure, elsewhere) {
+            (Failure::Silent { .. }, Some(from)) => explain::answered_from(from),
+            (failure, _) => self.failed(failure, client.heard),
+        });
+        let mapped = asked.and_then(|reply| {
             self.learn(&reply);
             reply.mapped_address().ok_or_else(|| Ending::verdict(Verdict::Protocol, "its response says no address"))
         });
@@ -249,6 +255,24 @@ impl Examination<'_> {
             Err(ending) => return Err(ending),
         }
         Ok(())
+    }
+
+    /// Asks for a binding. Where the answer is late, finds out whether it comes from another address than the one that was asked,
+    /// which the socket of `client` does not hear.
+    async fn ask_for_binding(&self, client: &mut Client, due: Instant) -> (Result<Reply, Failure>, Option<SocketAddr>) {
+        let asked = client.request(method::BINDING, |_| {}, due);
+        if self.target.url.transport != ServerTransport::Udp {
+            return (asked.await, None);
+        }
+        let (mut asked, mut elsewhere) = (pin!(asked), pin!(nat::answers_from(self.address, &self.settings.local)));
+        let (mut looking, mut from) = (true, None);
+        loop {
+            tokio::select! {
+                biased;
+                asked = &mut asked => return (asked, from),
+                found = &mut elsewhere, if looking => (looking, from) = (false, found),
+            }
+        }
     }
 
     fn learn(&mut self, reply: &Reply) {
@@ -295,8 +319,17 @@ impl Examination<'_> {
         let (Some(realm), Some(nonce)) = (text(attribute::REALM), reply.attribute(attribute::NONCE)) else {
             return Err(Ending::verdict(Verdict::Protocol, "it asks for credentials without REALM and NONCE"));
         };
-        self.report.realm = Some(wire::printable(realm.as_bytes()));
         let algorithms = reply.attribute(attribute::PASSWORD_ALGORITHMS).map(<[u8]>::to_vec);
+        let lengths = [realm.len(), nonce.len(), algorithms.as_ref().map_or(0, Vec::len)];
+        if lengths.into_iter().any(|length| length > wire::LONGEST_TEXT) {
+            return Err(Ending::verdict(Verdict::Protocol, "its REALM, NONCE or PASSWORD-ALGORITHMS are too long"));
+        }
+        // RFC 8489 section 9.2.5: a bid for weaker credentials.
+        if algorithms.is_none() && wire::promises_algorithms(nonce) {
+            let why = "its NONCE promises PASSWORD-ALGORITHMS and there are none: somebody on the way may have taken them out";
+            return Err(Ending::verdict(Verdict::Protocol, why));
+        }
+        self.report.realm = Some(wire::printable(realm.as_bytes()));
         if let Some(Credentials { username, password }) = &self.target.credentials {
             client.login = Some(Login::new(username, password, realm, nonce.to_vec(), algorithms));
         }
@@ -339,122 +372,6 @@ impl Examination<'_> {
         self.report.relayed_address = Some(address);
         *relayed = Some(address);
         Ok(())
-    }
-
-    /// Finds a peer that the relay lets us speak to: a second allocation, else a socket of ours.
-    async fn permission(&mut self, held: &mut Held, relayed: SocketAddr) -> Result<Peer, Ending> {
-        let second = self.second(held, relayed).await;
-        let Held { main: Some(main), other, .. } = held else { return Err(Ending::Stopped) };
-        let began = Instant::now();
-        let mut refusal = None;
-        match (second, other.as_mut()) {
-            (Ok(address), Some(client)) => {
-                let done = match main.permit(address, self.due()).await {
-                    Ok(()) => client.permit(relayed, self.due()).await,
-                    Err(failure) => Err(failure),
-                };
-                match done {
-                    Ok(()) => {
-                        self.note(
-                            Stage::Permission,
-                            began,
-                            &Ok(()),
-                            Some(format!("for {address}, a second allocation")),
-                        );
-                        self.channel(main, address).await?;
-                        return other.take().map(|client| Peer::Allocation(Box::new(client))).ok_or(Ending::Stopped);
-                    }
-                    Err(Failure::Stopped) => return Err(Ending::Stopped),
-                    Err(failure) => refusal = Some(failure),
-                }
-            }
-            (Err(why), _) => self.report.notes.push(format!("no second allocation: {why}")),
-            (Ok(_), None) => {}
-        }
-        let own = self.own_peer(main, relayed, refusal).await;
-        self.note(Stage::Permission, began, &own, Some("for a socket of ours".to_owned()));
-        let (socket, address) = own?;
-        self.channel(main, address).await?;
-        Ok(Peer::Own(socket, vec![0; 65_536]))
-    }
-
-    /// Makes a second allocation at the same server; whatever becomes of it, it is released with the first.
-    async fn second(&mut self, held: &mut Held, relayed: SocketAddr) -> Result<SocketAddr, String> {
-        let client = self.connect_again().await.map_err(|ending| ending.message())?;
-        let client = held.other.insert(client);
-        let deadline = Instant::now() + STEP;
-        let write = |writer: &mut wire::Writer| writer.attribute(attribute::REQUESTED_TRANSPORT, &UDP);
-        let reply = match client.ask(method::ALLOCATE, write, deadline).await {
-            Ok(reply) if judge(reply.clone()).is_ok() => {
-                client.asked = true;
-                Ok(reply)
-            }
-            Ok(reply) => match self.take_challenge(client, reply) {
-                Ok(()) => client.allocate(relayed.is_ipv6(), deadline).await,
-                Err(ending) => return Err(ending.message()),
-            },
-            Err(failure) => Err(failure),
-        };
-        let reply = reply.map_err(|failure| self.failed(failure, client.heard).message())?;
-        let address = reply.xor_address(attribute::XOR_RELAYED_ADDRESS).ok_or("it said no address")?;
-        if address.is_ipv4() != relayed.is_ipv4() {
-            return Err("its address is of another family".to_owned());
-        }
-        Ok(address)
-    }
-
-    /// Connects once more without telling of it.
-    async fn connect_again(&mut self) -> Result<Client, Ending> {
-        let quiet = Silent;
-        let mut again = Examination {
-            target: self.target,
-            settings: self.settings,
-            progress: &quiet,
-            stop: self.stop,
-            report: ServerReport::new(self.target, Some(self.address)),
-            address: self.address,
-            deadline: self.due(),
-            soft: None,
-        };
-        Box::pin(again.connect()).await
-    }
-
-    /// A socket of ours as the peer, and the address by which the relay knows it. `refusal` is what the relay said to a second
-    /// allocation.
-    async fn own_peer(
-        &mut self,
-        main: &mut Client,
-        relayed: SocketAddr,
-        refusal: Option<Failure>,
-    ) -> Result<(UdpSocket, SocketAddr), Ending> {
-        let mapped = self.report.mapped_address.filter(|mapped| mapped.is_ipv4() == relayed.is_ipv4());
-        let (Some(mapped), Some(local)) = (mapped, self.report.local_address) else {
-            return Err(match refusal {
-                Some(failure) => self.failed(failure, true),
-                None => Ending::verdict(Verdict::Protocol, "there is no peer to try the relay with"),
-            });
-        };
-        let permitted = main.permit(mapped, self.due()).await;
-        if let Err(failure) = permitted {
-            return Err(self.failed(refusal.unwrap_or(failure), true));
-        }
-        let broken = |error: std::io::Error| explain::broken(link::refused(&error), true);
-        let socket = link::udp_listener(SocketAddr::new(local.ip(), 0)).map_err(broken)?;
-        let socket = UdpSocket::from_std(socket.into()).map_err(broken)?;
-        match echo::learn_own_address(main, relayed, &socket).await {
-            Some(address) => Ok((socket, address)),
-            None => Err(Ending::verdict(
-                Verdict::RelayBlackhole,
-                "nothing that is sent to the address it gave us comes out",
-            )),
-        }
-    }
-
-    async fn channel(&mut self, main: &mut Client, peer: SocketAddr) -> Result<(), Ending> {
-        let began = Instant::now();
-        let bound = main.bind(wire::CHANNEL, peer, self.due()).await.map_err(|failure| self.failed(failure, true));
-        self.note(Stage::Channel, began, &bound, None);
-        bound
     }
 
     /// Echo and throughput.

@@ -2,8 +2,8 @@
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 use stun_types::attribute::{Fingerprint, MessageIntegrity, MessageIntegritySha256};
@@ -44,16 +44,40 @@ pub enum Lie {
     NoNonce,
     /// It gives an address that nobody can send to.
     NoAddress,
+    /// It answers from another port than the one that was asked.
+    Elsewhere,
+    /// It declares its first nonce stale and takes the next one; it eats the data.
+    StaleOnce,
+    /// Its nonce is longer than a nonce may be.
+    LongNonce,
+    /// Its nonce announces algorithms for passwords, and there are none.
+    BidDown,
+    /// It allocates and does not say so.
+    HoldsBack,
+    /// What it says is changed by the dice of this seed.
+    Garbled(u64),
+}
+
+/// What clients did at a server that lies.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// User names, as they came.
+    pub usernames: Vec<String>,
+    /// Authenticated requests to delete an allocation.
+    pub released: usize,
 }
 
 pub const USER: &str = "alice";
 pub const PASSWORD: &str = "honest-to-goodness";
 const REALM: &str = "liar.test";
 const ALGORITHMS: [u8; 8] = [0, 2, 0, 0, 0, 1, 0, 0];
+const NONCE: &[u8] = b"nonce";
+const FRESH: &[u8] = b"another nonce";
 
 /// A server that lies. It ends when it is dropped.
 pub struct Liar {
     pub address: SocketAddr,
+    pub seen: Arc<Mutex<Seen>>,
     over: Arc<AtomicBool>,
     thread: Option<JoinHandle<()>>,
 }
@@ -70,13 +94,15 @@ impl Liar {
         let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         socket.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
         let address = socket.local_addr().unwrap();
-        Self::run(address, move |over| {
+        let elsewhere = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+        Self::run(address, move |over, seen| {
             let mut buffer = [0; 2048];
+            let mut dice = Dice::of(lie);
             while !over.load(Ordering::Relaxed) {
                 let Ok((length, client)) = socket.recv_from(&mut buffer) else { continue };
-                if let Some(answer) = answer(&buffer[..length], client, lie) {
-                    let _ = socket.send_to(&answer, client);
-                }
+                let Some(mut answer) = answer(&buffer[..length], client, lie, &seen) else { continue };
+                dice.garble(&mut answer);
+                let _ = if lie == Lie::Elsewhere { &elsewhere } else { &socket }.send_to(&answer, client);
             }
         })
     }
@@ -85,24 +111,24 @@ impl Liar {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         listener.set_nonblocking(true).unwrap();
         let address = listener.local_addr().unwrap();
-        Self::run(address, move |over| {
+        Self::run(address, move |over, seen| {
             while !over.load(Ordering::Relaxed) {
                 let Ok((stream, client)) = listener.accept() else {
                     std::thread::sleep(Duration::from_millis(5));
                     continue;
                 };
                 stream.set_nonblocking(false).unwrap();
-                let over = Arc::clone(&over);
-                std::thread::spawn(move || serve_stream(stream, client, lie, &over));
+                let (over, seen) = (Arc::clone(&over), Arc::clone(&seen));
+                std::thread::spawn(move || serve_stream(stream, client, lie, &over, &seen));
             }
         })
     }
 
     /// Runs `serve`, which must end soon after its flag is set.
-    pub fn run(address: SocketAddr, serve: impl FnOnce(Arc<AtomicBool>) + Send + 'static) -> Self {
-        let over = Arc::new(AtomicBool::new(false));
-        let theirs = Arc::clone(&over);
-        Self { address, over, thread: Some(std::thread::spawn(move || serve(theirs))) }
+    pub fn run(address: SocketAddr, serve: impl FnOnce(Arc<AtomicBool>, Arc<Mutex<Seen>>) + Send + 'static) -> Self {
+        let (over, seen) = (Arc::new(AtomicBool::new(false)), Arc::default());
+        let theirs = (Arc::clone(&over), Arc::clone(&seen));
+        Self { address, seen, over, thread: Some(std::thread::spawn(move || serve(theirs.0, theirs.1))) }
     }
 
     pub fn url(&self, scheme: &str) -> String {
@@ -111,7 +137,14 @@ impl Liar {
 }
 
 /// Serves one client with a lie over any stream that returns from reading now and then.
-pub fn serve_stream(mut stream: impl Read + Write + ReadTimeout, client: SocketAddr, lie: Lie, over: &AtomicBool) {
+pub fn serve_stream(
+    mut stream: impl Read + Write + ReadTimeout,
+    client: SocketAddr,
+    lie: Lie,
+    over: &AtomicBool,
+    seen: &Mutex<Seen>,
+) {
+    let mut dice = Dice::of(lie);
     stream.set_read_timeout(Duration::from_millis(20));
     let (mut buffer, mut waiting) = ([0; 2048], Vec::new());
     while !over.load(Ordering::Relaxed) {
@@ -129,7 +162,8 @@ pub fn serve_stream(mut stream: impl Read + Write + ReadTimeout, client: SocketA
                 break;
             }
             let request: Vec<u8> = waiting.drain(..whole).collect();
-            let Some(answer) = answer(&request, client, lie) else { continue };
+            let Some(mut answer) = answer(&request, client, lie, seen) else { continue };
+            dice.garble(&mut answer);
             if lie == Lie::Slow {
                 for byte in answer {
                     if over.load(Ordering::Relaxed) || stream.write_all(&[byte]).and_then(|()| stream.flush()).is_err()
@@ -158,6 +192,41 @@ pub trait ReadTimeout {
 impl ReadTimeout for std::net::TcpStream {
     fn set_read_timeout(&self, timeout: Duration) {
         std::net::TcpStream::set_read_timeout(self, Some(timeout)).unwrap();
+    }
+}
+
+/// Numbers that are the same in each run.
+struct Dice(u64);
+
+impl Dice {
+    /// None but for a lie that needs them.
+    fn of(lie: Lie) -> Self {
+        Self(if let Lie::Garbled(seed) = lie { seed } else { 0 })
+    }
+
+    fn roll(&mut self, sides: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % u64::try_from(sides.max(1)).unwrap()).unwrap()
+    }
+
+    /// Changes, cuts, lengthens or replaces two of three messages.
+    fn garble(&mut self, message: &mut Vec<u8>) {
+        if self.0 == 0 || self.roll(3) == 0 {
+            return;
+        }
+        for _ in 0..=self.roll(3) {
+            let (at, byte) = (self.roll(message.len()), u8::try_from(self.roll(256)).unwrap());
+            match self.roll(6) {
+                0 => message.truncate(at),
+                1 => message.insert(at, byte),
+                2 => message.extend_from_within(at..),
+                3 => *message = (0..self.roll(200)).map(|_| u8::try_from(self.roll(256)).unwrap()).collect(),
+                _ if at < message.len() => message[at] = byte,
+                _ => {}
+            }
+        }
     }
 }
 
@@ -231,7 +300,7 @@ impl Answer {
     }
 }
 
-fn answer(request: &[u8], client: SocketAddr, lie: Lie) -> Option<Vec<u8>> {
+fn answer(request: &[u8], client: SocketAddr, lie: Lie, seen: &Mutex<Seen>) -> Option<Vec<u8>> {
     let message = Message::from_bytes(request).ok()?;
     let method = message.method().value();
     if let Lie::Bytes(bytes) = lie {
@@ -254,15 +323,22 @@ fn answer(request: &[u8], client: SocketAddr, lie: Lie) -> Option<Vec<u8>> {
     }
     let algorithm = if lie == Lie::EatsDataSha256 { IntegrityAlgorithm::Sha256 } else { IntegrityAlgorithm::Sha1 };
     let signed = message.validate_integrity_with_key(&key(PASSWORD, algorithm)).is_ok();
+    let value = |kind: u16| message.raw_attribute(kind.into()).map(|attribute| attribute.value.to_vec());
+    if let Some(username) = value(0x0006) {
+        let mut seen = seen.lock().unwrap();
+        seen.usernames.push(String::from_utf8(username).unwrap());
+        seen.released += usize::from(signed && method == 4 && value(0x000d) == Some(vec![0; 4]));
+    }
+    let stale = lie == Lie::StaleOnce && value(0x0015).is_some_and(|nonce| nonce != FRESH);
     match (lie, method) {
         (Lie::StunOnly, _) => return None,
         (Lie::Code(code), 3) => return Some(refusal(code).finish(lie)),
-        (Lie::LateCode(code), 3) if signed => {
-            let mut answer = refusal(code);
-            if code == 438 {
-                answer.put(0x0014, REALM.as_bytes());
-                answer.put(0x0015, b"another nonce");
-            }
+        (Lie::HoldsBack, 3) if signed => return None,
+        (Lie::LateCode(code), 3) if signed && code != 438 => return Some(refusal(code).finish(lie)),
+        (Lie::LateCode(438), 3) | (Lie::StaleOnce, _) if signed && (stale || lie != Lie::StaleOnce) => {
+            let mut answer = refusal(438);
+            answer.put(0x0014, REALM.as_bytes());
+            answer.put(0x0015, FRESH);
             return Some(answer.finish(lie));
         }
         (Lie::Alternate(port), 3) => {
@@ -275,8 +351,11 @@ fn answer(request: &[u8], client: SocketAddr, lie: Lie) -> Option<Vec<u8>> {
     if !signed && lie != Lie::Open {
         let mut answer = refusal(401);
         answer.put(0x0014, REALM.as_bytes());
-        if lie != Lie::NoNonce {
-            answer.put(0x0015, b"nonce");
+        match lie {
+            Lie::NoNonce => {}
+            Lie::LongNonce => answer.put(0x0015, &[b'n'; 764]),
+            Lie::BidDown => answer.put(0x0015, b"obMatJos2gAAAnonce"),
+            _ => answer.put(0x0015, NONCE),
         }
         if lie == Lie::EatsDataSha256 {
             answer.put(0x8002, &ALGORITHMS);

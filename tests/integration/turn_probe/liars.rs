@@ -1,7 +1,10 @@
 //! Servers that break the protocol: each is named for what it does.
 
 use super::liar::{Liar, Lie, PASSWORD, USER};
-use super::{Probed, SILENT, probe_as};
+use super::{PATIENCE, Probed, SILENT, probe_as};
+use crate::support::{Rtckit, Scratch};
+use std::process::Stdio;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 fn probe_liar(liar: &Liar, more: &[&str]) -> Probed {
     let suffix = more.first().copied().unwrap_or_default();
@@ -119,4 +122,87 @@ fn an_alternate_server_is_followed_and_a_circle_is_not() {
     let itself = probe_liar(&circle, &[]);
     assert_ne!(itself.server()["verdict"], "ok");
     assert!(itself.report["summary"]["seconds"].as_f64() < Some(2.0 * SILENT));
+}
+
+#[test]
+fn an_answer_from_another_address_is_told_from_silence() {
+    let liar = Liar::over_udp(Lie::Elsewhere);
+    for scheme in ["stun", "turn"] {
+        let probed = probe_as(PASSWORD, &[&liar.url(scheme), "--username", USER]);
+        let server = probed.expect("protocol", 5, "its answer comes from 127.0.0.1:");
+        assert!(!server["message"].as_str().unwrap().contains(&format!("{} ", liar.address)), "{server:#}");
+        assert_eq!(probed.stage("binding")["ok"], false);
+    }
+}
+
+#[test]
+fn a_stale_nonce_is_replaced_by_the_new_one() {
+    let probed = over_udp(Lie::StaleOnce, "relay-blackhole", 11, "none came back");
+    for stage in ["allocate", "permission", "channel", "release"] {
+        assert_eq!(probed.stage(stage)["ok"], true, "{:#}", probed.server());
+    }
+}
+
+#[test]
+fn challenges_that_nobody_can_meet_are_a_breach_of_protocol() {
+    over_udp(Lie::LongNonce, "protocol", 5, "too long");
+    over_udp(Lie::BidDown, "protocol", 5, "promises PASSWORD-ALGORITHMS");
+}
+
+#[test]
+fn what_a_server_makes_of_its_messages_by_chance_does_no_harm() {
+    let liars: Vec<(Liar, &str)> = (1..=12)
+        .flat_map(|seed| {
+            let lie = Lie::Garbled(0x9e37_79b9_7f4a_7c15_u64.wrapping_mul(seed));
+            [(Liar::over_udp(lie), ""), (Liar::over_tcp(lie), "?transport=tcp")]
+        })
+        .collect();
+    let urls: Vec<String> = liars.iter().map(|(liar, suffix)| liar.url("turn") + suffix).collect();
+    let args: Vec<&str> = ["--username", USER].into_iter().chain(urls.iter().map(String::as_str)).collect();
+    let probed = probe_as(PASSWORD, &args);
+    let servers = probed.report["servers"].as_array().unwrap();
+    assert_eq!(servers.len(), urls.len());
+    for server in servers {
+        let verdict = server["verdict"].as_str().unwrap_or_else(|| panic!("no verdict: {server:#}"));
+        assert_ne!(verdict, "ok", "{server:#}");
+    }
+    // Each of its steps has a second.
+    assert!(probed.report["summary"]["seconds"].as_f64() < Some(3.0 * SILENT), "{:#}", probed.report["summary"]);
+}
+
+#[test]
+fn what_may_be_allocated_is_released_when_the_run_is_interrupted() {
+    for flag in [&[][..], &["--gather", "--interface=lo"]] {
+        let liar = Liar::over_udp(Lie::HoldsBack);
+        let url = liar.url("turn");
+        let mut command = Rtckit::command(["turn-probe", "--timeout=20s", "--username", USER, &url].iter().chain(flag));
+        let mut running = Rtckit::spawn(command.env("RTCKIT_CREDENTIAL", PASSWORD).stdin(Stdio::null()));
+        let begin = Instant::now();
+        while liar.seen.lock().unwrap().usernames.is_empty() {
+            assert!(begin.elapsed() < PATIENCE, "{flag:?}: it does not ask for an allocation");
+            std::thread::yield_now();
+        }
+        running.interrupt();
+        let exit = running.wait(PATIENCE);
+        assert_eq!(exit.code, Some(130), "{flag:?}: {exit:?}");
+        assert!(liar.seen.lock().unwrap().released > 0, "{flag:?}: {exit:?}");
+    }
+}
+
+#[test]
+fn rest_credentials_hold_as_long_as_was_asked_for() {
+    let scratch = Scratch::new();
+    let secret = scratch.path("secret");
+    std::fs::write(&secret, "north-by-northwest").unwrap();
+    for (more, seconds) in [(&[][..], 3600), (&["--rest-lifetime=2h"], 7200)] {
+        let liar = Liar::over_udp(Lie::EatsData);
+        let url = liar.url("turn");
+        let args = [&["--rest-secret-file", secret.to_str().unwrap(), "--username", USER, &url], more].concat();
+        probe_as("", &args).expect("auth", 8, "401");
+        let seen = liar.seen.lock().unwrap();
+        let (expiry, name) = seen.usernames[0].split_once(':').unwrap();
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let left = expiry.parse::<u64>().unwrap() - now;
+        assert!(name == USER && (seconds - 60..=seconds).contains(&left), "{:?}, and it is {now}", seen.usernames);
+    }
 }

@@ -4,8 +4,10 @@ mod coturn;
 mod forms;
 mod liar;
 mod liars;
+mod meddler;
 mod nat;
 mod network;
+mod path;
 mod secure;
 
 use crate::support::{Coturn, Exit, Rtckit};

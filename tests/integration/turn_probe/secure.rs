@@ -177,7 +177,7 @@ fn liar_over_tls(files: &Files, lie: Lie) -> Liar {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.set_nonblocking(true).unwrap();
     let address = listener.local_addr().unwrap();
-    Liar::run(address, move |over| {
+    Liar::run(address, move |over, seen| {
         while !over.load(Ordering::Relaxed) {
             let Ok((stream, client)) = listener.accept() else {
                 std::thread::sleep(Duration::from_millis(5));
@@ -185,8 +185,9 @@ fn liar_over_tls(files: &Files, lie: Lie) -> Liar {
             };
             stream.set_nonblocking(false).unwrap();
             let session = rustls::ServerConnection::new(Arc::clone(&config)).unwrap();
-            let (stream, over) = (TlsStream(rustls::StreamOwned::new(session, stream)), Arc::clone(&over));
-            std::thread::spawn(move || serve_stream(stream, client, lie, &over));
+            let stream = TlsStream(rustls::StreamOwned::new(session, stream));
+            let (over, seen) = (Arc::clone(&over), Arc::clone(&seen));
+            std::thread::spawn(move || serve_stream(stream, client, lie, &over, &seen));
         }
     })
 }
