@@ -32,6 +32,11 @@ pub enum Event {
         /// `new`, `gathering` or `complete`.
         state: String,
     },
+    /// W3C `RTCStatsReport`, every so often.
+    Stats {
+        /// Its objects, as webrtc-stats has them.
+        report: Vec<serde_json::Value>,
+    },
     /// A remote track began.
     Track {
         /// `audio` or `video`.

@@ -68,7 +68,11 @@ fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> Exit
         .any(to_stdout);
     let over_stdio = matches!(options.signal, Signal::Stdio { .. });
     let payload_on_stdout = over_stdio || media_on_stdout || options.data_use != DataUse::Count;
-    let output = match context.output(payload_on_stdout) {
+    let output = match options.stats {
+        Some(_) => context.output_with_events(payload_on_stdout),
+        None => context.output(payload_on_stdout),
+    };
+    let output = match output {
         Ok(output) => output,
         Err(code) => return code,
     };
@@ -108,6 +112,7 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
         receive: receive.options(),
         data,
         data_use,
+        stats: run.stats,
         duration: run.duration,
         ..Options::new(role)
     })

@@ -26,7 +26,16 @@ impl Context {
 
     /// The output of this run, with the log started. `payload_on_stdout`: see [`Output::new`].
     pub fn output(&self, payload_on_stdout: bool) -> Result<Arc<Output>, ExitCode> {
-        let output = Output::new(&self.global, self.command, payload_on_stdout).map_err(|error| self.fail(&error))?;
+        self.output_as(&self.global, payload_on_stdout)
+    }
+
+    /// The same where a flag of the command asks for events.
+    pub fn output_with_events(&self, payload_on_stdout: bool) -> Result<Arc<Output>, ExitCode> {
+        self.output_as(&GlobalArgs { events: true, ..self.global.clone() }, payload_on_stdout)
+    }
+
+    fn output_as(&self, global: &GlobalArgs, payload_on_stdout: bool) -> Result<Arc<Output>, ExitCode> {
+        let output = Output::new(global, self.command, payload_on_stdout).map_err(|error| self.fail(&error))?;
         log::start(self.global.verbose, self.global.quiet, self.global.colored());
         if let Some(warning) = self.warning {
             output.warn(warning);

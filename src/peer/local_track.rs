@@ -3,7 +3,8 @@
 use super::codecs::agreed_payload_type;
 use super::error::PeerError;
 use super::payload::Packetiser;
-use super::rtcp::{CaptureClock, RtcpState};
+use super::remote_track::Shared;
+use super::rtcp::CaptureClock;
 use super::traffic::Departures;
 use crate::media::{Codec, EncodedFrame, EncoderControl, MediaKind};
 use crate::pipeline::queue::Receiver;
@@ -58,7 +59,7 @@ pub struct LocalTrack {
     wished: Codec,
     agreed: Arc<OnceLock<Codec>>,
     control: Arc<EncoderControl>,
-    rtcp: Arc<RtcpState>,
+    shared: Arc<Shared>,
     departures: Arc<Departures>,
 }
 
@@ -71,12 +72,12 @@ impl LocalTrack {
         sender: Arc<dyn RtpSender>,
         ssrc: u32,
         (wished, agreed): (Codec, Arc<OnceLock<Codec>>),
-        rtcp: Arc<RtcpState>,
+        shared: Arc<Shared>,
         departures: Arc<Departures>,
     ) -> Self {
         let control = Arc::new(EncoderControl::new());
-        rtcp.steer(ssrc, Arc::clone(&control));
-        Self { track, sender, ssrc, wished, agreed, control, rtcp, departures }
+        shared.rtcp.steer(ssrc, Arc::clone(&control));
+        Self { track, sender, ssrc, wished, agreed, control, shared, departures }
     }
 
     /// The codec that was agreed on with the peer; the one we would like best until then.
@@ -116,7 +117,7 @@ impl LocalTrack {
         let mut sequence = u16::try_from(random_u32() >> 17).expect("shifted to 15 bits");
         let first_timestamp = random_u32();
         let clock = CaptureClock { captured_at, rtp_time: first_timestamp, clock_rate: f64::from(clock_rate.get()) };
-        self.rtcp.tell_clock(self.ssrc, clock);
+        self.shared.rtcp.tell_clock(self.ssrc, clock);
         let mut report = SentReport {
             kind: codec.kind().to_string(),
             mime_type: codec.mime_type().to_owned(),
@@ -150,6 +151,7 @@ impl LocalTrack {
             if let Some(count) = report.key_frames_sent.as_mut().filter(|_| frame.key) {
                 *count += 1;
             }
+            self.shared.live.note_sent(&report);
         }
         self.handed_over(report.packets_sent).await;
         Ok(self.with_reception(report))
@@ -191,14 +193,14 @@ impl LocalTrack {
     }
 
     fn with_reception(&self, mut report: SentReport) -> SentReport {
-        if let Some(reception) = self.rtcp.reception(self.ssrc) {
+        if let Some(reception) = self.shared.rtcp.reception(self.ssrc) {
             report.round_trip_time = reception.round_trip_time.map(|time| time.as_secs_f64());
             report.packets_lost = reception.packets_lost;
             report.fraction_lost = reception.fraction_lost;
             report.jitter = f64::from(reception.jitter) / f64::from(self.codec().clock_rate().get());
         }
         if self.codec().kind() == MediaKind::Video {
-            report.pli_count = Some(self.rtcp.key_frame_requests(self.ssrc));
+            report.pli_count = Some(self.shared.rtcp.key_frame_requests(self.ssrc));
         }
         report
     }

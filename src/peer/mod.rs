@@ -30,6 +30,7 @@ mod rtcp;
 mod runtime;
 mod server_watch;
 mod session;
+mod statistics;
 mod stats;
 mod streams;
 #[cfg(test)]
@@ -47,5 +48,6 @@ pub use network::{Interfaces, PortRange};
 pub use remote_track::{KeyFrameRequester, ReceivedReport, RemoteTrack};
 pub use server_watch::{ServerTrouble, Trouble};
 pub use session::{ConnectionState, Session};
+pub use statistics::{Candidate as CandidateStats, StatsKind, StatsObject};
 pub use stats::{CandidateReport, ConnectionReport, Quality, SelectedPair};
 pub use timing::{Mark, Timing, Waterfall};

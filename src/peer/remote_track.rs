@@ -3,6 +3,7 @@
 use super::jitter::{Departure, JitterBuffer};
 use super::payload::{assemble, depacketise};
 use super::rtcp::RtcpState;
+use super::statistics::Live;
 use super::timing::{Mark, Timing};
 use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, opus_packet_samples};
 use crate::pipeline::queue::{Sender, Sent};
@@ -59,6 +60,7 @@ impl KeyFrameRequester {
 pub(super) struct Shared {
     pub rtcp: Arc<RtcpState>,
     pub timing: Arc<Timing>,
+    pub live: Live,
     /// When the first packet of any track came: the zero of the session's timeline.
     pub origin: OnceLock<Instant>,
     /// The track that others are aligned to: its first packet's arrival and its clock.
@@ -183,6 +185,7 @@ impl RemoteTrack {
                     _ => wants_key |= video,
                 }
             }
+            self.shared.live.note_received(&finished(report.clone(), &buffer, &jitter, self.codec));
             wants_key |=
                 buffer.awaits_key() && first_packet.is_some_and(|at: Instant| at.elapsed() > Self::FIRST_KEY_FRAME);
             if wants_key && asked.is_none_or(|at| at.elapsed() >= Self::KEY_FRAME_INTERVAL) {

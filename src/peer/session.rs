@@ -12,6 +12,7 @@ use super::remote_track::{RemoteTrack, Shared};
 use super::rtcp::{RtcpState, RtcpTap};
 use super::runtime::{Gate, SessionRuntime, Stage, sctp_receive_window};
 use super::server_watch::{ServerTrouble, ServerWatch};
+use super::statistics::Live;
 use super::timing::{Mark, Timing};
 use crate::ice_server::ServerUrl;
 use crate::media::{Codec, MediaKind, VideoCodecs};
@@ -139,8 +140,13 @@ impl Session {
             .and_then(|registry| configure_twcc_sender_only(registry, &mut media))
             .map_err(PeerError::library("registering interceptors"))?
             .with(RtcpTap::SLOT.into(), RtcpTap::new(Arc::clone(&rtcp)));
-        let shared =
-            Arc::new(Shared { rtcp, timing: Arc::clone(timing), origin: OnceLock::new(), reference: OnceLock::new() });
+        let shared = Arc::new(Shared {
+            rtcp,
+            timing: Arc::clone(timing),
+            live: Live::default(),
+            origin: OnceLock::new(),
+            reference: OnceLock::new(),
+        });
         let max_message_size = Arc::new(AtomicUsize::new(MAX_MESSAGE_SIZE as usize));
         let (state_sender, state) = watch::channel(ConnectionState::New);
         let (ice_sender, ice_connected) = watch::channel(false);
@@ -246,12 +252,12 @@ impl Session {
                 .await
                 .map_err(PeerError::library("limiting a track to sending"))?;
         }
-        let (rtcp, departures) = (Arc::clone(&self.shared.rtcp), Arc::clone(self.runtime.departures()));
+        let (shared, departures) = (Arc::clone(&self.shared), Arc::clone(self.runtime.departures()));
         let agreed = Arc::new(OnceLock::new());
         let outgoing =
             Outgoing { sender: Arc::clone(&sender), ssrc, rtx, codecs: codecs.to_vec(), agreed: Arc::clone(&agreed) };
         self.outgoing.push(outgoing);
-        Ok(LocalTrack::new(track, sender, ssrc, (first, agreed), rtcp, departures))
+        Ok(LocalTrack::new(track, sender, ssrc, (first, agreed), shared, departures))
     }
 
     async fn add_receiver(&self, kind: MediaKind) -> Result<(), PeerError> {

@@ -303,3 +303,67 @@ fn sound_that_no_source_can_give_is_exit_3_and_named() {
         assert!(exit.error_line().contains(named), "{exit:?}");
     }
 }
+
+/// The objects of this type in the last report of `events` that has one.
+fn last_stats(events: &[Value], kind: &str) -> Vec<Value> {
+    let reports = events.iter().rev().filter(|event| event["type"] == "stats");
+    let of_kind = |event: &Value| -> Vec<Value> {
+        event["report"].as_array().unwrap().iter().filter(|object| object["type"] == kind).cloned().collect()
+    };
+    reports.map(of_kind).find(|found| !found.is_empty()).unwrap_or_default()
+}
+
+#[test]
+fn statistics_say_what_goes_over_the_connection_and_how_it_arrives() {
+    let _turn = one_call_at_a_time();
+    let mut callee = Rtckit::start(["answer", "--stats=200ms", "--events-file=fd:2", "--data"]);
+    let mut caller = Rtckit::start([
+        "call",
+        "--video=test",
+        "--audio=test",
+        "--data",
+        "--stats=200ms",
+        "--events-file=fd:2",
+        "--duration=4s",
+        "--json",
+    ]);
+    introduce(&mut caller, &mut callee);
+    let lines = |exit: &Exit| -> Vec<Value> {
+        exit.stderr.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let (called, answered) = (lines(&caller.succeed(PATIENCE)), lines(&callee.succeed(PATIENCE)));
+
+    let transport = &last_stats(&called, "transport")[0];
+    assert_eq!(transport["dtlsState"], "connected");
+    let selected = transport["selectedCandidatePairId"].as_str().unwrap();
+    let pairs = last_stats(&called, "candidate-pair");
+    let pair = pairs.iter().find(|pair| pair["id"] == selected).unwrap();
+    assert_eq!((&pair["state"], &pair["nominated"]), (&"succeeded".into(), &true.into()), "{pair}");
+    assert!((0.0..1.0).contains(&pair["currentRoundTripTime"].as_f64().unwrap()), "{pair}");
+    let locals = last_stats(&called, "local-candidate");
+    assert!(locals.iter().any(|candidate| candidate["id"] == pair["localCandidateId"]), "{pair} of {locals:?}");
+
+    let sent = last_stats(&called, "outbound-rtp");
+    let received = last_stats(&answered, "inbound-rtp");
+    assert_eq!((sent.len(), received.len()), (2, 2), "{sent:?} {received:?}");
+    for out in &sent {
+        let came = received.iter().find(|it| it["ssrc"] == out["ssrc"]).unwrap();
+        // Each side looked last at another moment, less than a second apart.
+        let (packets_out, packets_in) =
+            (out["packetsSent"].as_f64().unwrap(), came["packetsReceived"].as_f64().unwrap());
+        assert!((packets_in / packets_out - 1.0).abs() < 0.3, "{out} {came}");
+        let codecs = last_stats(&called, "codec");
+        let codec = codecs.iter().find(|codec| codec["id"] == out["codecId"]).unwrap();
+        assert!(codec["mimeType"].as_str().unwrap().starts_with(out["kind"].as_str().unwrap()), "{codec} {out}");
+        let remotes = last_stats(&called, "remote-inbound-rtp");
+        let remote = remotes.iter().find(|it| it["id"] == out["remoteId"]).unwrap();
+        assert!((0.0..1.0).contains(&remote["roundTripTime"].as_f64().unwrap()), "{remote}");
+        assert!(remote["jitter"].as_f64().unwrap() < 1.0, "seconds, not ticks: {remote}");
+    }
+    assert_eq!(last_stats(&called, "data-channel")[0]["state"], "open");
+    for (interval, said) in [("0", "too often"), ("soon", "is not a duration")] {
+        let exit = Rtckit::start(["call", &format!("--stats={interval}")]).wait(PATIENCE);
+        assert_eq!(exit.code, Some(2), "{exit:?}");
+        assert!(exit.stderr.contains(said), "{exit:?}");
+    }
+}

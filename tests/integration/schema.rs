@@ -98,7 +98,7 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     let events = scratch.path("loopback.ndjson");
     let (record, video, audio) = (file("call.webm"), file("call.y4m"), file("call.wav"));
     let outputs = ["--record", &record, "--video-output", &video, "--audio-output", &audio, "--measure"];
-    let run = ["--data", "--duration=1500ms", "--json", "--events-file", events.to_str().unwrap()];
+    let run = ["--data", "--stats=250ms", "--duration=3s", "--json", "--events-file", events.to_str().unwrap()];
     let media = ["--video=test", "--audio=test", "--width=320", "--height=240"];
     let mut call = Rtckit::start(["call", "--loopback"].iter().chain(&media).chain(&outputs).chain(&run));
     let exit = call.succeed(PATIENCE);
@@ -109,7 +109,7 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
 
     // An answer to another process, which tells of the tracks that come.
     let events = scratch.path("answer.ndjson");
-    let mut callee = Rtckit::start(["answer", "--events-file", events.to_str().unwrap(), "--measure"]);
+    let mut callee = Rtckit::start(["answer", "--stats=100ms", "--events-file", events.to_str().unwrap(), "--measure"]);
     let mut caller = Rtckit::start(["call", "--audio=test", "--duration=500ms"]);
     let offer = caller.json();
     callee.write_json(&offer);

@@ -128,6 +128,17 @@ pub struct RunArgs {
     /// Hang up after this long
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub duration: Option<Duration>,
+    /// Write the statistics of the connection this often, as webrtc-stats has them; turns --events on
+    #[arg(long, value_name = "INTERVAL", value_parser = interval, num_args = 0..=1, require_equals = true, default_missing_value = "1s")]
+    pub stats: Option<Duration>,
+}
+
+fn interval(text: &str) -> Result<Duration, String> {
+    const LEAST: Duration = Duration::from_millis(10);
+    value::duration(text).and_then(|interval| match interval {
+        interval if interval < LEAST => Err(format!("'{text}' is too often: at least {LEAST:?}")),
+        interval => Ok(interval),
+    })
 }
 
 /// The library's default, as a flag takes it.

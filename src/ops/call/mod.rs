@@ -256,6 +256,7 @@ impl Peer {
         let over = tokio::time::sleep(options.duration.unwrap_or(Duration::from_secs(u64::MAX >> 32)));
         tokio::pin!(over);
         let sends_only = sending.is_active() && !options.receive.has_sinks() && options.data.is_none();
+        let mut looking = options.stats.map(tokio::time::interval);
         let mut ended = None;
         let mut error = None;
         let (mut data_over, mut signaling_over) = (false, false);
@@ -291,6 +292,7 @@ impl Peer {
                     Err(failure) => error = Some(failure),
                 },
                 failure = receiving.failed() => error = Some(failure),
+                () = next_look(&mut looking) => self.tell_stats(session).await,
                 message = road::receive_if_any(signaling), if !signaling_over => match message {
                     Ok(Some(message)) => {
                         if session.take_late(message).await.is_err() {
@@ -312,6 +314,12 @@ impl Peer {
         End { ended, error, data, sending }
     }
 
+    async fn tell_stats(&self, session: &Session) {
+        let report = session.stats().await;
+        let report = report.iter().filter_map(|object| serde_json::to_value(object).ok()).collect();
+        self.progress.event(Event::Stats { report });
+    }
+
     fn tell(&self, state: ConnectionState) {
         self.progress.event(Event::ConnectionStateChange { state: state.as_str().to_owned() });
     }
@@ -322,6 +330,14 @@ impl Peer {
         if let Err(error) = receiving.take_track(track) {
             self.progress.event(Event::Warning { message: error.to_string() });
         }
+    }
+}
+
+/// Never, when nobody wants to look. Cancel-safe.
+async fn next_look(looking: &mut Option<tokio::time::Interval>) {
+    match looking {
+        Some(interval) => drop(interval.tick().await),
+        None => std::future::pending().await,
     }
 }
 

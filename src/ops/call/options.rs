@@ -110,6 +110,8 @@ pub struct Options {
     pub data_use: DataUse,
     /// How long the call lasts once it is up; without it until somebody hangs up.
     pub duration: Option<Duration>,
+    /// How often the statistics of the connection are told; `None` for never.
+    pub stats: Option<Duration>,
 }
 
 impl Options {
@@ -126,6 +128,7 @@ impl Options {
             data: None,
             data_use: DataUse::default(),
             duration: None,
+            stats: None,
         }
     }
 
@@ -210,6 +213,7 @@ impl Options {
             data: self.data.clone().filter(|_| self.data_use != DataUse::Count),
             data_use: self.data_use,
             duration: None,
+            stats: None,
         };
         let refuse = ReceiveOptions {
             offer_to_receive_video: Some(false),
