@@ -7,6 +7,7 @@
 #![allow(clippy::print_stdout, reason = "it is a program")]
 
 use rtckit::ops::call::{self, Io, Options, ReceiveOptions, Role, Signal, SourceOptions, SourceSpec};
+use rtckit::ops::control::Requests;
 use rtckit::progress::{Event, Progress};
 use rtckit::stop::Stop;
 use std::sync::Arc;
@@ -38,7 +39,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         media_output: None,
         screen: None,
     };
-    let outcome = call::run(options, io, Instant::now(), Arc::new(Show), Stop::new()).await;
+    let outcome = call::run(options, io, Requests::none(), Instant::now(), Arc::new(Show), Stop::new()).await;
     if let Some(error) = outcome.error {
         return Err(error.into());
     }

@@ -1,6 +1,6 @@
 //! A token that asks everything holding it to finish in order.
 
-use std::sync::{Arc, Condvar, Mutex, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,7 @@ struct Inner {
     reason: Mutex<Option<StopReason>>,
     changed: Condvar,
     token: CancellationToken,
+    parts: Mutex<Vec<Weak<Inner>>>,
 }
 
 impl Stop {
@@ -35,13 +36,36 @@ impl Stop {
         Self::default()
     }
 
+    /// A token for a part of the run: it is stopped with this one, and can be stopped before.
+    #[must_use]
+    pub fn part(&self) -> Self {
+        let part = Self::new();
+        {
+            let mut parts = self.inner.parts.lock().unwrap_or_else(PoisonError::into_inner);
+            parts.retain(|part| part.strong_count() > 0);
+            parts.push(Arc::downgrade(&part.inner));
+        }
+        // Asked for just now, or long ago: then nobody tells the new one.
+        if let Some(reason) = self.reason() {
+            part.stop(reason);
+        }
+        part
+    }
+
     /// Asks for the end. Later calls change nothing.
     pub fn stop(&self, reason: StopReason) {
-        let mut slot = self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner);
-        if slot.is_none() {
+        {
+            let mut slot = self.inner.reason.lock().unwrap_or_else(PoisonError::into_inner);
+            if slot.is_some() {
+                return;
+            }
             *slot = Some(reason);
             self.inner.changed.notify_all();
             self.inner.token.cancel();
+        }
+        let parts = std::mem::take(&mut *self.inner.parts.lock().unwrap_or_else(PoisonError::into_inner));
+        for inner in parts.iter().filter_map(Weak::upgrade) {
+            Self { inner }.stop(reason);
         }
     }
 
@@ -94,6 +118,17 @@ mod tests {
         stop.stop(StopReason::Done);
         assert!(waiter.join().unwrap());
         assert_eq!(stop.reason(), Some(StopReason::Interrupt));
+    }
+
+    #[test]
+    fn a_part_ends_with_the_whole_and_not_the_other_way_round() {
+        let whole = Stop::new();
+        let (first, second) = (whole.part(), whole.part());
+        first.stop(StopReason::Done);
+        assert!(!whole.is_stopped() && !second.is_stopped());
+        whole.stop(StopReason::Interrupt);
+        assert_eq!((first.reason(), second.reason()), (Some(StopReason::Done), Some(StopReason::Interrupt)));
+        assert_eq!(whole.part().reason(), Some(StopReason::Interrupt));
     }
 
     #[test]

@@ -24,8 +24,8 @@ pub use test_pattern::TestPattern;
 pub use test_tone::TestTone;
 
 use crate::media::{
-    AudioConstraints, AudioInput, Constraint, DeviceSalt, MediaInput, MediaKind, Overconstrained, Property,
-    VideoConstraints, VideoInput, VideoSettings,
+    AudioConstraints, AudioInput, Constraint, DeviceSalt, MediaInput, MediaKind, Overconstrained, Property, Source,
+    VideoConstraints, VideoFormat, VideoFrame, VideoInput, VideoSettings,
 };
 use screen::SurfaceKind;
 use std::io::Read;
@@ -163,6 +163,15 @@ fn open_test(
         input.audio = Some(AudioInput::Raw { format, live, source: Box::new(source) });
     }
     Ok(input)
+}
+
+/// The pictures of `source`, of the `native` shape, as `wanted`: cropped and scaled, and left out where fewer are wanted.
+pub fn crop_and_scale(
+    source: Box<dyn Source<VideoFrame>>,
+    native: VideoFormat,
+    wanted: VideoFormat,
+) -> Box<dyn Source<VideoFrame>> {
+    if native == wanted { source } else { Box::new(crop_scale::CropAndScale::new(source, native, wanted)) }
 }
 
 /// The whole number that a constraint makes of `default`, for a property that can be any whole number in `range`.

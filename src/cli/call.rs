@@ -1,6 +1,7 @@
 //! `rtckit call` and `rtckit answer`: arguments to [`Options`], the [`Report`] in words.
 
 use super::args::{CodecArgs, ConnectionArgs, DataArgs, Endpoint, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs};
+use super::control;
 use super::output::Output;
 use super::run::{self, Context};
 use super::value::bytes;
@@ -8,7 +9,7 @@ use super::{exit, terminal};
 use clap::Args;
 use rtckit::error::Error;
 use rtckit::ops::call::{
-    self, Config, DataUse, Destination, Ended, Io, NegotiateOptions, Options, Outcome, Report, Role, Signal, SourceSpec,
+    self, Config, DataUse, Destination, Ended, Io, NegotiateOptions, Options, Outcome, Report, Role, Signal,
 };
 use rtckit::progress::{Event, Progress};
 use std::fmt::Write;
@@ -44,6 +45,12 @@ pub struct SessionArgs {
     connection: ConnectionArgs,
     #[command(flatten)]
     run: RunArgs,
+    /// Take commands while it runs, as lines of JSON such as {"command":"mute","kind":"audio"}, each of which is answered: from
+    /// standard input, an open descriptor, a fifo, or a socket that is made at this path. There are mute, unmute, stop,
+    /// replaceTrack, e.g. {"command":"replaceTrack","kind":"video","source":"screen"}, state and hangup. Media that is encoded
+    /// already is encoded anew then
+    #[arg(long, value_name = "-|fd:N|PATH", help_heading = "Run")]
+    control: Option<control::Endpoint>,
 }
 
 /// Runs `rtckit call`.
@@ -58,7 +65,12 @@ pub fn answer(args: SessionArgs, context: &Context) -> ExitCode {
 
 fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> ExitCode {
     let timing = args.run.setup.timing;
-    let options = match options(role, loopback, args) {
+    let control = args.control.clone();
+    let options = options(role, loopback, args).and_then(|options| {
+        control::check(control.as_ref(), stdin_carries(&options))?;
+        Ok(options)
+    });
+    let options = match options {
         Ok(options) => options,
         Err(error) => return context.fail(&error),
     };
@@ -84,10 +96,11 @@ fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> Exit
         });
     }
     let long_lines = by_hand.then(terminal::LongLines::begin);
-    let outcome = match converse(options, media_on_stdout, payload_on_stdout, Arc::clone(&output), context.began) {
-        Ok(outcome) => outcome,
-        Err(error) => return output.finish(&serde_json::json!({}), Some(&error), exit::INTERNAL, ""),
-    };
+    let outcome =
+        match converse(options, control, media_on_stdout, payload_on_stdout, Arc::clone(&output), context.began) {
+            Ok(outcome) => outcome,
+            Err(error) => return output.finish(&serde_json::json!({}), Some(&error), exit::INTERNAL, ""),
+        };
     drop(long_lines);
     let Outcome { report, error } = outcome;
     let code = match report.ended {
@@ -98,8 +111,17 @@ fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> Exit
     output.finish(&report, error.as_ref(), code, &summary(&report, timing))
 }
 
+/// What standard input is for, besides commands.
+fn stdin_carries(options: &Options) -> Option<&'static str> {
+    match options {
+        Options { signal: Signal::Stdio { .. }, .. } => Some("the signaling"),
+        Options { data_use: DataUse::Chat | DataUse::Pipe, .. } => Some("data"),
+        _ => options.send.reads_stdin().then_some("media"),
+    }
+}
+
 fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Error> {
-    let SessionArgs { media, codecs, receive, data, signaling, connection, run } = args;
+    let SessionArgs { media, codecs, receive, data, signaling, connection, run, control } = args;
     let terminal = std::io::stdin().is_terminal() || std::io::stdout().is_terminal();
     let by_hand = terminal && signaling.signal == Endpoint::Stdio;
     let (data, data_use) = data.options();
@@ -107,26 +129,29 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
         signal: if loopback { Signal::Loopback } else { signaling.signal()? },
         connection: Config { video_codecs: codecs.video_codec.clone(), ..connection.options()? },
         negotiate: NegotiateOptions { timeout: run.setup.timeout, by_hand: by_hand && !loopback },
-        send: media.options()?,
+        send: media.options(control.is_some())?,
         limits: codecs.limits(),
         receive: receive.options(),
         data,
         data_use,
         stats: run.stats,
         duration: run.duration,
+        controlled: control.is_some(),
         ..Options::new(role)
     })
 }
 
 fn converse(
     options: Options,
+    control: Option<control::Endpoint>,
     media_on_stdout: bool,
     payload_on_stdout: bool,
     output: Arc<Output>,
     began: Instant,
 ) -> Result<Outcome, Error> {
-    let media_on_stdin = options.send.video == SourceSpec::Stdin || options.send.audio == SourceSpec::Stdin;
-    run::block_on(async move |stop| {
+    let media_on_stdin = options.send.reads_stdin();
+    let opened = run::block_on(async move |stop| {
+        let (_remote, requests, _served) = control::open(control, &output).await?;
         let io = Io {
             input: Box::new(terminal::Typed::new(tokio::io::stdin())),
             output: Box::new(tokio::io::stdout()),
@@ -134,8 +159,9 @@ fn converse(
             media_output: media_on_stdout.then(|| Box::new(std::io::stdout()) as _),
             screen: options.receive.play.then(|| terminal::screen(payload_on_stdout)).flatten(),
         };
-        Box::pin(call::run(options, io, began, Arc::new(Watched(output)), stop)).await
-    })
+        Ok(Box::pin(call::run(options, io, requests, began, Arc::new(Watched(output)), stop)).await)
+    });
+    opened.and_then(|outcome| outcome)
 }
 
 /// The output, and the terminal: once connected, a chat wants its line editing back.

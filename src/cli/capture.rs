@@ -1,10 +1,11 @@
 //! `rtckit capture`: arguments to [`Options`], the [`Report`] in words.
 
 use super::args::MediaArgs;
+use super::control::{self, Endpoint};
 use super::output::Output;
 use super::run::{self, Context};
 use super::value::{self, bytes};
-use super::{exit, meter::MeterLine};
+use super::{exit, meter::MeterLine, terminal};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rtckit::error::{Error, ErrorKind};
@@ -28,6 +29,16 @@ pub struct CaptureArgs {
     /// End after this long
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     duration: Option<Duration>,
+    /// Show the pictures while they are captured: in a window, or in the terminal where there is no display. When the window is
+    /// closed, a capture that writes nothing ends
+    #[arg(long)]
+    preview: bool,
+    /// Take commands while it runs, as lines of JSON such as {"command":"mute","kind":"video"}, each of which is answered: from
+    /// standard input, an open descriptor, a fifo, or a socket that is made at this path. There are mute, unmute, stop,
+    /// replaceTrack, e.g. {"command":"replaceTrack","kind":"video","source":"camera:2"}, and state. Files are then read at their
+    /// own pace
+    #[arg(long, value_name = "-|fd:N|PATH")]
+    control: Option<Endpoint>,
     /// Say how each native mode of the cameras suits the constraints, and what rules it out
     #[arg(long)]
     explain: bool,
@@ -63,7 +74,12 @@ fn formats() -> impl TypedValueParser<Value = Format> {
 
 /// Runs `rtckit capture`.
 pub fn capture(args: CaptureArgs, context: &Context) -> ExitCode {
-    let options = match options(args) {
+    let control = args.control.clone();
+    let options = options(args).and_then(|options| {
+        control::check(control.as_ref(), options.sources.reads_stdin().then_some("media"))?;
+        Ok(options)
+    });
+    let options = match options {
         Ok(options) => options,
         Err(error) => return context.fail(&error),
     };
@@ -73,7 +89,7 @@ pub fn capture(args: CaptureArgs, context: &Context) -> ExitCode {
         Ok(output) => output,
         Err(code) => return code,
     };
-    let outcome = match watch(options, to_stdout, Arc::clone(&output)) {
+    let outcome = match watch(options, control, to_stdout, Arc::clone(&output)) {
         Ok(outcome) => outcome,
         Err(error) => return output.finish(&serde_json::json!({}), Some(&error), exit::INTERNAL, ""),
     };
@@ -83,8 +99,9 @@ pub fn capture(args: CaptureArgs, context: &Context) -> ExitCode {
 }
 
 fn options(args: CaptureArgs) -> Result<Options, Error> {
-    let CaptureArgs { media, output, duration, explain } = args;
-    let sources = media.options()?;
+    let CaptureArgs { media, output, duration, preview, control, explain } = args;
+    let controlled = control.is_some();
+    let sources = media.options(controlled)?;
     let usage = |message: String| Error::new(ErrorKind::Usage, "usage", message);
     let has_video = sources.video != capture::SourceSpec::None;
     let (mut outputs, mut images) = (Vec::new(), Vec::new());
@@ -116,19 +133,25 @@ fn options(args: CaptureArgs) -> Result<Options, Error> {
         (_, true) => Existing::Rename,
         _ => Existing::Refuse,
     };
-    Ok(Options { sources, outputs, snapshot, existing, duration, explain })
+    Ok(Options { sources, outputs, snapshot, existing, duration, controlled, preview, explain })
 }
 
-fn watch(options: Options, to_stdout: bool, output: Arc<Output>) -> Result<Outcome, Error> {
+fn watch(options: Options, control: Option<Endpoint>, to_stdout: bool, output: Arc<Output>) -> Result<Outcome, Error> {
     let reads_stdin = options.sources.reads_stdin();
     run::block_on(async move |stop| {
+        let (_remote, requests, _served) = match control::open(control, &output).await {
+            Ok(opened) => opened,
+            Err(error) => return Outcome { report: Report::default(), error: Some(error) },
+        };
         let io = Io {
             media_input: reads_stdin.then(|| Box::new(std::io::stdin()) as _),
             media_output: to_stdout.then(|| Box::new(std::io::stdout()) as _),
+            screen: options.preview.then(|| terminal::screen(to_stdout)).flatten(),
         };
-        let line = MeterLine::new(output.shows_bars());
+        // A preview in the terminal leaves no line for them.
+        let line = MeterLine::new(output.shows_bars() && !options.preview);
         let watched = Arc::new(Watched { output, line });
-        let outcome = Box::pin(capture::run(options, io, Arc::clone(&watched) as _, stop)).await;
+        let outcome = Box::pin(capture::run(options, io, requests, Arc::clone(&watched) as _, stop)).await;
         watched.line.finish();
         outcome
     })

@@ -3,7 +3,7 @@
 use super::descriptor;
 use super::output::Output;
 use rtckit::error::{Error, ErrorKind};
-use rtckit::ops::control::Remote;
+use rtckit::ops::control::{self, Remote, Requests};
 use std::io;
 use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
@@ -44,6 +44,30 @@ impl FromStr for Endpoint {
     }
 }
 
+/// Both ends of the way for commands, which are taken from `endpoint` if there is one.
+pub async fn open(
+    endpoint: Option<Endpoint>,
+    output: &Arc<Output>,
+) -> Result<(Remote, Requests, Option<Served>), Error> {
+    let (remote, requests) = control::channel();
+    let served = match endpoint {
+        Some(endpoint) => Some(endpoint.serve(remote.clone(), Arc::clone(output)).await?),
+        None => None,
+    };
+    Ok((remote, requests, served))
+}
+
+/// Commands cannot be read from standard input that carries `something else`.
+pub fn check(endpoint: Option<&Endpoint>, something_else: Option<&str>) -> Result<(), Error> {
+    match (endpoint, something_else) {
+        (Some(Endpoint::Stdin), Some(what)) => {
+            let message = format!("standard input carries {what}: commands cannot be read from it");
+            Err(Error::new(ErrorKind::Usage, "usage", message))
+        }
+        _ => Ok(()),
+    }
+}
+
 /// Commands are taken while it lives.
 #[must_use = "no command is taken any more once this is dropped"]
 pub struct Served {
@@ -63,7 +87,7 @@ impl Drop for Served {
 
 impl Endpoint {
     /// Begins to take commands.
-    pub async fn serve(self, remote: Remote, output: Arc<Output>) -> Result<Served, Error> {
+    async fn serve(self, remote: Remote, output: Arc<Output>) -> Result<Served, Error> {
         let (task, socket) = match self {
             Self::Stdin => (read(tokio::io::stdin(), remote, output), None),
             Self::Descriptor(number) => {

@@ -2,14 +2,14 @@
 
 use super::args::{MediaArgs, RecordingArgs};
 use super::bars::Meter;
-use super::control::Endpoint;
+use super::control::{self, Endpoint};
 use super::output::Output;
 use super::run::{self, Context};
 use super::value::bytes;
 use super::{exit, terminal};
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
-use rtckit::ops::control::{self, Remote};
+use rtckit::ops::control::Remote;
 use rtckit::ops::record::{self, Checked, Io, MimeType, Options, Outcome, Place, Report, SourceOptions};
 use rtckit::progress::{Event, Progress};
 use serde_json::{Map, json};
@@ -58,7 +58,7 @@ pub fn record(args: RecordArgs, context: &Context) -> ExitCode {
     if let Some(path) = args.repair {
         return repair(&path, &args.recording, context);
     }
-    let sources = match args.media.options() {
+    let sources = match args.media.options(false) {
         Ok(sources) => SourceOptions { unpaced: args.unpaced, ..sources },
         Err(error) => return context.fail(&error),
     };
@@ -129,25 +129,20 @@ fn run_controlled(options: Options, control: Option<Endpoint>, context: &Context
         Err(code) => return code,
     };
     let from_stdin = options.sources.reads_stdin();
-    if from_stdin && control == Some(Endpoint::Stdin) {
-        let message = "standard input carries media: commands cannot be read from it";
-        return output.finish(&json!({}), Some(&Error::new(ErrorKind::Usage, "usage", message)), exit::USAGE, "");
+    if let Err(error) = control::check(control.as_ref(), from_stdin.then_some("media")) {
+        return output.finish(&json!({}), Some(&error), exit::USAGE, "");
     }
     let keys = if from_stdin || control == Some(Endpoint::Stdin) { None } else { terminal::Keys::begin() };
     if keys.is_some() {
         output.say("press p to pause and to go on, q to end");
     }
     let outcome = run::block_on(async |stop| {
-        let (remote, requests) = control::channel();
+        let (remote, requests, served) = match control::open(control, &output).await {
+            Ok(opened) => opened,
+            Err(error) => return Outcome { report: Report::default(), error: Some(error) },
+        };
         let signals = tokio::spawn(toggle_by_signal(remote.clone()));
         let typed = keys.as_ref().map(|_| tokio::spawn(obey_keys(remote.clone())));
-        let served = match control {
-            Some(endpoint) => match endpoint.serve(remote.clone(), Arc::clone(&output)).await {
-                Ok(served) => Some(served),
-                Err(error) => return Outcome { report: Report::default(), error: Some(error) },
-            },
-            None => None,
-        };
         let io = Io {
             input: from_stdin.then(|| Box::new(std::io::stdin()) as _),
             output: to_stdout.then(|| Box::new(std::io::stdout()) as _),

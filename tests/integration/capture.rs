@@ -1,7 +1,7 @@
 //! `devices` and `capture` where there are no devices: the synthetic sources and files, outputs, errors. With devices:
 //! `devices_guest`.
 
-use crate::schema::{Written, assert_documented};
+use crate::schema::{TRACKS_OF_DEVICES, Written, assert_documented};
 use crate::support::{PATIENCE, Rtckit, Scratch, in_repository, one_call_at_a_time};
 use serde_json::Value;
 use std::io::Read;
@@ -61,6 +61,16 @@ fn test_media_is_captured_whole_and_the_report_says_what_its_page_describes() {
     assert_eq!(std::fs::read(&shot).unwrap()[1..4], *b"PNG");
     assert!(report["snapshot"]["warmupFrames"].as_u64().unwrap() >= 3);
 
+    // Commands, and what they answer.
+    let events = scratch.path("control.ndjson");
+    let told = ["--control=-", "--events-file", events.to_str().unwrap()];
+    let mut commanded = Rtckit::start(["capture", "--video=test", "--audio=test"].iter().chain(&told));
+    for command in ["{\"command\":\"state\",\"id\":1}\n", "{\"command\":\"fly\"}\n", "{\"command\":\"stop\"}\n"] {
+        commanded.write(command.as_bytes());
+    }
+    commanded.succeed(PATIENCE);
+    written.take(&events, "rtckit.capture/1");
+
     // A file that breaks off ends by itself; an error.
     let events = scratch.path("file.ndjson");
     let told = ["--events-file", events.to_str().unwrap()];
@@ -102,6 +112,7 @@ fn test_media_is_captured_whole_and_the_report_says_what_its_page_describes() {
         "considered[].ruledOutBy",
     ]);
     written.expect_events(&["warning", "warning.message"]);
+    written.expect_events(&TRACKS_OF_DEVICES);
     assert_documented(&written, "man/rtckit-capture.1");
 }
 

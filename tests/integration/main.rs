@@ -22,6 +22,7 @@ mod screen;
 mod sound;
 mod sources;
 mod support;
+mod tracks;
 mod transfer;
 mod turn;
 mod turn_probe;

@@ -1,4 +1,4 @@
-//! `--play`: pictures in a terminal and in a window.
+//! `--play`, and `capture --preview`: pictures in a terminal and in a window.
 
 use crate::support::{PATIENCE, Rtckit, Xvfb, have};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -7,10 +7,21 @@ use std::io::Read;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
+/// What shows pictures.
+#[derive(Clone, Copy, Debug)]
+enum Shows {
+    Play,
+    Preview,
+}
+
 /// What is to be shown: small, since drawing is slow without optimisation.
-fn show(duration: &str) -> Command {
-    let mut command = Rtckit::command(["call", "--loopback", "--video=test", "--width=160", "--height=120", "--play"]);
-    command.arg(format!("--duration={duration}")).stdin(Stdio::null()).stderr(Stdio::null());
+fn show(what: Shows, duration: &str) -> Command {
+    let mut command = Rtckit::command(match what {
+        Shows::Play => ["call", "--loopback", "--play"].as_slice(),
+        Shows::Preview => &["capture", "--preview"],
+    });
+    command.args(["--video=test", "--width=160", "--height=120", &format!("--duration={duration}")]);
+    command.stdin(Stdio::null()).stderr(Stdio::null());
     for name in ["DISPLAY", "WAYLAND_DISPLAY", "NO_COLOR"] {
         command.env_remove(name);
     }
@@ -44,8 +55,12 @@ fn wait(child: &mut Child) -> Option<i32> {
 
 #[test]
 fn without_a_display_pictures_are_shown_in_the_terminal_which_is_given_back() {
+    [Shows::Play, Shows::Preview].into_iter().for_each(shown_in_a_terminal);
+}
+
+fn shown_in_a_terminal(what: Shows) {
     let (mut near, far) = terminal();
-    let mut command = show("2s");
+    let mut command = show(what, "2s");
     let mut child = command.stdout(far).spawn().unwrap();
     // Ours, or the terminal would never end.
     drop(command);
@@ -65,7 +80,7 @@ fn without_a_display_pictures_are_shown_in_the_terminal_which_is_given_back() {
 #[test]
 fn a_terminal_that_nobody_reads_holds_nothing_up() {
     let (_unread, far) = terminal();
-    let mut child = show("2s").stdout(far).spawn().unwrap();
+    let mut child = show(Shows::Play, "2s").stdout(far).spawn().unwrap();
     assert_eq!(wait(&mut child), Some(0));
 }
 
@@ -85,9 +100,13 @@ fn with_a_display_pictures_are_shown_in_a_window() {
     if !have("Xvfb") || !have("ffmpeg") {
         return;
     }
+    [Shows::Play, Shows::Preview].into_iter().for_each(shown_in_a_window);
+}
+
+fn shown_in_a_window(what: Shows) {
     let screen = Xvfb::start("320x240", &[]);
     assert!(brightest(&screen) < 50, "the screen is dark before");
-    let mut child = screen.on(&mut show("1h")).stdout(Stdio::null()).spawn().unwrap();
+    let mut child = screen.on(&mut show(what, "1h")).stdout(Stdio::null()).spawn().unwrap();
     let begin = Instant::now();
     let mut bright = 0;
     while bright < 150 && begin.elapsed() < PATIENCE {
@@ -95,5 +114,13 @@ fn with_a_display_pictures_are_shown_in_a_window() {
     }
     child.kill().unwrap();
     child.wait().unwrap();
-    assert!(bright >= 150, "nothing is shown");
+    assert!(bright >= 150, "nothing is shown by {what:?}");
+}
+
+#[test]
+fn a_preview_that_nobody_can_see_is_an_error() {
+    let mut command = show(Shows::Preview, "1s");
+    let exit = Rtckit::spawn(command.stdin(Stdio::null())).wait(PATIENCE);
+    assert_eq!(exit.code, Some(4), "{exit:?}");
+    assert!(exit.error_line().contains("neither a display nor a terminal"), "{exit:?}");
 }

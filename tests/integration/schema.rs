@@ -1,6 +1,6 @@
 //! The JSON that the program writes is the JSON that its man pages describe, member by member.
 
-use crate::support::{Coturn, PATIENCE, Rtckit, Scratch, have, in_repository, one_call_at_a_time};
+use crate::support::{Coturn, PATIENCE, Rtckit, Scratch, await_that, have, in_repository, one_call_at_a_time};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -77,6 +77,18 @@ impl Written {
     }
 }
 
+/// What answers only say of tracks of devices.
+pub const TRACKS_OF_DEVICES: [&str; 8] = [
+    "answer.tracks[].settings.facingMode",
+    "answer.tracks[].settings.pixelFormat",
+    "answer.tracks[].settings.sampleSize",
+    "answer.tracks[].settings.latency",
+    "answer.tracks[].settings.echoCancellation",
+    "answer.tracks[].settings.autoGainControl",
+    "answer.tracks[].settings.noiseSuppression",
+    "answer.tracks[].settings.groupId",
+];
+
 /// What was written is what the page describes, and nothing more.
 pub fn assert_documented(written: &Written, page: &str) {
     for (written, section) in [(&written.report, "\"JSON REPORT\""), (&written.events, "EVENTS")] {
@@ -118,6 +130,18 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     callee.succeed(PATIENCE);
     written.take(&events, "rtckit.answer/1");
 
+    // A call that is commanded, whose sound ends before it.
+    let events = scratch.path("control.ndjson");
+    let told = ["--control=-", "--events-file", events.to_str().unwrap()];
+    let sound = format!("--audio={}", in_repository("tests/data/opus.ogg").display());
+    let mut call = Rtckit::start(["call", "--loopback", &sound].iter().chain(&media[..1]).chain(&told));
+    await_that("its sound ended", || std::fs::read_to_string(&events).unwrap_or_default().contains("\"ended\""));
+    for command in ["{\"command\":\"state\",\"id\":1}\n", "{\"command\":\"fly\"}\n", "{\"command\":\"hangup\"}\n"] {
+        call.write(command.as_bytes());
+    }
+    call.succeed(PATIENCE);
+    written.take(&events, "rtckit.call/1");
+
     // An error, and a warning before it.
     let events = scratch.path("error.ndjson");
     let secret = "--ice-server=turn:user:secret@127.0.0.1:9";
@@ -128,6 +152,7 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
 
     // What only a reader that is too slow makes, and what a call as short as ours may end before.
     let round_trips = ["sent[].roundTripTime", "connection.selectedPair.currentRoundTripTime", "quality"];
+    written.expect_events(&TRACKS_OF_DEVICES);
     written.report.extend(["eventsDropped", "measured.avSkew"].iter().chain(&round_trips).map(ToString::to_string));
     for page in ["man/rtckit-call.1", "man/rtckit-answer.1"] {
         let differ = |written: &BTreeSet<String>, section: &str| {

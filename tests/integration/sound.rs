@@ -1,6 +1,6 @@
 //! Microphones and speakers, of PulseAudio servers that each test has for itself.
 
-use crate::support::{PulseAudio, Rtckit, Scratch, one_call_at_a_time};
+use crate::support::{PulseAudio, Rtckit, Scratch, await_that, one_call_at_a_time};
 use serde_json::Value;
 use std::path::Path;
 use std::time::Duration;
@@ -120,4 +120,45 @@ fn a_device_that_is_not_there_or_goes_away_ends_with_the_code_for_devices() {
     assert_eq!(exit.code, Some(4), "{exit:?}");
     assert!(exit.error_line().contains("is gone"), "{exit:?}");
     assert!(scratch.path("kept.webm").metadata().unwrap().len() > 3000, "what was recorded is kept");
+}
+
+#[test]
+fn of_two_tracks_the_other_goes_on_and_the_exit_code_says_that_one_failed() {
+    let Some(mut server) = PulseAudio::start("") else { return };
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let media = ["--video=test", "--width=160", "--height=120", "--audio=microphone", "--json"];
+    let path = |name: &str| scratch.path(name).to_str().unwrap().to_owned();
+    let mut runs = [
+        ("capture", vec!["-o".to_owned(), path("a.y4m"), "-o".to_owned(), path("a.wav")], path("capture.ndjson")),
+        ("call", vec!["--loopback".to_owned(), "--video-output".to_owned(), path("b.y4m")], path("call.ndjson")),
+    ]
+    .map(|(name, args, events)| {
+        let mut command = Rtckit::command([name].iter().chain(&media));
+        command.args(args).args(["--events-file", &events]);
+        (name, Rtckit::spawn(server.reach(&mut command)), events)
+    });
+    let size = |name: &str| scratch.path(name).metadata().map_or(0, |facts| facts.len());
+    await_that("media", || ["a.y4m.part", "a.wav.part", "b.y4m.part"].iter().all(|name| size(name) > 100_000));
+    server.kill();
+    let ended = |events: &str| {
+        let text = std::fs::read_to_string(events).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()).find(|event| event["type"] == "ended")
+    };
+    await_that("ended events", || runs.iter().all(|(.., events)| ended(events).is_some()));
+    let before = [size("a.y4m.part"), size("b.y4m.part")];
+    await_that("more pictures", || {
+        size("a.y4m.part") > before[0] + 300_000 && size("b.y4m.part") > before[1] + 300_000
+    });
+    for (name, run, events) in &mut runs {
+        let event = ended(events).unwrap();
+        assert_eq!(event["kind"], "audio", "{event}");
+        assert!(event["message"].as_str().unwrap().contains("is gone"), "{event}");
+        run.interrupt();
+        let exit = run.wait(PATIENCE);
+        assert_eq!(exit.code, Some(4), "{name} {exit:?}");
+        let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+        assert_eq!((&report["ended"], &report["error"]["name"]), (&"interrupt".into(), &"NotReadableError".into()));
+    }
+    assert!(size("a.y4m") > before[0] && size("b.y4m") > before[1], "what was captured is kept: {:?}", scratch.names());
 }

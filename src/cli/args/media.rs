@@ -35,8 +35,8 @@ pub struct MediaArgs {
 }
 
 impl MediaArgs {
-    /// What these ask for.
-    pub fn options(self) -> Result<SourceOptions, Error> {
+    /// What these ask for. `replaceable`: devices may be named later.
+    pub fn options(self, replaceable: bool) -> Result<SourceOptions, Error> {
         let Self { video, audio, repeat, constraints, filter, volume, screen } = self;
         let asked = constraints.asked()?;
         let default = |spec: Option<SourceSpec>, by_constraints: Option<SourceSpec>| {
@@ -47,7 +47,7 @@ impl MediaArgs {
         let audio = default(audio, asked.audio.is_some().then_some(SourceSpec::Microphone(None)));
         let (video_constraints, audio_constraints) = constraints.merged(asked)?;
         let device = |spec: &SourceSpec| matches!(spec, SourceSpec::Camera(_) | SourceSpec::Microphone(_));
-        let salt = if device(&video) || device(&audio) { kept_salt() } else { DeviceSalt::default() };
+        let salt = if replaceable || device(&video) || device(&audio) { kept_salt() } else { DeviceSalt::default() };
         Ok(SourceOptions {
             video,
             audio,

@@ -2,13 +2,19 @@
 
 use super::{Member, Tables};
 
-pub const CALL: Tables = Tables { schema: "rtckit.call/1", report: REPORT, events: EVENTS };
-pub const ANSWER: Tables = Tables { schema: "rtckit.answer/1", report: REPORT, events: EVENTS };
+pub const CALL: Tables = Tables { schema: "rtckit.call/1", report: REPORT, events: ALL_EVENTS };
+pub const ANSWER: Tables = Tables { schema: "rtckit.answer/1", report: REPORT, events: ALL_EVENTS };
+
+const ALL_EVENTS: &[Member] = &super::with_tracks::<{ EVENTS.len() + super::TRACK_ANSWERS }>(EVENTS);
 
 const REPORT: &[Member] = &[
     ("schema", "text", "what this object is: its name and, behind the slash, its version"),
     ("role", "text", "call or answer"),
-    ("ended", "text", "why it ended: duration, peer-hung-up, input-ended, interrupt, terminate; absent when it failed"),
+    (
+        "ended",
+        "text",
+        "why it ended: duration, peer-hung-up, input-ended, stopped, interrupt, terminate; absent when it failed",
+    ),
     ("seconds", "seconds", "how long it was connected"),
     ("connection", "object", "the transport; absent when it never came up"),
     ("connection.selectedPair", "object", "the candidate pair in use (RFC 8445)"),
@@ -200,6 +206,9 @@ const EVENTS: &[Member] = &[
     ("track.mimeType", "text", "the RTP media type"),
     ("datachannel", "event", "the data channel is open, ours or the peer's"),
     ("datachannel.label", "text", "its label"),
+    ("ended", "event", "a source of ours ended by itself (MediaStreamTrack ended)"),
+    ("ended.kind", "text", "audio or video"),
+    ("ended.message", "text", "why; null when it only was over"),
     ("warning", "event", "something to know that ends nothing"),
     ("warning.message", "text", "one line for people"),
     ("result", "event", "the last line, with the members of the report"),

@@ -2,11 +2,13 @@
 
 use super::{Member, Tables};
 
-pub const CAPTURE: Tables = Tables { schema: "rtckit.capture/1", report: REPORT, events: EVENTS };
+pub const CAPTURE: Tables = Tables { schema: "rtckit.capture/1", report: REPORT, events: ALL_EVENTS };
+
+const ALL_EVENTS: &[Member] = &super::with_tracks::<{ EVENTS.len() + super::TRACK_ANSWERS }>(EVENTS);
 
 const REPORT: &[Member] = &[
     ("schema", "text", "what this object is: its name and, behind the slash, its version"),
-    ("ended", "text", "duration, snapshot, input-ended, interrupt or terminate; absent when it never began"),
+    ("ended", "text", "duration, snapshot, input-ended, stopped, interrupt or terminate; absent when it never began"),
     ("seconds", "seconds", "how long it lasted"),
     ("video", "object", "the pictures; absent without --video"),
     ("video.settings", "object", "what the track is set to (MediaTrackSettings)"),

@@ -4,6 +4,7 @@
 
 mod call;
 mod capture;
+mod control;
 mod devices;
 mod record;
 mod screen;
@@ -33,6 +34,15 @@ const fn joined<const N: usize>(first: &[Member], second: &[Member]) -> [Member;
     }
     all
 }
+
+/// The events of a command that takes others about its tracks; `N` is how many members that makes.
+const fn with_tracks<const N: usize>(events: &[Member]) -> [Member; N] {
+    let answers = joined::<TRACK_ANSWERS>(control::ANSWER, control::TRACKS);
+    joined(events, &answers)
+}
+
+/// How many members answers about tracks have.
+const TRACK_ANSWERS: usize = control::ANSWER.len() + control::TRACKS.len();
 
 /// The commands whose JSON is described.
 const COMMANDS: &[(&str, Tables)] = &[

@@ -1,25 +1,21 @@
 //! The JSON of `record`.
 
+use super::control::ANSWER;
 use super::{Member, Tables};
 
 pub const RECORD: Tables = Tables {
     schema: "rtckit.record/1",
     report: &super::joined::<{ RECORDING.len() + ALONE.len() }>(RECORDING, ALONE),
-    events: &super::joined::<{ EVENTS.len() + ANSWERS.len() }>(EVENTS, ANSWERS),
+    events: &super::joined::<{ EVENTS.len() + ANSWER.len() + ANSWERS.len() }>(
+        EVENTS,
+        &super::joined::<{ ANSWER.len() + ANSWERS.len() }>(ANSWER, ANSWERS),
+    ),
 };
 
 const ANSWERS: &[Member] = &[
-    ("answer", "event", "a command of --control was obeyed, or not; on a socket it goes there instead"),
-    ("answer.command", "text", "the command; absent where the line was none"),
-    ("answer.id", "any", "the id of the command; absent where it had none"),
-    ("answer.ok", "true or false", "whether it was obeyed"),
     ("answer.state", "text", "recording or paused"),
     ("answer.seconds", "seconds", "the length so far"),
     ("answer.bytes", "bytes", "the size so far"),
-    ("answer.error", "object", "why it was not obeyed"),
-    ("answer.error.name", "text", "what kind of error"),
-    ("answer.error.message", "text", "one line for people"),
-    ("answer.error.hint", "text", "what would help; null when we do not know"),
 ];
 
 const ALONE: &[Member] = &[

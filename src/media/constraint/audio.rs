@@ -1,6 +1,7 @@
 //! What an audio track can be set to.
 
 use super::{Property, Settings, Value};
+use crate::media::AudioFormat;
 use serde::Serialize;
 
 /// What an audio track is set to; mediacapture-main `MediaTrackSettings`.
@@ -32,6 +33,13 @@ pub struct AudioSettings {
     /// Which physical device.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub group_id: String,
+}
+
+impl AudioSettings {
+    /// Of a source that is no device.
+    pub fn of_format(format: &AudioFormat) -> Self {
+        Self { sample_rate: format.sample_rate.get(), channel_count: format.channels, ..Self::default() }
+    }
 }
 
 impl Settings for AudioSettings {

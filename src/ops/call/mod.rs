@@ -33,6 +33,7 @@ pub use crate::peer::{
 pub use crate::record::Existing;
 pub use crate::signaling::SdpFormat;
 
+use super::control::Requests;
 use super::road::{self, Road, Streams};
 use crate::error::{Error, ErrorKind};
 use crate::filter::FarEnd;
@@ -58,18 +59,28 @@ const LOST_AFTER: Duration = Duration::from_millis(8500);
 ///
 /// Ends when `stop` is asked for, after `options.duration`, when the peer hangs up, or when everything we had to send is
 /// sent and nothing is to be received. `process_start` is the zero of all timing.
-pub async fn run(options: Options, io: Io, process_start: Instant, progress: Arc<dyn Progress>, stop: Stop) -> Outcome {
+///
+/// `requests` are commands to what is sent; a device that fails only ends its own track while something else is sent or wanted
+/// of the peer, and is the outcome's error all the same.
+pub async fn run(
+    options: Options,
+    io: Io,
+    requests: Requests,
+    process_start: Instant,
+    progress: Arc<dyn Progress>,
+    stop: Stop,
+) -> Outcome {
     if let Err(error) = options.check() {
         return Outcome::failed(options.role, error);
     }
     let peer = Peer { progress, stop, process_start };
     if options.signal == Signal::Loopback {
-        return Box::pin(peer.loopback(options, io)).await;
+        return Box::pin(peer.loopback(options, io, requests)).await;
     }
     match Road::open(&options.signal, io.input, io.output) {
         Ok(road) => {
             let media = MediaIo { input: io.media_input, output: io.media_output, screen: io.screen };
-            peer.serve(options, road, media).await
+            peer.serve(options, road, media, requests).await
         }
         Err(error) => Outcome::failed(options.role, error),
     }
@@ -91,7 +102,7 @@ struct Peer {
 
 impl Peer {
     /// Both ends in one process: this side sends as asked, the other receives as asked.
-    async fn loopback(self, options: Options, io: Io) -> Outcome {
+    async fn loopback(self, options: Options, io: Io, requests: Requests) -> Outcome {
         let (near, far) = memory::pair();
         let data_use = options.data_use;
         let (calling, answering) = options.split_for_loopback();
@@ -102,8 +113,10 @@ impl Peer {
         let sent = MediaIo { input: io.media_input, ..MediaIo::default() };
         let received = MediaIo { output: io.media_output, screen: io.screen, ..MediaIo::default() };
         let answer_stop = answerer.stop.clone();
-        let answer = tokio::spawn(answerer.serve(answering, Road::Apart(Box::new(far), Some(answer_io)), received));
-        let mut called = caller.serve(calling, Road::Apart(Box::new(near), Some(call_io)), sent).await;
+        let far = Road::Apart(Box::new(far), Some(answer_io));
+        let answer = tokio::spawn(answerer.serve(answering, far, received, Requests::none()));
+        let near = Road::Apart(Box::new(near), Some(call_io));
+        let mut called = caller.serve(calling, near, sent, requests).await;
         if !called.report.was_connected() {
             answer_stop.stop(StopReason::Done);
         }
@@ -126,10 +139,10 @@ impl Peer {
         called
     }
 
-    async fn serve(self, options: Options, road: Road, media: MediaIo) -> Outcome {
+    async fn serve(self, options: Options, road: Road, media: MediaIo, requests: Requests) -> Outcome {
         let timing = Arc::new(Timing::new(self.process_start));
         let mut report = Report::new(options.role);
-        let result = Box::pin(self.serve_reporting(options, road, media, &timing, &mut report)).await;
+        let result = Box::pin(self.serve_reporting(options, road, media, requests, &timing, &mut report)).await;
         report.timing = timing.waterfall();
         Outcome { report, error: result.err() }
     }
@@ -139,6 +152,7 @@ impl Peer {
         options: Options,
         mut road: Road,
         media: MediaIo,
+        requests: Requests,
         timing: &Arc<Timing>,
         report: &mut Report,
     ) -> Result<(), Error> {
@@ -153,6 +167,7 @@ impl Peer {
             }
             inputs = Inputs::open_for_conversation(options.send.clone(), media.input, far_end.clone()) => inputs?,
         };
+        let inputs = if options.controlled { inputs.decoded().await? } else { inputs };
         let connection = Config { video_codecs: options.video_codecs()?, ..options.connection.clone() };
         let plan = MediaPlan {
             send_video: inputs.video_codecs(&connection.video_codecs)?,
@@ -184,10 +199,12 @@ impl Peer {
         };
         let began = Instant::now();
         let sending_stop = Stop::new();
-        let sending = Sending::start(inputs, options.limits, video_track, audio_track, &sending_stop)?;
+        let progress = Arc::clone(&self.progress);
+        let sending = Sending::start(inputs, options.limits, video_track, audio_track, progress, &sending_stop)?;
         let (mut signaling, data_io) = road.split();
-        let end =
-            self.until_end(&options, &mut session, &mut receiving, sending, &mut signaling, channel, data_io).await;
+        let end = self
+            .until_end(&options, &mut session, &mut receiving, sending, requests, &mut signaling, channel, data_io)
+            .await;
         report.seconds = began.elapsed().as_secs_f64();
         report.connection = Some(session.report().await);
         sending_stop.stop(StopReason::Done);
@@ -246,6 +263,7 @@ impl Peer {
         session: &mut Session,
         receiving: &mut Receiving,
         mut sending: Sending,
+        mut requests: Requests,
         signaling: &mut Option<Box<dyn Signaling>>,
         channel: Option<DataChannel>,
         data_io: Option<Streams>,
@@ -289,7 +307,18 @@ impl Peer {
                 finished = sending.over() => match finished {
                     Ok(()) if sends_only => ended = Some(Ended::InputEnded),
                     Ok(()) => {}
+                    // The peer may still be of use.
+                    Err(failure) if failure.kind() == ErrorKind::Device && !sends_only => {
+                        sending.go_on_without(failure);
+                    }
                     Err(failure) => error = Some(failure),
+                },
+                request = requests.next() => match request.command.as_str() {
+                    "hangup" => {
+                        request.answer(Ok(serde_json::Value::Null));
+                        ended = Some(Ended::Stopped);
+                    }
+                    _ => sending.obey(request, &["hangup"]),
                 },
                 failure = receiving.failed() => error = Some(failure),
                 () = next_look(&mut looking) => self.tell_stats(session).await,

@@ -112,6 +112,8 @@ pub struct Options {
     pub duration: Option<Duration>,
     /// How often the statistics of the connection are told; `None` for never.
     pub stats: Option<Duration>,
+    /// Whether commands will be taken: what is encoded is decoded then, so that other sources can take its place.
+    pub controlled: bool,
 }
 
 impl Options {
@@ -129,6 +131,7 @@ impl Options {
             data_use: DataUse::default(),
             duration: None,
             stats: None,
+            controlled: false,
         }
     }
 
@@ -214,6 +217,7 @@ impl Options {
             data_use: self.data_use,
             duration: None,
             stats: None,
+            controlled: false,
         };
         let refuse = ReceiveOptions {
             offer_to_receive_video: Some(false),

@@ -19,6 +19,8 @@ pub enum Ended {
     PeerHungUp,
     /// All input was sent.
     InputEnded,
+    /// A command hung up.
+    Stopped,
     /// Ctrl-C.
     Interrupt,
     /// SIGTERM.

@@ -6,13 +6,15 @@
 
 use super::report::SentTrack;
 use crate::error::{Error, ErrorKind};
-use crate::media::{AudioInput, Codec, ContentHint, EncodedFrame, VideoInput};
+use crate::media::{AudioInput, AudioSettings, Codec, ContentHint, EncodedFrame, VideoInput, VideoSettings};
+use crate::ops::control::Request;
 use crate::ops::media::{
-    AudioEncoding, AudioTrack, Inputs, Pace, PictureStats, SendLimits, Threads, VideoEncoding, VideoTrack,
+    AudioEncoding, AudioTrack, Fit, Inputs, Pace, PictureStats, SendLimits, Threads, Tracks, VideoEncoding, VideoTrack,
 };
 use crate::peer::{LocalTrack, PeerError, SentReport};
 use crate::pipeline::Clock;
 use crate::pipeline::queue::{Overflow, Receiver, Sender, bounded};
+use crate::progress::Progress;
 use crate::stop::Stop;
 use std::future::Future;
 use std::sync::Arc;
@@ -39,6 +41,8 @@ pub(super) struct Sending {
     failure: Option<Error>,
     active: bool,
     began: SystemTime,
+    /// What sources feed the tracks, and how.
+    sources: Tracks,
 }
 
 impl Sending {
@@ -48,10 +52,12 @@ impl Sending {
         limits: SendLimits,
         video: Option<LocalTrack>,
         audio: Option<LocalTrack>,
+        progress: Arc<dyn Progress>,
         stop: &Stop,
     ) -> Result<Self, Error> {
         let clock = Clock::start();
         let content_hint = inputs.content_hint();
+        let sources = Tracks::new(&inputs, clock, Fit::Own, progress);
         let inputs = inputs.begun_at(clock.origin())?;
         let mut sending = Self {
             threads: Threads::new(stop),
@@ -60,11 +66,14 @@ impl Sending {
             failure: None,
             active: false,
             began: SystemTime::now(),
+            sources,
         };
         if let (Some(input), Some(track)) = (inputs.video, video) {
+            let input = sending.hold_video(input, inputs.video_settings, clock);
             sending.start_video(input, limits, track, Pace::Clock(clock), content_hint)?;
         }
         if let (Some(input), Some(track)) = (inputs.audio, audio) {
+            let input = sending.hold_audio(input, inputs.audio_settings, clock);
             sending.start_audio(input, track, Pace::Clock(clock))?;
         }
         Ok(sending)
@@ -73,6 +82,25 @@ impl Sending {
     /// Whether anything is being sent.
     pub(super) fn is_active(&self) -> bool {
         self.active
+    }
+
+    /// Obeys a command about a track. `others` are the commands that the call knows besides.
+    pub(super) fn obey(&mut self, request: Request, others: &[&str]) {
+        self.sources.obey(request, others);
+    }
+
+    fn hold_video(&mut self, input: VideoInput, settings: Option<VideoSettings>, clock: Clock) -> VideoInput {
+        let VideoInput::Raw { format, live, source } = input else { return input };
+        let settings = settings.unwrap_or_else(|| VideoSettings::of_format("", &format));
+        let source = self.sources.video(Pace::Clock(clock).of(live, source), format, settings);
+        VideoInput::Raw { format, live: true, source }
+    }
+
+    fn hold_audio(&mut self, input: AudioInput, settings: Option<AudioSettings>, clock: Clock) -> AudioInput {
+        let AudioInput::Raw { format, live, source } = input else { return input };
+        let settings = settings.unwrap_or_else(|| AudioSettings::of_format(&format));
+        let source = self.sources.audio(Pace::Clock(clock).of(live, source), format, settings);
+        AudioInput::Raw { format, live: true, source }
     }
 
     fn start_video(
@@ -118,18 +146,27 @@ impl Sending {
         });
     }
 
-    /// Completes when every track has sent all it had, or with the first failure of a source, encoder or track. Never, if
+    /// Completes when every track has sent all it had, or with the first failure of an encoder or track. A device that fails
+    /// only ends its own track: that is the result once nothing is sent any more, and of [`finish`](Self::finish). Never, if
     /// nothing is sent. Cancel-safe.
     pub(super) async fn over(&mut self) -> Result<(), Error> {
         loop {
-            if let Some(error) = self.failure.take() {
+            if let Some(error) = self.failure.take_if(|error| error.kind() != ErrorKind::Device) {
                 return Err(error);
             }
             if self.tracks.is_empty() && self.threads.is_empty() {
-                return if std::mem::take(&mut self.active) { Ok(()) } else { std::future::pending().await };
+                return match std::mem::take(&mut self.active) {
+                    true => self.failure.take().map_or(Ok(()), Err),
+                    false => std::future::pending().await,
+                };
             }
             self.collect().await;
         }
+    }
+
+    /// The call goes on without what failed; it is still what [`finish`](Self::finish) tells.
+    pub(super) fn go_on_without(&mut self, failure: Error) {
+        self.failure.get_or_insert(failure);
     }
 
     async fn collect(&mut self) {

@@ -15,7 +15,7 @@ fn io(input: &'static [u8], output: impl tokio::io::AsyncWrite + Send + Unpin + 
 }
 
 async fn call(options: Options, io: Io) -> Outcome {
-    run(options, io, Instant::now(), Arc::new(Silent), Stop::new()).await
+    run(options, io, Requests::none(), Instant::now(), Arc::new(Silent), Stop::new()).await
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -16,18 +16,21 @@ mod video;
 
 pub use crate::capture::SourceSpec;
 pub use crate::ops::call::Destination;
+pub use crate::ops::media::TerminalScreen;
 pub use crate::record::{Existing, ImageFormat};
 pub use options::{Format, Options, Snapshot, Warmup};
 pub use report::{AudioReport, Considered, Ended, Report, SnapshotReport, VideoReport, Written};
 
 use crate::capture::camera;
 use crate::error::{Error, ErrorKind};
-use crate::media::{AudioSettings, MediaKind, VideoInput, VideoSettings};
-use crate::ops::media::{Ending, Inputs, Pace, RawAudio, RawVideo, SourceOptions, Threads};
+use crate::media::{AudioSettings, VideoInput, VideoSettings};
+use crate::ops::control::{Request, Requests};
+use crate::ops::media::{Ending, Fit, Inputs, Pace, RawAudio, RawVideo, SourceOptions, Threads, Tracks, Viewing};
 use crate::pipeline::Clock;
 use crate::pipeline::queue::{Overflow, Receiver, bounded};
 use crate::progress::{Event, Progress};
 use crate::record::{ImageSink, Target, WavSink};
+use crate::sound::Playout;
 use crate::stop::{Stop, StopReason};
 use audio::AudioWriter;
 use meter::Meter;
@@ -56,6 +59,8 @@ pub struct Io {
     pub media_input: Option<Box<dyn Read + Send>>,
     /// Where an output called `-` writes.
     pub media_output: Option<Box<dyn Write + Send>>,
+    /// Where a preview is shown if there is no window for it.
+    pub screen: Option<TerminalScreen>,
 }
 
 /// What came of it, also when it failed.
@@ -67,10 +72,13 @@ pub struct Outcome {
 }
 
 /// Captures until the time is over, the sources end, the snapshot is taken if that was all, or `stop` is asked for.
-pub async fn run(options: Options, io: Io, progress: Arc<dyn Progress>, stop: Stop) -> Outcome {
+///
+/// A track whose device fails ends with an `ended` event while the others go on; the failure is the outcome's error, whatever
+/// ends the capture.
+pub async fn run(options: Options, io: Io, requests: Requests, progress: Arc<dyn Progress>, stop: Stop) -> Outcome {
     let mut report = Report::default();
     let result = match options.check() {
-        Ok(()) => Capture { options, progress, stop }.run(io, &mut report).await,
+        Ok(()) => Capture { options, progress, stop }.run(io, requests, &mut report).await,
         Err(error) => Err(error),
     };
     Outcome { report, error: result.err() }
@@ -89,6 +97,7 @@ struct Outputs {
     audio: Vec<WavSink>,
     pending: Option<Pending>,
     taken: Stop,
+    preview: Option<Viewing>,
 }
 
 /// What is known of a running capture.
@@ -99,11 +108,13 @@ struct Running {
     results: SharedResults,
     pictures: Option<Arc<Receiver<crate::media::VideoFrame>>>,
     lost: Option<Arc<AtomicU64>>,
+    tracks: Tracks,
     taken: Stop,
+    closed: Stop,
 }
 
 impl Capture {
-    async fn run(self, io: Io, report: &mut Report) -> Result<(), Error> {
+    async fn run(self, io: Io, mut requests: Requests, report: &mut Report) -> Result<(), Error> {
         if self.options.explain {
             report.considered = Some(explain(self.options.sources.clone()).await?);
         }
@@ -116,12 +127,20 @@ impl Capture {
             }
             inputs = Inputs::open(self.options.sources.clone(), io.media_input) => inputs?,
         };
-        let outputs = self.open_outputs(&inputs, io.media_output)?;
+        let inputs = if self.options.controlled { inputs.decoded().await? } else { inputs };
+        let mut outputs = self.open_outputs(&inputs, io.media_output)?;
+        if self.options.preview {
+            let nowhere = || {
+                let message = "there is neither a display nor a terminal that a preview could be shown on";
+                Error::new(ErrorKind::Device, "NotFoundError", message).at("preview")
+            };
+            outputs.preview = Some(Viewing::start("rtckit capture", io.screen, Playout::new())?.ok_or_else(nowhere)?);
+        }
         let inner = Stop::new();
         // What takes time is done: the first picture is not late.
         let clock = Clock::start();
         let mut running = self.start(inputs.begun_at(clock.origin())?, outputs, clock, &inner, report)?;
-        let (ended, failure) = self.until_end(&mut running, clock).await;
+        let (ended, failure) = self.until_end(&mut running, &mut requests, clock).await;
         inner.stop(StopReason::Done);
         let sources = running.sources.finish(Instant::now() + LETTING_GO).await;
         let writers = running.writers.finish(Instant::now() + SYNCING).await;
@@ -180,7 +199,11 @@ impl Capture {
         report: &mut Report,
     ) -> Result<Running, Error> {
         let duration = self.options.duration;
+        let any_live = inputs.is_live() || self.options.controlled;
+        let pace = if any_live { Pace::Clock(clock) } else { Pace::AsRead };
         let mut running = Running {
+            tracks: Tracks::new(&inputs, clock, Fit::Same, Arc::clone(&self.progress)),
+            closed: Stop::new(),
             sources: Threads::new(inner),
             writers: Threads::new(inner),
             meter: Arc::default(),
@@ -192,11 +215,11 @@ impl Capture {
         let (video_settings, audio_settings) = (inputs.video_settings, inputs.audio_settings);
         let video = inputs.video.map(RawVideo::of).transpose()?;
         let audio = inputs.audio.map(RawAudio::of).transpose()?;
-        let any_live = video.as_ref().is_some_and(|video| video.live) || audio.as_ref().is_some_and(|audio| audio.live);
-        let pace = if any_live { Pace::Clock(clock) } else { Pace::AsRead };
         if let Some(RawVideo { format, live, source }) = video {
+            let settings = video_settings.unwrap_or_else(|| VideoSettings::of_format("", &format));
+            let source = running.tracks.video(pace.of(live, source), format, settings.clone());
             running.lost = source.lost();
-            let source = Ending::boxed(pace.of(live, source), MediaKind::Video, duration, Arc::clone(&self.progress));
+            let source = Ending::boxed(source, duration);
             let (sender, pictures) = bounded(BACKLOG, if any_live { Overflow::Latest } else { Overflow::Block });
             let pictures = Arc::new(pictures);
             running.pictures = Some(Arc::clone(&pictures));
@@ -206,6 +229,8 @@ impl Capture {
                 // Files are never late.
                 rate: live.then_some(format.frame_rate),
                 any: false,
+                preview: outputs.preview,
+                closed: running.closed.clone(),
                 meter: Arc::clone(&running.meter),
                 results: Arc::clone(&running.results),
                 progress: Arc::clone(&self.progress),
@@ -213,33 +238,29 @@ impl Capture {
             running.sources.feed("video-source", source, sender)?;
             let stop = inner.clone();
             running.writers.work("video-write", move || writer.run(&pictures, &stop))?;
-            let settings = video_settings.unwrap_or_else(|| VideoSettings::of_format("", &format));
             report.video = Some(VideoReport::of(settings));
         }
         if let Some(RawAudio { format, live, source }) = audio {
-            let source = Ending::boxed(pace.of(live, source), MediaKind::Audio, duration, Arc::clone(&self.progress));
+            let settings = audio_settings.unwrap_or_else(|| AudioSettings::of_format(&format));
+            let source = running.tracks.audio(pace.of(live, source), format, settings.clone());
+            let source = Ending::boxed(source, duration);
             let (meter, results) = (Arc::clone(&running.meter), Arc::clone(&running.results));
             let stop = inner.clone();
             let writer = AudioWriter { source, sinks: outputs.audio, any: false, meter, results };
             running.writers.work("audio-write", move || writer.run(&stop))?;
-            let settings = audio_settings.unwrap_or_else(|| AudioSettings {
-                sample_rate: format.sample_rate.get(),
-                channel_count: format.channels,
-                ..AudioSettings::default()
-            });
             report.audio = Some(AudioReport { settings, samples: 0, peak: None, rms: None });
         }
         Ok(running)
     }
 
     /// Waits for the end, and gives the failure that caused it, if one did.
-    async fn until_end(&self, running: &mut Running, clock: Clock) -> (Ended, Option<Error>) {
+    async fn until_end(&self, running: &mut Running, requests: &mut Requests, clock: Clock) -> (Ended, Option<Error>) {
         let over = self.options.duration.map(|duration| clock.origin() + duration + STRAGGLERS);
         let far = Instant::now() + Duration::from_secs(u64::MAX >> 32);
         let over = tokio::time::sleep_until(over.unwrap_or(far).into());
         tokio::pin!(over);
         let mut tick = tokio::time::interval(TICK);
-        let taken = running.taken.clone();
+        let (taken, closed) = (running.taken.clone(), running.closed.clone());
         let mut failure = None;
         let mut last = (0, Instant::now());
         loop {
@@ -247,6 +268,12 @@ impl Capture {
                 () = self.stop.stopped() => return (self.stop.reason().map_or(Ended::Interrupt, Ended::from), failure),
                 () = &mut over => return (Ended::Duration, failure),
                 () = taken.stopped(), if self.options.ends_with_snapshot() => return (Ended::Snapshot, failure),
+                () = closed.stopped() => return (Ended::Stopped, failure),
+                request = requests.next() => {
+                    if let Some(ended) = obey(&mut running.tracks, request) {
+                        return (ended, failure);
+                    }
+                }
                 Some(done) = running.sources.ended() => {
                     // The first that fails says why, when nothing is left.
                     failure = failure.or(done.err());
@@ -274,6 +301,14 @@ impl Capture {
         let over = self.options.duration.is_some_and(|duration| clock.origin().elapsed() >= duration);
         if over { Ended::Duration } else { Ended::InputEnded }
     }
+}
+
+/// Does what is asked; the reason, if that is the end.
+fn obey(tracks: &mut Tracks, request: Request) -> Option<Ended> {
+    // As for a recording: to stop, and not one of the tracks, is to end.
+    let ended = (request.command == "stop" && !request.arguments.contains_key("kind")).then_some(Ended::Stopped);
+    tracks.obey(request, &[]);
+    ended
 }
 
 impl Running {
@@ -306,6 +341,7 @@ impl Running {
     fn describe(&self, report: &mut Report) {
         let counts = self.meter.read();
         if let Some(video) = &mut report.video {
+            video.settings = self.tracks.video_settings().unwrap_or_else(|| video.settings.clone());
             video.delivered_frames = counts.pictures;
             video.discarded_frames = self.discarded();
             video.lost_frames = self.lost();
@@ -313,6 +349,7 @@ impl Running {
             video.total_frames = video.delivered_frames + video.discarded_frames + video.lost_frames;
         }
         if let Some(audio) = &mut report.audio {
+            audio.settings = self.tracks.audio_settings().unwrap_or_else(|| audio.settings.clone());
             audio.samples = counts.samples;
             audio.peak = counts.whole.peak;
             audio.rms = counts.whole.rms;

@@ -103,6 +103,10 @@ pub struct Options {
     pub existing: Existing,
     /// How long it lasts; without it until it is stopped or the sources end.
     pub duration: Option<Duration>,
+    /// Whether commands will be taken: files are read at their own pace then.
+    pub controlled: bool,
+    /// Whether the pictures are shown while they are captured. Closing their window ends a capture that writes nothing.
+    pub preview: bool,
     /// Whether the report says how each native mode of the cameras suits.
     pub explain: bool,
 }
@@ -123,6 +127,9 @@ impl Options {
         }
         if !video && (self.snapshot.is_some() || self.outputs.iter().any(|(_, format)| !format.is_audio())) {
             return usage("there are no pictures to write: give --video");
+        }
+        if !video && self.preview {
+            return usage("there are no pictures to show: give --video");
         }
         if !audio && self.outputs.iter().any(|(_, format)| format.is_audio()) {
             return usage("there is no sound to write: give --audio");

@@ -15,6 +15,8 @@ pub enum Ended {
     Snapshot,
     /// The sources have ended, by themselves or since they failed.
     InputEnded,
+    /// A command asked for it, or whoever watched has closed the preview.
+    Stopped,
     /// Ctrl-C.
     Interrupt,
     /// SIGTERM.

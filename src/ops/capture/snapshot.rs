@@ -2,13 +2,13 @@
 
 use super::options::Warmup;
 use crate::media::{MediaTime, VideoFrame};
+use std::collections::VecDeque;
 
-/// The first pictures are never taken of a device: drivers hand out old ones.
-const LEAST: u32 = 3;
-/// Pictures in a row whose brightness has to be the same.
-const SETTLED: u32 = 4;
-/// Of 255: so much may the mean brightness change from one picture to the next when it has settled.
-const STEADY: f64 = 2.0;
+/// Pictures that are looked at: those of the first half have to be as bright as those of the second. One by one they differ with
+/// what moves before the camera.
+const WINDOW: usize = 8;
+/// Of 255: so much may the mean brightness of the halves differ when it has settled.
+const STEADY: f64 = 3.0;
 /// Of 255: a mean brightness that is no picture. Black is 16.
 const BLACK: f64 = 20.0;
 /// A room may be dark, and light may flicker: then the picture is taken after this long, in seconds.
@@ -19,8 +19,7 @@ pub(super) struct Exposure {
     warmup: Warmup,
     live: bool,
     seen: u32,
-    steady: u32,
-    brightness: Option<f64>,
+    recent: VecDeque<f64>,
     began: Option<MediaTime>,
 }
 
@@ -38,7 +37,7 @@ pub(super) enum Judgement {
 impl Exposure {
     /// For pictures of a device (`live`) or of a file.
     pub(super) fn new(warmup: Warmup, live: bool) -> Self {
-        Self { warmup, live, seen: 0, steady: 0, brightness: None, began: None }
+        Self { warmup, live, seen: 0, recent: VecDeque::with_capacity(WINDOW), began: None }
     }
 
     /// How many pictures were passed over.
@@ -56,17 +55,25 @@ impl Exposure {
             Warmup::Auto => {}
         }
         let began = *self.began.get_or_insert(frame.time);
-        let brightness = mean(frame.planes()[0]);
-        let steady = self.brightness.is_some_and(|last| (last - brightness).abs() <= STEADY) && brightness > BLACK;
-        self.steady = if steady { self.steady + 1 } else { 0 };
-        self.brightness = Some(brightness);
-        if self.seen > LEAST && self.steady >= SETTLED {
+        if self.recent.len() == WINDOW {
+            self.recent.pop_front();
+        }
+        self.recent.push_back(mean(frame.planes()[0]));
+        if self.has_settled() {
             Judgement::Take
         } else if frame.time.minus(began).seconds() >= PATIENCE {
             Judgement::TakeAnyway
         } else {
             Judgement::Wait
         }
+    }
+}
+
+impl Exposure {
+    fn has_settled(&self) -> bool {
+        let half = |from: usize| self.recent.iter().skip(from).take(WINDOW / 2).sum::<f64>() / (WINDOW / 2) as f64;
+        let (before, now) = (half(0), half(WINDOW / 2));
+        self.recent.len() == WINDOW && (before - now).abs() <= STEADY && now > BLACK
     }
 }
 
@@ -105,6 +112,13 @@ mod tests {
     #[test]
     fn a_steady_camera_is_taken_soon_but_not_at_its_first_picture() {
         let (number, judgement) = taken(Exposure::new(Warmup::Auto, true), |_| 100);
+        assert_eq!(judgement, Judgement::Take);
+        assert!((3..8).contains(&number), "{number}");
+    }
+
+    #[test]
+    fn what_moves_before_a_camera_holds_nothing_up() {
+        let (number, judgement) = taken(Exposure::new(Warmup::Auto, true), |n| if n % 2 == 0 { 96 } else { 101 });
         assert_eq!(judgement, Judgement::Take);
         assert!((3..8).contains(&number), "{number}");
     }

@@ -6,10 +6,11 @@ use super::report::{SnapshotReport, Written};
 use super::snapshot::{Exposure, Judgement};
 use crate::error::Error;
 use crate::media::{FrameRate, VideoFrame};
+use crate::ops::media::Viewing;
 use crate::pipeline::queue::Receiver;
 use crate::progress::{Event, Progress};
 use crate::record::{Existing, Finished, ImageSink, RawPixels, RawVideoSink, Target, Y4mSink};
-use crate::stop::Stop;
+use crate::stop::{Stop, StopReason};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -91,6 +92,9 @@ pub(super) struct VideoWriter {
     pub(super) rate: Option<FrameRate>,
     /// Whether a picture came.
     pub(super) any: bool,
+    pub(super) preview: Option<Viewing>,
+    /// Asked when the preview is closed and nothing else is done with the pictures.
+    pub(super) closed: Stop,
     pub(super) meter: Arc<Meter>,
     pub(super) results: SharedResults,
     pub(super) progress: Arc<dyn Progress>,
@@ -122,6 +126,17 @@ impl VideoWriter {
                 sink.write(&frame).map_err(|error| error.at("output"))?;
             }
             self.consider(&frame)?;
+            self.show(&frame);
+        }
+    }
+
+    fn show(&mut self, frame: &VideoFrame) {
+        let Some(preview) = &mut self.preview else { return };
+        if !preview.show(frame) {
+            self.preview = None;
+            if self.sinks.is_empty() && self.pending.is_none() {
+                self.closed.stop(StopReason::Done);
+            }
         }
     }
 
@@ -163,7 +178,7 @@ impl VideoWriter {
             time: frame.time.seconds(),
         };
         self.results.lock().unwrap_or_else(PoisonError::into_inner).snapshot = Some(report);
-        taken.stop(crate::stop::StopReason::Done);
+        taken.stop(StopReason::Done);
         Ok(())
     }
 }

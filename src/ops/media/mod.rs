@@ -2,7 +2,7 @@
 //! threads of their own. What becomes of the encoded frames is up to the operation.
 //!
 //! ```text
-//! raw      source thread -[pictures]-> stages -> encoder thread -> Sender<EncodedFrame>
+//! raw      source thread (Tracks: mute, stop, replace) -[pictures]-> stages -> encoder thread -> Sender<EncodedFrame>
 //! encoded  source thread, as it is -------------------------------> Sender<EncodedFrame>
 //! ```
 //!
@@ -17,10 +17,11 @@ mod encoding;
 mod ending;
 mod open;
 mod play;
-mod rebased;
 mod shifted;
 mod sound;
+mod switch;
 mod threads;
+mod tracks;
 mod video;
 
 pub use adaptation::SendLimits;
@@ -36,4 +37,5 @@ pub(in crate::ops) use ending::Ending;
 pub(in crate::ops) use open::Inputs;
 pub(in crate::ops) use play::{Hearing, Viewing};
 pub(in crate::ops) use threads::{Pace, Threads};
+pub(in crate::ops) use tracks::{Fit, Tracks};
 pub(in crate::ops) use video::{PictureStats, VideoTrack};

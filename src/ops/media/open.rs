@@ -2,7 +2,7 @@
 
 use super::encoding::AudioEncoding;
 use super::shifted::Shifted;
-use super::{changed, rebased, sound};
+use super::{changed, decoded_audio, decoded_video, sound};
 use crate::capture::screen::ScreenOptions;
 use crate::capture::{self, OpenOptions, SourceSpec, Wanted};
 use crate::error::{Error, ErrorKind};
@@ -91,6 +91,17 @@ impl SourceOptions {
         })
     }
 
+    fn how(&self, origin: Instant) -> OpenOptions {
+        OpenOptions {
+            repeat: self.repeat,
+            salt: self.salt,
+            stdin: None,
+            screen: self.screen.clone(),
+            origin,
+            unpaced: self.unpaced,
+        }
+    }
+
     /// Whether what is asked for fits together.
     fn check(&self) -> Result<(), Error> {
         let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
@@ -112,15 +123,7 @@ impl SourceOptions {
         self.check()?;
         let mut open = |spec: &SourceSpec, wanted: Wanted| {
             let stdin = if *spec == SourceSpec::Stdin { stdin.take() } else { None };
-            let how = OpenOptions {
-                repeat: self.repeat,
-                salt: self.salt,
-                stdin,
-                screen: self.screen.clone(),
-                origin,
-                unpaced: self.unpaced,
-            };
-            self.open(spec, wanted, how, far_end)
+            self.open(spec, wanted, OpenOptions { stdin, ..self.how(origin) }, far_end)
         };
         if self.video == self.audio {
             return open(&self.video, Wanted { video: true, audio: true });
@@ -138,13 +141,43 @@ pub(in crate::ops) struct Inputs {
     pub(in crate::ops) video_settings: Option<VideoSettings>,
     pub(in crate::ops) audio_settings: Option<AudioSettings>,
     options: SourceOptions,
+    far_end: Option<FarEnd>,
     /// Where the times of live sources count from.
     opened: Instant,
 }
 
+/// Opens further sources like those of an operation. Blocks.
+pub(super) struct Opener {
+    options: SourceOptions,
+    far_end: Option<FarEnd>,
+}
+
+impl Opener {
+    /// A video source on the timeline that began at `origin`.
+    pub(super) fn video(
+        &self,
+        spec: &SourceSpec,
+        constraints: VideoConstraints,
+        origin: Instant,
+    ) -> Result<MediaInput, Error> {
+        let options = SourceOptions { video_constraints: constraints, ..self.options.clone() };
+        options.open(spec, Wanted { video: true, audio: false }, options.how(origin), None)
+    }
+
+    /// The same for sound.
+    pub(super) fn audio(
+        &self,
+        spec: &SourceSpec,
+        constraints: AudioConstraints,
+        origin: Instant,
+    ) -> Result<MediaInput, Error> {
+        let options = SourceOptions { audio_constraints: constraints, ..self.options.clone() };
+        options.open(spec, Wanted { video: false, audio: true }, options.how(origin), self.far_end.as_ref())
+    }
+}
+
 impl Inputs {
     /// Opens what `options` name, on a thread that may block. Once a device is open, it is running.
-    #[allow(dead_code, reason = "for operations that hold no conversation")]
     pub(in crate::ops) async fn open(
         options: SourceOptions,
         stdin: Option<Box<dyn Read + Send>>,
@@ -171,9 +204,30 @@ impl Inputs {
             let opened = Instant::now();
             let MediaInput { video, audio, video_settings, audio_settings } =
                 options.open_both(stdin, far_end.as_ref(), opened)?;
-            Ok(Self { video, audio, video_settings, audio_settings, options, opened })
+            Ok(Self { video, audio, video_settings, audio_settings, options, far_end, opened })
         });
         opening.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
+    }
+
+    /// The same with what is encoded decoded, so that another source can take its place.
+    pub(in crate::ops) async fn decoded(self) -> Result<Self, Error> {
+        let decoding = tokio::task::spawn_blocking(move || {
+            let video = self.video.map(decoded_video).transpose()?;
+            let audio = self.audio.map(decoded_audio).transpose()?;
+            Ok(Self { video, audio, ..self })
+        });
+        decoding.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
+    }
+
+    /// Whether one of them comes at its own pace, to which the others then keep.
+    pub(in crate::ops) fn is_live(&self) -> bool {
+        matches!(self.video, Some(VideoInput::Raw { live: true, .. }))
+            || matches!(self.audio, Some(AudioInput::Raw { live: true, .. }))
+    }
+
+    /// What opens more sources like these.
+    pub(super) fn opener(&self) -> Opener {
+        Opener { options: self.options.clone(), far_end: self.far_end.clone() }
     }
 
     /// What the video may be coded as: what is `preferred` if it still has to be encoded, else what it is. Empty without
@@ -219,11 +273,12 @@ impl Inputs {
         };
         if self.options.video == SourceSpec::Test {
             self.video = anew(Wanted { video: true, audio: false })?.video;
-        } else if let SourceSpec::Camera(_) = self.options.video {
-            self.video = self.video.map(|input| rebased::video(input, begun));
         } else if let Some(VideoInput::Raw { format, live: true, source }) = self.video {
-            let source = Box::new(Shifted::new(source, begun));
-            self.video = Some(VideoInput::Raw { format, live: true, source });
+            let shifted = match self.options.video {
+                SourceSpec::Screen(_) | SourceSpec::Window(_) => Shifted::standing(source, begun),
+                _ => Shifted::new(source, begun),
+            };
+            self.video = Some(VideoInput::Raw { format, live: true, source: Box::new(shifted) });
         }
         if self.options.audio == SourceSpec::Test {
             self.audio = anew(Wanted { video: false, audio: true })?.audio;

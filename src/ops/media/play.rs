@@ -105,11 +105,12 @@ impl Viewing {
         Ok(Some(Self { pictures: Some(sender), over, _thread: thread }))
     }
 
-    /// Shows a picture when its sound is heard; at once, when none is.
-    pub(in crate::ops) fn show(&mut self, picture: &VideoFrame) {
+    /// Shows a picture when its sound is heard; at once, when none is. Whether somebody still watches.
+    pub(in crate::ops) fn show(&mut self, picture: &VideoFrame) -> bool {
         if self.pictures.as_ref().is_some_and(|pictures| pictures.send(picture.clone()).is_err()) {
             self.pictures = None;
         }
+        self.pictures.is_some()
     }
 }
 

@@ -146,7 +146,7 @@ impl Recording {
         progress: &Arc<dyn Progress>,
     ) -> Result<Self, Error> {
         let content_hint = inputs.content_hint();
-        let live = plan::is_live(&inputs);
+        let live = inputs.is_live();
         let clock = live.then(Clock::start);
         let inputs = match &clock {
             Some(clock) => inputs.begun_at(clock.origin())?,

@@ -16,12 +16,6 @@ pub(super) struct Plan {
     pub layout: Layout,
 }
 
-/// Whether one of them comes at its own pace, to which the others then keep.
-pub(super) fn is_live(inputs: &Inputs) -> bool {
-    matches!(inputs.video, Some(VideoInput::Raw { live: true, .. }))
-        || matches!(inputs.audio, Some(AudioInput::Raw { live: true, .. }))
-}
-
 /// Settles it. May block, since the size of a picture that has to be decoded is only known then.
 pub(super) fn plan(inputs: Inputs, options: &Options) -> Result<Plan, Error> {
     let asked = options.asked_type()?;
