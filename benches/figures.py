@@ -446,7 +446,6 @@ def bench_turn(options):
         with coturn() as port:
             rates = []
             for _ in range(5):
-                chromium.go(site.url)
                 url = f"turn:127.0.0.1:{port}?transport={transport}"
                 rates.append(chromium.run(f"throughRelay('{url}', 3)") / 1e6)
             return spread(rates, "Mbit/s")
@@ -456,6 +455,7 @@ def bench_turn(options):
     yield "turnutils_uclient with 5 messages, which gives no verdict", uclient
     site, chromium = Site(), Chromium()
     try:
+        chromium.go(site.url)
         for transport in ("udp", "tcp"):
             name = transport.upper()
             yield f"through coturn over {name}, `--throughput`", lambda: ours(transport)

@@ -34,6 +34,8 @@ pub enum Lie {
     Code(u16),
     /// It answers authenticated requests to allocate with this code.
     LateCode(u16),
+    /// It answers authenticated requests of this method with this code.
+    CodeTo(u16, u16),
     /// It sends those who want to allocate on to another port of this machine.
     Alternate(u16),
     /// It sends one byte a second.
@@ -334,6 +336,7 @@ fn answer(request: &[u8], client: SocketAddr, lie: Lie, seen: &Mutex<Seen>) -> O
         (Lie::StunOnly, _) => return None,
         (Lie::Code(code), 3) => return Some(refusal(code).finish(lie)),
         (Lie::HoldsBack, 3) if signed => return None,
+        (Lie::CodeTo(refused, code), _) if signed && method == refused => return Some(refusal(code).finish(lie)),
         (Lie::LateCode(code), 3) if signed && code != 438 => return Some(refusal(code).finish(lie)),
         (Lie::LateCode(438), 3) | (Lie::StaleOnce, _) if signed && (stale || lie != Lie::StaleOnce) => {
             let mut answer = refusal(438);

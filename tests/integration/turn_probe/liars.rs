@@ -98,6 +98,16 @@ fn codes_have_their_verdicts() {
         let probed = over_udp(Lie::LateCode(code), verdict, exit, &format!("({code}, \"No\")"));
         assert_eq!(probed.stage("allocate")["errorCode"], code);
     }
+    for (method, stage, code, verdict, exit) in [
+        (8, "permission", 403, "forbidden", 8),
+        (8, "permission", 437, "protocol", 5),
+        (9, "channel", 441, "auth", 8),
+        (9, "channel", 508, "quota", 8),
+    ] {
+        let probed = over_udp(Lie::CodeTo(method, code), verdict, exit, &format!("({code}, \"No\")"));
+        assert_eq!(probed.stage(stage)["errorCode"], code);
+        assert_eq!(probed.stage("release")["ok"], true);
+    }
     over_udp(Lie::LateCode(438), "stale-nonce", 8, "every nonce stale");
     over_udp(Lie::Code(400), "stun-only", 8, "no TURN");
     over_udp(Lie::Code(508), "quota", 8, "508");

@@ -7,7 +7,7 @@ use rcgen::{BasicConstraints, CertificateParams, DnType, IsCa, Issuer, KeyPair, 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -61,8 +61,12 @@ impl Files {
     }
 
     fn coturn(&self) -> Coturn {
+        self.coturn_at(Ipv4Addr::LOCALHOST.into())
+    }
+
+    fn coturn_at(&self, ip: IpAddr) -> Coturn {
         let files = format!("cert={}\npkey={}\n", self.path("cert.pem").display(), self.path("key.pem").display());
-        Coturn::with(&format!("allow-loopback-peers\nuser={}:{}\n{files}", Coturn::USER, Coturn::PASSWORD))
+        Coturn::at(ip, &format!("allow-loopback-peers\nuser={}:{}\n{files}", Coturn::USER, Coturn::PASSWORD))
     }
 
     /// Probes while this authority is trusted.
@@ -101,6 +105,22 @@ fn a_relay_over_tls_and_dtls_is_ok_and_its_certificate_is_told_of() {
     }
     for url in [server.secure_url("stuns"), server.secure_url("stuns") + "?transport=udp"] {
         files.probe(&[&url]).expect("ok", 0, "");
+    }
+}
+
+#[test]
+fn tls_and_dtls_over_ipv6_are_ok_and_the_name_is_checked_there_too() {
+    if !have("turnserver") {
+        return;
+    }
+    let files = Files::new(Flaw::None);
+    let server = files.coturn_at(Ipv6Addr::LOCALHOST.into());
+    for url in both(&server) {
+        let probed = files.probe(&[&url, "--insecure"]);
+        let report = probed.expect("ok", 0, "");
+        assert!(report["relayedAddress"].as_str().unwrap().starts_with("[::1]:"), "{report:#}");
+        // It is for 127.0.0.1.
+        files.probe(&[&url]).expect("tls", 10, "not for '::1'");
     }
 }
 
