@@ -135,6 +135,7 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
         data,
         data_use,
         stats: run.stats,
+        expect: run.expect,
         duration: run.duration,
         controlled: control.is_some(),
         ..Options::new(role)

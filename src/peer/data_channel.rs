@@ -20,6 +20,9 @@ pub struct DataChannelInit {
     pub max_retransmits: Option<u16>,
     /// The sub-protocol that the application speaks.
     pub protocol: String,
+    /// The stream of a channel that both sides open without telling each other (`negotiated` and `id`); `None` for one
+    /// that we announce.
+    pub negotiated: Option<u16>,
 }
 
 impl DataChannelInit {
@@ -31,6 +34,7 @@ impl DataChannelInit {
             max_packet_life_time: None,
             max_retransmits: None,
             protocol: String::new(),
+            negotiated: None,
         }
     }
 
@@ -40,7 +44,7 @@ impl DataChannelInit {
             max_packet_life_time: self.max_packet_life_time,
             max_retransmits: self.max_retransmits,
             protocol: self.protocol.clone(),
-            negotiated: None,
+            negotiated: self.negotiated,
         }
     }
 }

@@ -367,3 +367,44 @@ fn statistics_say_what_goes_over_the_connection_and_how_it_arrives() {
         assert!(exit.stderr.contains(said), "{exit:?}");
     }
 }
+
+#[test]
+fn what_is_expected_of_a_call_decides_how_it_ends() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let decoded = scratch.path("a.y4m");
+    let call = |name: &str, expected: &[&str]| {
+        let args = ["call", "--loopback", "--video=test", "--width=160", "--height=120", "--duration=1s", "--json"];
+        let output = ["--overwrite", "--video-output", name].map(str::to_owned);
+        let expected = expected.iter().map(|it| format!("--expect={it}"));
+        Rtckit::start(args.map(str::to_owned).into_iter().chain(output).chain(expected)).wait(PATIENCE)
+    };
+    let decoded = decoded.to_str().unwrap();
+    let met = call(decoded, &["inbound-rtp[kind=video].framesDecoded>=5", "transport.dtlsState==connected"]);
+    assert_eq!(met.code, Some(0), "{met:?}");
+    let report: Value = serde_json::from_slice(&met.stdout).unwrap();
+    assert_eq!(report["expectations"][0]["holds"], true, "{report}");
+    let missed = call(decoded, &["outbound-rtp.framesSent>=1", "inbound-rtp[kind=video].framesReceived>=5000"]);
+    assert_eq!(missed.code, Some(14), "{missed:?}");
+    let failure: Value = serde_json::from_slice(&missed.stdout).unwrap();
+    assert!(failure["error"]["message"].as_str().unwrap().contains("framesReceived>=5000: it was"), "{failure}");
+    let nonsense = call(decoded, &["more of everything"]);
+    assert_eq!(nonsense.code, Some(2), "{nonsense:?}");
+}
+
+#[test]
+fn a_negotiated_channel_is_opened_by_both_and_announced_by_none() {
+    let _turn = one_call_at_a_time();
+    let channel = ["--pipe", "--negotiated", "--id=7"];
+    let mut callee = Rtckit::start(["answer"].iter().chain(&channel));
+    let mut caller = Rtckit::start(["call"].iter().chain(&channel));
+    introduce(&mut caller, &mut callee);
+    caller.write(b"over stream seven");
+    caller.close_stdin();
+    callee.close_stdin();
+    assert_eq!(callee.succeed(PATIENCE).stdout, b"over stream seven");
+    caller.succeed(PATIENCE);
+    for flags in [["--data", "--negotiated"], ["--data", "--id=3"]] {
+        assert_eq!(Rtckit::start(["call"].iter().chain(&flags)).wait(PATIENCE).code, Some(2));
+    }
+}

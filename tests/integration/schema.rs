@@ -110,7 +110,15 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     let events = scratch.path("loopback.ndjson");
     let (record, video, audio) = (file("call.webm"), file("call.y4m"), file("call.wav"));
     let outputs = ["--record", &record, "--video-output", &video, "--audio-output", &audio, "--measure"];
-    let run = ["--data", "--stats=250ms", "--duration=3s", "--json", "--events-file", events.to_str().unwrap()];
+    let run = [
+        "--data",
+        "--expect=transport.packetsSent>0",
+        "--stats=250ms",
+        "--duration=3s",
+        "--json",
+        "--events-file",
+        events.to_str().unwrap(),
+    ];
     let media = ["--video=test", "--audio=test", "--width=320", "--height=240"];
     let mut call = Rtckit::start(["call", "--loopback"].iter().chain(&media).chain(&outputs).chain(&run));
     let exit = call.succeed(PATIENCE);

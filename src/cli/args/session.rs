@@ -2,7 +2,9 @@
 
 use crate::cli::value;
 use clap::Args;
-use rtckit::ops::call::{DataChannelInit, DataUse, Destination, Existing, NegotiateOptions, ReceiveOptions};
+use rtckit::ops::call::{
+    DataChannelInit, DataUse, Destination, Existing, Expectation, NegotiateOptions, ReceiveOptions,
+};
 use std::time::Duration;
 
 /// What is done with the media that arrives.
@@ -85,6 +87,12 @@ pub struct DataArgs {
     /// The sub-protocol of the channel
     #[arg(long, value_name = "NAME", default_value = "", hide_default_value = true)]
     pub protocol: String,
+    /// Both sides open the channel on the stream of --id, and none announces it
+    #[arg(long, requires = "id")]
+    pub negotiated: bool,
+    /// The stream of a channel that is --negotiated
+    #[arg(long, value_name = "NUMBER", requires = "negotiated", value_parser = clap::value_parser!(u16).range(..=65534))]
+    pub id: Option<u16>,
 }
 
 impl DataArgs {
@@ -101,6 +109,7 @@ impl DataArgs {
             max_packet_life_time: self.max_packet_life_time,
             max_retransmits: self.max_retransmits,
             protocol: self.protocol,
+            negotiated: self.id,
             ..DataChannelInit::reliable(label)
         });
         (channel, data_use)
@@ -131,6 +140,10 @@ pub struct RunArgs {
     /// Write the statistics of the connection this often, as webrtc-stats has them; turns --events on
     #[arg(long, value_name = "INTERVAL", value_parser = interval, num_args = 0..=1, require_equals = true, default_missing_value = "1s")]
     pub stats: Option<Duration>,
+    /// Fail with exit code 14 unless the statistics at the end are like this, e.g. 'inbound-rtp[kind=video].framesDecoded>=500';
+    /// may be repeated
+    #[arg(long, value_name = "CONDITION", action = clap::ArgAction::Append)]
+    pub expect: Vec<Expectation>,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

@@ -7,6 +7,7 @@
 //! ```
 
 mod data;
+mod expect;
 mod measure;
 mod options;
 mod receive;
@@ -16,10 +17,11 @@ mod send;
 mod tests;
 
 pub use super::road::Signal;
+pub use expect::{Expectation, Judged};
 pub(in crate::ops) use measure::skew;
 pub use measure::{Latency, Measured};
 pub use options::{DataUse, Io, Options, ReceiveOptions};
-pub use report::{Ended, Outcome, Report};
+pub use report::{Ended, Outcome, ReceivedTrack, Report};
 
 // What the options are made of, so that a caller of the operation need not know where in the house each part lives.
 pub use crate::capture::SourceSpec;
@@ -28,7 +30,7 @@ pub use crate::ops::destination::Destination;
 pub use crate::ops::media::{FilterList, SendLimits, SourceOptions, TerminalScreen, Volume};
 pub use crate::peer::{
     Config, DataChannelInit, Family, IceServer, IceTransportPolicy, Identity, Interfaces, NegotiateOptions, PortRange,
-    Role, Secret, check_server,
+    Role, Secret, StatsObject, check_server,
 };
 pub use crate::record::Existing;
 pub use crate::signaling::SdpFormat;
@@ -47,6 +49,7 @@ use crate::stop::{Stop, StopReason};
 use data::Data;
 use receive::{Player, Receiving};
 use send::Sending;
+use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -207,6 +210,7 @@ impl Peer {
             .await;
         report.seconds = began.elapsed().as_secs_f64();
         report.connection = Some(session.report().await);
+        let stats = if options.expect.is_empty() { Vec::new() } else { values(&session.stats().await) };
         sending_stop.stop(StopReason::Done);
         let (sent, sending) = end.sending.finish(session.close()).await;
         let (received, receiving) = receiving.finish().await;
@@ -215,8 +219,10 @@ impl Peer {
         report.ended = end.ended;
         report.take_received(received);
         report.quality = report.judge();
+        report.expectations = expect::judge(&options.expect, &with_decoded(stats, &report.received));
         let signaling = road::close(signaling).await;
-        end.error.map_or(Ok(()), Err).and(sending).and(receiving).and(signaling)
+        let kept = expect::disappointment(&report.expectations).map_or(Ok(()), Err);
+        end.error.map_or(Ok(()), Err).and(sending).and(receiving).and(signaling).and(kept)
     }
 
     async fn connect(
@@ -344,9 +350,7 @@ impl Peer {
     }
 
     async fn tell_stats(&self, session: &Session) {
-        let report = session.stats().await;
-        let report = report.iter().filter_map(|object| serde_json::to_value(object).ok()).collect();
-        self.progress.event(Event::Stats { report });
+        self.progress.event(Event::Stats { report: values(&session.stats().await) });
     }
 
     fn tell(&self, state: ConnectionState) {
@@ -360,6 +364,23 @@ impl Peer {
             self.progress.event(Event::Warning { message: error.to_string() });
         }
     }
+}
+
+fn values(stats: &[StatsObject]) -> Vec<Value> {
+    stats.iter().filter_map(|object| serde_json::to_value(object).ok()).collect()
+}
+
+/// Statistics joined by the frames that were decoded, of which the connection knows nothing.
+fn with_decoded(mut stats: Vec<Value>, received: &[ReceivedTrack]) -> Vec<Value> {
+    for track in received {
+        if let Some(decoded) = track.frames_decoded
+            && let Some(stream) =
+                stats.iter_mut().find(|it| it["type"] == "inbound-rtp" && it["ssrc"] == track.rtp.ssrc)
+        {
+            stream["framesDecoded"] = decoded.into();
+        }
+    }
+    stats
 }
 
 /// Never, when nobody wants to look. Cancel-safe.

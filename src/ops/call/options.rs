@@ -1,5 +1,6 @@
 //! What a call is asked to do.
 
+use super::expect::Expectation;
 use crate::error::{Error, ErrorKind};
 use crate::media::VideoCodecs;
 use crate::ops::destination::Destination;
@@ -114,6 +115,8 @@ pub struct Options {
     pub stats: Option<Duration>,
     /// Whether commands will be taken: what is encoded is decoded then, so that other sources can take its place.
     pub controlled: bool,
+    /// What the statistics at the end are to be like.
+    pub expect: Vec<Expectation>,
 }
 
 impl Options {
@@ -132,6 +135,7 @@ impl Options {
             duration: None,
             stats: None,
             controlled: false,
+            expect: Vec::new(),
         }
     }
 
@@ -145,9 +149,10 @@ impl Options {
         })
     }
 
-    /// The caller opens the channel; an answerer waits for it when it serves a chat or a pipe.
+    /// The caller opens the channel; an answerer waits for it when it serves a chat or a pipe, unless both are to open it.
     pub(super) fn opens_channel(&self) -> bool {
-        self.role == Role::Call || self.data_use == DataUse::Count
+        let both = self.data.as_ref().is_some_and(|init| init.negotiated.is_some());
+        self.role == Role::Call || self.data_use == DataUse::Count || both
     }
 
     /// Whether the call is over when its data channel is.
@@ -205,6 +210,7 @@ impl Options {
     /// What each side does when both are in this process: the caller sends, the answerer receives.
     pub(super) fn split_for_loopback(self) -> (Self, Self) {
         let connection = Config { interfaces: Interfaces::Loopback, ..self.connection.clone() };
+        let (received, sent) = self.expect.iter().cloned().partition(Expectation::is_of_receiver);
         let answering = Self {
             role: Role::Answer,
             signal: Signal::Loopback,
@@ -213,17 +219,18 @@ impl Options {
             send: SourceOptions::default(),
             limits: SendLimits::default(),
             receive: self.receive.clone(),
-            data: self.data.clone().filter(|_| self.data_use != DataUse::Count),
+            data: self.data.clone().filter(|init| self.data_use != DataUse::Count || init.negotiated.is_some()),
             data_use: self.data_use,
             duration: None,
             stats: None,
             controlled: false,
+            expect: received,
         };
         let refuse = ReceiveOptions {
             offer_to_receive_video: Some(false),
             offer_to_receive_audio: Some(false),
             ..ReceiveOptions::default()
         };
-        (Self { role: Role::Call, connection, receive: refuse, ..self }, answering)
+        (Self { role: Role::Call, connection, receive: refuse, expect: sent, ..self }, answering)
     }
 }

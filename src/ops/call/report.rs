@@ -1,5 +1,6 @@
 //! What a call leaves behind: the JSON of `rtckit.call/1` and `rtckit.answer/1`.
 
+use super::expect::Judged;
 use super::measure::Measured;
 use crate::error::Error;
 use crate::peer::{ConnectionReport, Quality, ReceivedReport, Role, SentReport, Waterfall};
@@ -136,6 +137,9 @@ pub struct Report {
     /// What `test` media from the peer showed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub measured: Option<Measured>,
+    /// What came of the expectations.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub expectations: Vec<Judged>,
     /// The other side, when it ran in this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<Box<Report>>,
@@ -160,6 +164,7 @@ impl Report {
             video_output: None,
             audio_output: None,
             measured: None,
+            expectations: Vec::new(),
             peer: None,
         }
     }
