@@ -6,6 +6,7 @@ mod architecture;
 mod browser;
 mod call_chromium;
 mod call_codecs;
+mod call_firefox;
 mod call_pair;
 mod capture;
 mod cli;

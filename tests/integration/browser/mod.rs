@@ -1,15 +1,26 @@
-//! Headless Chromium over WebDriver, and the page in it that is the other end of a call.
+//! Headless Chromium over WebDriver and Firefox over Marionette, and the page in them that is the other end of a call.
 //!
-//! One browser per test process and kind. It cannot outlive us: the kernel kills chromedriver when the thread that
+//! One browser per test process and kind. It cannot outlive us: the kernel kills chromedriver, or Firefox, when the thread that
 //! started it is gone, and Chromium ends when the pipe between the two breaks.
 
+mod marionette;
 mod page;
 mod webdriver;
 
 pub use page::{Media, Page};
 
 use crate::support::have;
-use serde_json::json;
+use serde_json::{Value, json};
+
+/// A window of a browser.
+trait Driver: Send {
+    /// Loads a page.
+    fn go(&self, url: &str);
+    /// Runs a function body that ends by calling its last argument.
+    fn execute_async(&self, script: &str, args: &Value) -> Value;
+    /// What the window shows: PNG in base64.
+    fn screenshot(&self) -> Value;
+}
 
 #[test]
 fn chromium_calls_itself() {
@@ -23,6 +34,15 @@ fn chromium_calls_itself() {
         assert!(inbound["framesDecoded"].as_f64().unwrap() > 0.0, "{inbound}");
         let state = page.state(name);
         assert!(state["frames"]["changed"].as_u64().unwrap() > 10, "the picture stands still: {state}");
+    }
+}
+
+#[test]
+fn firefox_calls_itself() {
+    let Some(page) = Page::open_in_firefox() else { return };
+    page.call("callItself", json!([{ "media": "both" }]));
+    for name in ["caller", "callee"] {
+        page.await_frames(name, 20);
     }
 }
 

@@ -1,7 +1,7 @@
 //! A fresh page with `peer.js` in it, and its functions as Rust sees them.
 
-use super::{installed, webdriver::WebDriver};
-use crate::support::in_repository;
+use super::{Driver, installed, marionette::Marionette, webdriver::WebDriver};
+use crate::support::{have, in_repository};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
@@ -31,7 +31,14 @@ impl Media {
 
 /// The page, and the right to use the browser until this is dropped.
 pub struct Page {
-    driver: MutexGuard<'static, Option<WebDriver>>,
+    driver: MutexGuard<'static, Option<Box<dyn Driver>>>,
+}
+
+/// A browser, once it was started.
+type Browser = Mutex<Option<Box<dyn Driver>>>;
+
+fn chromium(flags: &[&str]) -> Box<dyn Driver> {
+    Box::new(WebDriver::start(flags))
 }
 
 /// Long enough for anything that works.
@@ -41,25 +48,28 @@ impl Page {
     /// In a browser that grants camera and microphone unasked, which also makes it show its real addresses once it uses
     /// them. `None`, and the skip is said, where there is no Chromium.
     pub fn open() -> Option<Self> {
-        static BROWSER: Mutex<Option<WebDriver>> = Mutex::new(None);
-        Self::in_browser(&BROWSER, &["--use-fake-ui-for-media-stream"])
+        static BROWSER: Browser = Mutex::new(None);
+        installed().then(|| Self::in_browser(&BROWSER, || chromium(&["--use-fake-ui-for-media-stream"])))
     }
 
     /// In a browser whose host candidates are `.local` names (mDNS), as those of every browser that was not given the
     /// camera.
     pub fn open_with_hidden_addresses() -> Option<Self> {
-        static BROWSER: Mutex<Option<WebDriver>> = Mutex::new(None);
-        Self::in_browser(&BROWSER, &[])
+        static BROWSER: Browser = Mutex::new(None);
+        installed().then(|| Self::in_browser(&BROWSER, || chromium(&[])))
     }
 
-    fn in_browser(browser: &'static Mutex<Option<WebDriver>>, flags: &[&str]) -> Option<Self> {
-        if !installed() {
-            return None;
-        }
+    /// In Firefox, which grants camera and microphone unasked.
+    pub fn open_in_firefox() -> Option<Self> {
+        static BROWSER: Browser = Mutex::new(None);
+        have("firefox-esr").then(|| Self::in_browser(&BROWSER, || Box::new(Marionette::start())))
+    }
+
+    fn in_browser(browser: &'static Browser, start: impl FnOnce() -> Box<dyn Driver>) -> Self {
         // A test that failed while it held the browser leaves nothing behind that a new page does not clear.
         let mut driver = browser.lock().unwrap_or_else(PoisonError::into_inner);
-        driver.get_or_insert_with(|| WebDriver::start(flags)).go(&format!("http://{}/", server()));
-        Some(Self { driver })
+        driver.get_or_insert_with(start).go(&format!("http://{}/", server()));
+        Self { driver }
     }
 
     /// Leaves for a page of this repository.
@@ -82,7 +92,9 @@ impl Page {
 
     /// What the window shows, as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
-        self.driver.as_ref().expect("started when the page was opened").screenshot()
+        use base64::Engine;
+        let picture = self.driver.as_ref().expect("started when the page was opened").screenshot();
+        base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap()
     }
 
     /// Calls a function of `peer.js`.

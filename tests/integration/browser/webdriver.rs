@@ -1,5 +1,6 @@
 //! The few commands of W3C WebDriver that the tests need, over plain HTTP/1.1 to a chromedriver of our own.
 
+use super::Driver;
 use crate::support::dies_with_us;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -67,23 +68,6 @@ impl WebDriver {
         driver
     }
 
-    /// Loads a page.
-    pub fn go(&self, url: &str) {
-        self.command("POST", "/url", &json!({ "url": url }));
-    }
-
-    /// Runs a function body that ends by calling its last argument.
-    pub fn execute_async(&self, script: &str, args: &Value) -> Value {
-        self.command("POST", "/execute/async", &json!({ "script": script, "args": args }))
-    }
-
-    /// What the window shows, as PNG.
-    pub fn screenshot(&self) -> Vec<u8> {
-        use base64::Engine;
-        let picture = self.command("GET", "/screenshot", &json!({}));
-        base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap()
-    }
-
     fn command(&self, method: &str, what: &str, body: &Value) -> Value {
         let path = match self.session.as_str() {
             "" => "/session".to_owned(),
@@ -123,5 +107,19 @@ impl WebDriver {
         let mut reply = vec![0; length];
         reader.read_exact(&mut reply)?;
         Ok((status, String::from_utf8_lossy(&reply).into_owned()))
+    }
+}
+
+impl Driver for WebDriver {
+    fn go(&self, url: &str) {
+        self.command("POST", "/url", &json!({ "url": url }));
+    }
+
+    fn execute_async(&self, script: &str, args: &Value) -> Value {
+        self.command("POST", "/execute/async", &json!({ "script": script, "args": args }))
+    }
+
+    fn screenshot(&self) -> Value {
+        self.command("GET", "/screenshot", &json!({}))
     }
 }
