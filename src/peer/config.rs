@@ -73,6 +73,19 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// What video may be sent and received as.
     pub video_codecs: VideoCodecs,
+    /// A bad network, for tests.
+    #[cfg(test)]
+    pub(crate) bad_network: Option<BadNetwork>,
+}
+
+/// What happens to datagrams on their way out.
+#[cfg(test)]
+#[derive(Clone, Debug, Default)]
+pub(crate) struct BadNetwork {
+    /// Of so many one is lost, by chance; 0: none.
+    pub one_in: u32,
+    /// All are, while it is set.
+    pub cut: std::sync::Arc<std::sync::atomic::AtomicBool>,
 }
 
 #[cfg(test)]

@@ -179,6 +179,11 @@ impl DataChannel {
         }
     }
 
+    /// Bytes sent that the peer has not acknowledged yet, those that still wait included; `None` once it is closed.
+    pub async fn outstanding(&self) -> Option<usize> {
+        self.inner.outstanding_bytes().await.ok()
+    }
+
     /// Closes it; what was sent before still arrives.
     pub async fn close(&self) {
         if let Err(error) = self.inner.close().await {

@@ -38,6 +38,8 @@ mod tests;
 mod timing;
 mod traffic;
 
+#[cfg(test)]
+pub(crate) use config::BadNetwork;
 pub use config::{Config, Family, IceServer, IceServerError, IceTransportPolicy, MediaPlan, Secret, check_server};
 pub use data_channel::{DataChannel, DataChannelInit, DataMessage};
 pub use error::PeerError;
@@ -47,7 +49,7 @@ pub use negotiate::{NegotiateOptions, Role};
 pub use network::{Interfaces, PortRange};
 pub use remote_track::{KeyFrameRequester, ReceivedReport, RemoteTrack};
 pub use server_watch::{ServerTrouble, Trouble};
-pub use session::{ConnectionState, Session};
+pub use session::{ConnectionState, Session, Traffic};
 pub use statistics::{Candidate as CandidateStats, StatsKind, StatsObject};
 pub use stats::{CandidateReport, ConnectionReport, Quality, SelectedPair};
 pub use timing::{Mark, Timing, Waterfall};

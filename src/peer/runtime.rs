@@ -128,6 +128,17 @@ impl SessionRuntime {
         }
     }
 
+    /// Loses datagrams as `bad` says.
+    #[cfg(test)]
+    pub(super) fn suffer(&self, bad: &super::config::BadNetwork) {
+        let (one_in, cut) = (bad.one_in, Arc::clone(&bad.cut));
+        let mut state = 1_u32;
+        *self.lose.lock().unwrap() = Some(Box::new(move |_| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            cut.load(Ordering::Relaxed) || one_in > 0 && (state >> 8) % one_in == 0
+        }));
+    }
+
     pub(super) fn clock(&self) -> &Arc<ProtocolClock> {
         &self.clock
     }
@@ -357,6 +368,11 @@ impl AsyncUdpSocket for SessionSocket {
     }
 
     fn max_gso_segments(&self) -> usize {
+        // What is lost is lost by the datagram.
+        #[cfg(test)]
+        if self.lose.lock().unwrap().is_some() {
+            return 1;
+        }
         self.socket.max_gso_segments()
     }
 

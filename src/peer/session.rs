@@ -111,6 +111,24 @@ const SEND_BUFFER: usize = 1 << 20;
 /// Events that may wait for us; beyond it the driver drops them, which only a stuck owner can cause.
 const EVENTS: usize = 1024;
 
+/// What passes the sockets of a session.
+#[derive(Clone)]
+pub struct Traffic {
+    runtime: Arc<SessionRuntime>,
+}
+
+impl Traffic {
+    /// Bytes sent so far, with all headers but those of UDP and IP.
+    pub fn bytes_sent(&self) -> u64 {
+        self.runtime.departures().bytes()
+    }
+
+    /// See [`Session::round_trip`].
+    pub fn round_trip(&self) -> Option<Duration> {
+        self.runtime.round_trips().last()
+    }
+}
+
 impl Session {
     /// Opens the sockets of a new session. Nothing is sent yet.
     ///
@@ -134,6 +152,8 @@ impl Session {
             detail: format!("none on loopback, where TURN over TCP needs one: {error}"),
         })?;
         let runtime = Arc::new(SessionRuntime::new(watch, doors, config.family));
+        #[cfg(test)]
+        config.bad_network.iter().for_each(|bad| runtime.suffer(bad));
         let rtcp = Arc::new(RtcpState::default());
         let mut media = media_engine(&config.video_codecs).map_err(PeerError::library("registering codecs"))?;
         let registry = register_default_interceptors(Registry::new(), &mut media)
@@ -333,13 +353,24 @@ impl Session {
         self.runtime.round_trips().last()
     }
 
+    /// What passes its sockets, to be looked at while somebody else has the session.
+    pub fn traffic(&self) -> Traffic {
+        Traffic { runtime: Arc::clone(&self.runtime) }
+    }
+
     /// Lets the protocol's timers suit the path, for a connection that is up and carries data alone; to be called now and
     /// then, since paths change. Without it a packet lost at the end of a burst costs a second.
     pub fn suit_timers(&self) {
         // Of a path through a relay nothing is known but that it is no short one.
         const UNKNOWN: Duration = Duration::from_millis(50);
+        // SCTP retransmits five times, at intervals that double, and then never again although the path may come back.
+        // Where nothing is heard it must not get there before a silence counts as the end.
+        const QUIET: Duration = Duration::from_millis(100);
+        const PATIENT: Duration = Duration::from_secs(1);
         if !self.carries_media.load(Ordering::Relaxed) {
-            self.runtime.clock().suit(self.round_trip().unwrap_or(UNKNOWN));
+            let round_trip = self.round_trip().unwrap_or(UNKNOWN);
+            let quiet = self.silence().is_some_and(|silence| silence > QUIET.max(round_trip * 3));
+            self.runtime.clock().suit(if quiet { PATIENT } else { round_trip });
         }
     }
 

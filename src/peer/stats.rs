@@ -89,6 +89,14 @@ pub struct ConnectionReport {
     pub transport_feedback_received: u64,
 }
 
+impl ConnectionReport {
+    /// Whether the path in use leads through a TURN server.
+    pub fn is_relayed(&self) -> bool {
+        let relay = |end: &CandidateReport| end.candidate_type == "relay";
+        self.selected_pair.as_ref().is_some_and(|pair| relay(&pair.local) || relay(&pair.remote))
+    }
+}
+
 impl Session {
     /// What is known of the connection now.
     pub async fn report(&self) -> ConnectionReport {

@@ -102,15 +102,17 @@ impl RoundTrips {
     }
 }
 
-/// Media packets that were handed to the kernel, by RTP stream. What goes through a TURN server is wrapped and not seen.
+/// What was handed to the kernel: bytes, and media packets by RTP stream. What goes through a TURN server is wrapped and not seen.
 #[derive(Debug, Default)]
 pub(super) struct Departures {
     packets: Mutex<HashMap<u32, u64>>,
+    bytes: AtomicU64,
 }
 
 impl Departures {
     /// Takes a datagram, or several that the kernel cuts into `segment` bytes each.
     pub(super) fn note(&self, contents: &[u8], segment: Option<usize>) {
+        self.bytes.fetch_add(contents.len() as u64, Ordering::Relaxed);
         for datagram in contents.chunks(segment.unwrap_or(contents.len()).max(1)) {
             // RTP and not RTCP, RFC 5761 section 4. SRTP leaves the header in clear.
             if let [128..=191, payload_type, _, _, _, _, _, _, a, b, c, d, ..] = *datagram
@@ -120,6 +122,11 @@ impl Departures {
                 *packets.entry(u32::from_be_bytes([a, b, c, d])).or_default() += 1;
             }
         }
+    }
+
+    /// Bytes of all datagrams so far.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes.load(Ordering::Relaxed)
     }
 
     /// Packets of this stream so far, retransmissions under the same SSRC included.

@@ -1,7 +1,11 @@
 //! What a transfer runs over: ordered, reliable messages, text and binary, as a data channel or a WebSocket has them.
 
+use super::error::TransferError;
 use crate::error::Error;
 use bytes::Bytes;
+use serde_json::Value;
+use std::time::Duration;
+use tokio::sync::mpsc;
 
 /// One message.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -29,4 +33,58 @@ pub trait MessageChannel: Send + Sync {
 
     /// Waits until the peer has everything that was sent; at most until the channel closes.
     async fn flushed(&self);
+
+    /// Over how many further connections this end could spread content, or take it from.
+    fn further(&self) -> u32 {
+        0
+    }
+
+    /// The peer takes content from so many further connections.
+    fn spread(&self, _most: u32) {}
+}
+
+/// A channel over a connection of its own, whose path can be looked at.
+#[async_trait::async_trait]
+pub trait Connection: MessageChannel {
+    /// Bytes handed to `send` that the peer has not acknowledged yet; `None` once it is closed.
+    async fn outstanding(&self) -> Option<usize>;
+
+    /// Bytes that have left this machine by it so far, with headers, retransmissions and all.
+    fn bytes_sent(&self) -> u64;
+
+    /// There and back, as last measured.
+    fn round_trip(&self) -> Option<Duration>;
+
+    /// Serves the connection until it is lost, which is what this returns. Cancel-safe.
+    async fn lost(&self) -> TransferError;
+
+    /// Hangs up.
+    async fn close(&self);
+}
+
+/// Carries what is said to make one connection: signaling, by the channel that exists.
+pub struct Line {
+    /// What the peer says.
+    pub incoming: mpsc::Receiver<Value>,
+    /// What is said to it.
+    pub outgoing: mpsc::Sender<Value>,
+}
+
+/// Which side of a further connection makes the offer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The sender of the files.
+    Offers,
+    /// The receiver.
+    Answers,
+}
+
+/// Makes further connections to the same peer.
+#[async_trait::async_trait]
+pub trait Connector: Send + Sync {
+    /// Makes one, with a channel that is open when it returns.
+    ///
+    /// # Errors
+    /// When it does not come up.
+    async fn connect(&self, side: Side, line: Line) -> Result<Box<dyn Connection>, Error>;
 }

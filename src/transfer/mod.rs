@@ -5,8 +5,8 @@
 //! of connections; [`MessageChannel`] is all it needs of one.
 //!
 //! ```text
-//! files -> reader (thread: read, hash) -> [queue] -> send    -> MessageChannel
-//! MessageChannel -> receive -> [queue] -> writer (thread: write, hash) -> [queue] -> finisher (thread: sync, rename)
+//! files -> reader (thread: read, hash) -> [queue] -> send    -> MessageChannel | Bundle -> one or several Connections
+//! MessageChannel | Bundle -> receive -> [queue] -> writer (thread: write, hash) -> [queue] -> finisher (thread: sync, rename)
 //! ```
 //!
 //! # The protocol, version 1
@@ -21,7 +21,7 @@
 //!               "modified":{"seconds":1700000000,"nanoseconds":0},"executable":true}, …]}          once or more
 //!           {"type":"manifest-end","entries":1}
 //! receiver  {"type":"plan","skip":[3],"have":[{"file":2,"offset":1000,"blake3":"…"}]}            any number, or none
-//!           {"type":"go","window":8388608}
+//!           {"type":"go","window":8388608,"connections":31}
 //! sender    binary messages with the content of the files that are not skipped, in the order of the manifest
 //! receiver  {"type":"progress","bytes":262144}     bytes of DATA payloads taken, now and then
 //!           {"type":"done","files":[0,1]}          these are verified and safe
@@ -38,6 +38,7 @@
 //!   BLAKE3 hash (hexadecimal), up to four for a file. The sender goes on from the longest of them that is one of its own.
 //! - With a `window`, the sender has never more than so many bytes of content under way that no `progress` has confirmed
 //!   (at least a MiB and one message). Without, it sends as fast as the channel takes it, and needs no `progress`.
+//! - `connections` says from how many further connections the receiver takes content; absent, from none. See below.
 //! - `code` is one of `version`, `protocol`, `integrity`, `changed`, `read`, `write`, `no-space`, `exists`, `manifest`,
 //!   `declined`, `cancelled`, `other`.
 //!
@@ -60,11 +61,30 @@
 //! The records of a file follow each other without a gap, from the offset of its START, else from 0, to its END or FAIL. An
 //! empty file is an END alone. The records of one file are not mixed with those of another, but a message may carry
 //! those of many.
+//!
+//! ## Further connections
+//!
+//! A sender may spread content over further peer connections, as many as `connections` allows. They are signaled by the
+//! first one's channel, while content flows: the sender offers, the receiver answers, and candidates trickle both ways, each
+//! in a message of its own. `connection` counts from 1, and `message` is an `RTCSessionDescriptionInit`, an
+//! `RTCIceCandidateInit` with `"type":"candidate"`, or `{"type":"end-of-candidates"}`.
+//!
+//! ```text
+//! both      {"type":"signal","connection":1,"message":{"type":"offer","sdp":"…"}}
+//! ```
+//!
+//! On each the sender opens one channel, with the label and the protocol `rtckit-transfer`. It carries binary messages alone,
+//! and those of all channels together are one sequence: the receiver puts them in order by their sequence numbers. Control
+//! stays on the first. A connection that does not come up is done without; both hang up all of them at the end.
 
+mod bundle;
+#[cfg(test)]
+mod bundle_tests;
 mod channel;
 mod error;
 mod exclude;
 mod folder;
+mod growth;
 mod journal;
 mod manifest;
 mod name;
@@ -79,7 +99,8 @@ mod tests;
 pub mod wire;
 mod writer;
 
-pub use channel::{Frame, MessageChannel};
+pub use bundle::Bundle;
+pub use channel::{Connection, Connector, Frame, Line, MessageChannel, Side};
 pub use error::{Code, TransferError};
 pub use folder::Existing;
 pub use manifest::{Entry, EntryKind, Manifest, Modified};

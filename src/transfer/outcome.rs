@@ -69,6 +69,18 @@ pub struct TransferReport {
     pub bytes_per_second: f64,
 }
 
+impl TransferReport {
+    /// Both, one after the other.
+    pub fn add(&mut self, other: Self) {
+        self.files.extend(other.files);
+        self.bytes += other.bytes;
+        self.bytes_transferred += other.bytes_transferred;
+        self.resumed_from += other.resumed_from;
+        self.seconds += other.seconds;
+        self.bytes_per_second = if self.seconds > 0.0 { self.bytes_transferred as f64 / self.seconds } else { 0.0 };
+    }
+}
+
 /// Keeps count.
 pub struct Tally {
     progress: Arc<dyn Progress>,

@@ -149,7 +149,11 @@ async fn prepare(
     for have in have.chunks(BATCH) {
         session::say(channel, &Control::Plan { skip: Vec::new(), have: have.to_vec() }).await?;
     }
-    session::say(channel, &Control::Go { window: Some(WINDOW) }).await?;
+    session::say(
+        channel,
+        &Control::Go { window: Some(WINDOW), connections: Some(channel.further()).filter(|most| *most > 0) },
+    )
+    .await?;
     Ok(Job { entries: manifest.into_entries(), place, root, existing, tally: Arc::clone(tally) })
 }
 

@@ -133,7 +133,10 @@ impl Sending<'_> {
                         }
                     }
                 }
-                Control::Go { window } => return Ok((skipped, parts, window.unwrap_or(u64::MAX).max(1 << 20))),
+                Control::Go { window, connections } => {
+                    self.channel.spread(connections.unwrap_or(0));
+                    return Ok((skipped, parts, window.unwrap_or(u64::MAX).max(1 << 20)));
+                }
                 Control::Unknown => {}
                 other => return Err(session::unexpected(&other)),
             }

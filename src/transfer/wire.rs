@@ -57,6 +57,16 @@ pub enum Control {
         /// How many bytes of content may be sent ahead of `progress`; absent when any number may.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         window: Option<u64>,
+        /// From how many further connections content is taken; absent when from none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        connections: Option<u32>,
+    },
+    /// Signaling of a further connection.
+    Signal {
+        /// Which, from 1.
+        connection: u32,
+        /// A description or a candidate, or the end of those.
+        message: serde_json::Value,
     },
     /// How much the receiver has taken.
     Progress {
@@ -234,7 +244,8 @@ mod tests {
         for message in [
             Control::hello(Role::Sender),
             Control::Plan { skip: vec![1], have: vec![have] },
-            Control::Go { window: None },
+            Control::Go { window: None, connections: Some(3) },
+            Control::Signal { connection: 1, message: serde_json::json!({ "type": "end-of-candidates" }) },
             Control::Complete {},
             Control::Error { code: Code::NoSpace, message: "full".into() },
         ] {

@@ -23,6 +23,7 @@ const REPORT: &[Member] = &[
     ("seconds", "seconds", "from the receiver's consent to the end"),
     ("bytesPerSecond", "bytes per second", "content that was sent, by that time"),
     ("path", "text", "direct or relay; absent without a connection"),
+    ("connections", "count", "peer connections that content was spread over at most, side by side"),
     ("connection", "object", "the transport; absent when it never came up"),
     ("connection.selectedPair", "object", "the candidate pair in use (RFC 8445)"),
     ("connection.selectedPair.local", "object", "our end of it"),

@@ -1,11 +1,39 @@
-//! A data channel as the transfer sees it.
+//! Data channels as the transfer sees them: the one that it begins with, and those of further connections.
 
-use crate::error::Error;
-use crate::peer::{DataChannel, DataMessage, PeerError};
-use crate::transfer::{Frame, MessageChannel};
+use crate::error::{Error, ErrorKind};
+use crate::peer::{
+    Config, DataChannel, DataChannelInit, DataMessage, NegotiateOptions, PeerError, Role, Session, Timing, Traffic,
+};
+use crate::signaling::{Message, Signaling, SignalingError};
+use crate::stop::Stop;
+use crate::transfer::{CHANNEL, Connection, Connector, Frame, Line, MessageChannel, Side, TransferError};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Silence after which a peer counts as gone: consent checks come every second.
+pub(super) const LOST_AFTER: Duration = Duration::from_millis(8500);
+/// How often to look how long the path is, and whether it is there.
+pub(in crate::ops) const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// The channel for files, as whoever opens it asks for it.
+pub(super) fn init() -> DataChannelInit {
+    DataChannelInit { protocol: CHANNEL.to_owned(), ..DataChannelInit::reliable(CHANNEL) }
+}
 
 /// A data channel.
-pub(super) struct Channel(pub DataChannel);
+pub(super) struct Channel {
+    channel: DataChannel,
+    traffic: Traffic,
+    /// The connection, where it is nobody else's.
+    session: Option<Session>,
+}
+
+impl Channel {
+    /// The channel of a connection that somebody else serves.
+    pub(super) fn first(channel: DataChannel, traffic: Traffic) -> Self {
+        Self { channel, traffic, session: None }
+    }
+}
 
 #[async_trait::async_trait]
 impl MessageChannel for Channel {
@@ -14,21 +42,111 @@ impl MessageChannel for Channel {
             Frame::Text(text) => DataMessage::Text(text),
             Frame::Binary(bytes) => DataMessage::Binary(bytes),
         };
-        self.0.send_owned(message).await.map_err(PeerError::erase)
+        self.channel.send_owned(message).await.map_err(PeerError::erase)
     }
 
     async fn receive(&self) -> Option<Frame> {
-        Some(match self.0.receive().await? {
+        Some(match self.channel.receive().await? {
             DataMessage::Text(text) => Frame::Text(text),
             DataMessage::Binary(bytes) => Frame::Binary(bytes),
         })
     }
 
     fn max_message_size(&self) -> usize {
-        self.0.max_message_size()
+        self.channel.max_message_size()
     }
 
     async fn flushed(&self) {
-        self.0.flushed().await;
+        self.channel.flushed().await;
+    }
+}
+
+#[async_trait::async_trait]
+impl Connection for Channel {
+    async fn outstanding(&self) -> Option<usize> {
+        self.channel.outstanding().await
+    }
+
+    fn bytes_sent(&self) -> u64 {
+        self.traffic.bytes_sent()
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        self.traffic.round_trip()
+    }
+
+    async fn lost(&self) -> TransferError {
+        let Some(session) = &self.session else { return std::future::pending().await };
+        let mut look = tokio::time::interval(LOOK_EVERY);
+        loop {
+            tokio::select! {
+                _ = look.tick() => session.suit_timers(),
+                gone = session.gone(LOST_AFTER) => return TransferError::Channel(gone.erase()),
+            }
+        }
+    }
+
+    async fn close(&self) {
+        if let Some(session) = &self.session {
+            session.close().await;
+        }
+    }
+}
+
+/// Makes further connections, as the first one was made.
+pub(super) struct Further {
+    pub connection: Config,
+    pub negotiate: NegotiateOptions,
+    pub stop: Stop,
+}
+
+#[async_trait::async_trait]
+impl Connector for Further {
+    async fn connect(&self, side: Side, line: Line) -> Result<Box<dyn Connection>, Error> {
+        let timing = Arc::new(Timing::new(Instant::now()));
+        let mut session = Session::new(&self.connection, timing).await.map_err(PeerError::erase)?;
+        let (role, ours) = match side {
+            Side::Offers => (Role::Call, Some(session.create_data_channel(&init()).await.map_err(PeerError::erase)?)),
+            Side::Answers => (Role::Answer, None),
+        };
+        let negotiate = NegotiateOptions { by_hand: false, ..self.negotiate.clone() };
+        session.connect(role, &mut Wire(line), &negotiate, &self.stop).await.map_err(PeerError::erase)?;
+        let channel = match ours {
+            Some(channel) => Some(channel),
+            None => session.next_data_channel().await,
+        };
+        let no_channel = || Error::new(ErrorKind::SessionLost, "NetworkError", "it has no channel");
+        let channel = channel.ok_or_else(no_channel)?;
+        if !channel.opened().await {
+            return Err(no_channel());
+        }
+        Ok(Box::new(Channel { channel, traffic: session.traffic(), session: Some(session) }))
+    }
+}
+
+/// Signaling by the channel of the first connection.
+struct Wire(Line);
+
+#[async_trait::async_trait]
+impl Signaling for Wire {
+    async fn send(&mut self, message: &Message) -> Result<(), Error> {
+        let closed = |_| Error::from(SignalingError::Closed);
+        let value = serde_json::from_str(&message.to_json()).unwrap_or_default();
+        self.0.outgoing.send(value).await.map_err(closed)
+    }
+
+    async fn receive(&mut self) -> Result<Option<Message>, Error> {
+        match self.0.incoming.recv().await {
+            Some(value) => Ok(Some(Message::from_json(&value.to_string())?)),
+            None => Ok(None),
+        }
+    }
+
+    fn trickles(&self) -> bool {
+        true
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        Ok(())
     }
 }

@@ -11,6 +11,8 @@ mod channel;
 mod options;
 mod report;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 pub use super::road::Signal;
 pub use crate::peer::{Config, NegotiateOptions};
@@ -21,25 +23,21 @@ pub use report::{Outcome, Report};
 
 use super::road::{self, Road};
 use crate::error::{Error, ErrorKind};
-use crate::peer::{ConnectionState, DataChannel, DataChannelInit, PeerError, Role, Session, Timing};
+use crate::peer::{ConnectionState, DataChannel, PeerError, Role, Session, Timing};
 use crate::progress::{Event, Progress};
 use crate::record::{Output, Target};
 use crate::signaling::{Message, Signaling};
 use crate::stop::Stop;
-use crate::transfer::{self, CHANNEL, ScanOptions, Sources, Tally, TransferError};
-use channel::Channel;
+use crate::transfer::{self, Bundle, CHANNEL, Connector, ScanOptions, Sources, Tally, TransferError};
+use channel::{Channel, Further, LOOK_EVERY, LOST_AFTER};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use streams::Far;
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(200);
-/// Silence after which a peer counts as gone: consent checks come every second.
-const LOST_AFTER: Duration = Duration::from_millis(8500);
 /// How long what came before a goodbye may take to be read.
 const LAST_WORDS: Duration = Duration::from_secs(2);
-/// How often to look how long the path is.
-const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// How long the peer may take to hang up when all is said.
 const HANG_UP: Duration = Duration::from_secs(1);
 
@@ -122,7 +120,13 @@ impl Transfer {
         near.give(streams);
         // Once it is over the path may be forgotten.
         report.connected_by(session.report().await);
-        let done = self.serve(work, &mut session, channel, &mut signaling).await;
+        let further = Further { connection: options.connection, negotiate: options.negotiate, stop: self.stop.clone() };
+        // A relay is somebody else's: one allocation is enough.
+        let further = (report.path != Some("relay")).then(|| Arc::new(further) as Arc<dyn Connector>);
+        let bundle = Bundle::new(Box::new(Channel::first(channel, session.traffic())), further);
+        let done = self.serve(work, &mut session, &bundle, &mut signaling).await;
+        report.connections = bundle.connections();
+        bundle.close().await;
         if let Some(signaling) = signaling.as_mut() {
             let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
         }
@@ -173,9 +177,8 @@ impl Transfer {
         session: &mut Session,
         road: &mut Road,
     ) -> Result<DataChannel, Error> {
-        let init = DataChannelInit { protocol: CHANNEL.to_owned(), ..DataChannelInit::reliable(CHANNEL) };
         let ours = match role {
-            Role::Call => Some(session.create_data_channel(&init).await.map_err(PeerError::erase)?),
+            Role::Call => Some(session.create_data_channel(&channel::init()).await.map_err(PeerError::erase)?),
             Role::Answer => None,
         };
         let signaling = road.signaling();
@@ -217,18 +220,17 @@ impl Transfer {
         &self,
         work: Work,
         session: &mut Session,
-        channel: DataChannel,
+        bundle: &Bundle,
         signaling: &mut Option<Box<dyn Signaling>>,
     ) -> Result<(), Error> {
-        self.progress.event(Event::DataChannel { label: channel.label().to_owned() });
+        self.progress.event(Event::DataChannel { label: CHANNEL.to_owned() });
         let receives = matches!(work, Work::Receive(_));
-        let channel = Channel(channel);
         let engine = async {
             match work {
                 Work::Send(sources, options) => {
-                    transfer::send(&channel, *sources, &options, &self.tally, &self.stop).await
+                    transfer::send(bundle, *sources, &options, &self.tally, &self.stop).await
                 }
-                Work::Receive(options) => transfer::receive(&channel, options, &self.tally, &self.stop).await,
+                Work::Receive(options) => transfer::receive(bundle, options, &self.tally, &self.stop).await,
             }
         };
         tokio::pin!(engine);
@@ -236,6 +238,7 @@ impl Transfer {
             biased;
             ended = &mut engine => Ok(ended),
             gone = self.gone(session, signaling) => Err(gone),
+            lost = failed(bundle) => Ok(Err(lost)),
         };
         let ended = match ended {
             Ok(ended) => ended,
@@ -282,6 +285,13 @@ impl Transfer {
             }
         }
     }
+}
+
+/// What is wrong with the connections, once there was time to hear what the peer says of it.
+async fn failed(bundle: &Bundle) -> TransferError {
+    let lost = bundle.run().await;
+    tokio::time::sleep(LAST_WORDS).await;
+    lost
 }
 
 /// A peer that hung up in the middle, or vanished.

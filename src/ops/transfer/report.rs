@@ -20,6 +20,8 @@ pub struct Report {
     /// `direct` or `relay`; absent when there never was a connection.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub path: Option<&'static str>,
+    /// Peer connections that content was spread over at most, side by side.
+    pub connections: usize,
     /// The transport; absent when it never came up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionReport>,
@@ -34,6 +36,7 @@ impl Report {
             complete: false,
             transfer: TransferReport::default(),
             path: None,
+            connections: 1,
             connection: None,
             timing: Waterfall::default(),
         }
@@ -42,11 +45,8 @@ impl Report {
     pub(super) fn connected_by(&mut self, mut connection: ConnectionReport) {
         let known = self.connection.take().and_then(|known| known.selected_pair);
         connection.selected_pair = connection.selected_pair.or(known);
-        self.path = connection.selected_pair.as_ref().map(|pair| {
-            let relay = |kind: &str| kind == "relay";
-            let relayed = relay(&pair.local.candidate_type) || relay(&pair.remote.candidate_type);
-            if relayed { "relay" } else { "direct" }
-        });
+        let relayed = connection.is_relayed();
+        self.path = connection.selected_pair.as_ref().map(|_| if relayed { "relay" } else { "direct" });
         self.connection = Some(connection);
     }
 }

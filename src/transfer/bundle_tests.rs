@@ -1,0 +1,206 @@
+//! Several connections in memory, each with a pace of its own.
+
+use super::bundle::{Bundle, MOST_QUEUE};
+use super::channel::{Connection, Connector, Frame, Line, MessageChannel, Side};
+use super::error::TransferError;
+use super::wire::SEQUENCE;
+use crate::error::{Error, ErrorKind};
+use bytes::Buf;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::time::Instant;
+
+/// One end of a connection whose messages take their time.
+struct Memory {
+    sender: Mutex<Option<mpsc::Sender<(Instant, Frame)>>>,
+    receiver: AsyncMutex<(mpsc::Receiver<(Instant, Frame)>, Option<(Instant, Frame)>)>,
+    outstanding: Arc<AtomicUsize>,
+    theirs: Arc<AtomicUsize>,
+    sent: AtomicU64,
+    /// What a byte takes.
+    pace: Duration,
+    free: Mutex<Instant>,
+    cut: Arc<AtomicBool>,
+}
+
+fn pair(bytes_per_second: f64, cut: &Arc<AtomicBool>) -> (Memory, Memory) {
+    let (left, from_left) = mpsc::channel(1024);
+    let (right, from_right) = mpsc::channel(1024);
+    let counts: [Arc<AtomicUsize>; 2] = Default::default();
+    let end = |sender, receiver, mine: usize| Memory {
+        sender: Mutex::new(Some(sender)),
+        receiver: AsyncMutex::new((receiver, None)),
+        outstanding: Arc::clone(&counts[mine]),
+        theirs: Arc::clone(&counts[1 - mine]),
+        sent: AtomicU64::new(0),
+        pace: Duration::from_secs_f64(1.0 / bytes_per_second),
+        free: Mutex::new(Instant::now()),
+        cut: Arc::clone(cut),
+    };
+    (end(left, from_right, 0), end(right, from_left, 1))
+}
+
+#[async_trait::async_trait]
+impl MessageChannel for Memory {
+    async fn send(&self, frame: Frame) -> Result<(), Error> {
+        while self.outstanding.load(Ordering::Relaxed) > MOST_QUEUE {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        let (length, due) = match &frame {
+            Frame::Text(_) => (0, Instant::now()),
+            Frame::Binary(bytes) => {
+                let mut free = self.free.lock().unwrap();
+                *free = (*free).max(Instant::now()) + self.pace * u32::try_from(bytes.len()).unwrap();
+                (bytes.len(), *free)
+            }
+        };
+        self.outstanding.fetch_add(length, Ordering::Relaxed);
+        self.sent.fetch_add(length as u64, Ordering::Relaxed);
+        let closed = || Error::new(ErrorKind::SessionLost, "NetworkError", "cut");
+        let sender = self.sender.lock().unwrap().clone();
+        sender.ok_or_else(closed)?.send((due, frame)).await.map_err(|_| closed())
+    }
+
+    async fn receive(&self) -> Option<Frame> {
+        let mut receiver = self.receiver.lock().await;
+        let (receiver, next) = &mut *receiver;
+        if next.is_none() {
+            *next = Some(receiver.recv().await?);
+        }
+        if let Some((due, _)) = next {
+            tokio::time::sleep_until(*due).await;
+        }
+        // What is under way on a connection that is cut never arrives.
+        if self.cut.load(Ordering::Relaxed) {
+            return std::future::pending().await;
+        }
+        let (_, frame) = next.take()?;
+        if let Frame::Binary(bytes) = &frame {
+            self.theirs.fetch_sub(bytes.len(), Ordering::Relaxed);
+        }
+        Some(frame)
+    }
+
+    fn max_message_size(&self) -> usize {
+        64 << 10
+    }
+
+    async fn flushed(&self) {}
+}
+
+#[async_trait::async_trait]
+impl Connection for Memory {
+    async fn outstanding(&self) -> Option<usize> {
+        Some(self.outstanding.load(Ordering::Relaxed))
+    }
+
+    fn bytes_sent(&self) -> u64 {
+        self.sent.load(Ordering::Relaxed)
+    }
+
+    fn round_trip(&self) -> Option<Duration> {
+        Some(Duration::from_millis(50))
+    }
+
+    async fn lost(&self) -> TransferError {
+        while !self.cut.load(Ordering::Relaxed) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        TransferError::Closed
+    }
+
+    async fn close(&self) {
+        self.sender.lock().unwrap().take();
+    }
+}
+
+/// Where connectors of both ends meet: what the offering side made waits here for the other.
+#[derive(Default)]
+struct Meeting {
+    rates: Vec<f64>,
+    made: AtomicUsize,
+    waiting: Mutex<Vec<oneshot::Receiver<Memory>>>,
+    cut: Arc<AtomicBool>,
+}
+
+#[async_trait::async_trait]
+impl Connector for Meeting {
+    async fn connect(&self, side: Side, mut line: Line) -> Result<Box<dyn Connection>, Error> {
+        let refused = || Error::new(ErrorKind::SessionLost, "ice", "no path");
+        if side == Side::Offers {
+            let number = self.made.fetch_add(1, Ordering::Relaxed);
+            let rate = *self.rates.get(number).ok_or_else(refused)?;
+            let (near, far) = pair(rate, &self.cut);
+            let (give, take) = oneshot::channel();
+            self.waiting.lock().unwrap().push(take);
+            line.outgoing.send(serde_json::json!({ "type": "offer" })).await.map_err(|_| refused())?;
+            assert_eq!(line.incoming.recv().await, Some(serde_json::json!({ "type": "answer" })));
+            assert!(give.send(far).is_ok());
+            return Ok(Box::new(near));
+        }
+        assert_eq!(line.incoming.recv().await, Some(serde_json::json!({ "type": "offer" })));
+        let taken = self.waiting.lock().unwrap().pop().ok_or_else(refused)?;
+        line.outgoing.send(serde_json::json!({ "type": "answer" })).await.map_err(|_| refused())?;
+        Ok(Box::new(taken.await.map_err(|_| refused())?))
+    }
+}
+
+/// Sends so many messages of 16 KiB over a first connection of 4 MB/s and what `rates` adds, until all came or the sender's
+/// bundle gives up. What came, and how many connections were used.
+async fn carried(messages: u64, rates: &[f64], most: u32, cut_after: Option<u64>) -> (Vec<u64>, usize, bool) {
+    let cut = Arc::new(AtomicBool::new(false));
+    let meeting = Arc::new(Meeting { rates: rates.to_vec(), cut: Arc::clone(&cut), ..Meeting::default() });
+    let (near, far) = pair(4e6, &Arc::default());
+    let near = Bundle::new(Box::new(near), Some(Arc::clone(&meeting) as _));
+    let far = Bundle::new(Box::new(far), Some(meeting as _));
+    near.spread(most);
+    let sending = async {
+        for sequence in 0..messages {
+            let mut message = vec![0; 16 << 10];
+            message[..SEQUENCE].copy_from_slice(&sequence.to_be_bytes());
+            near.send(Frame::Binary(message.into())).await.unwrap();
+        }
+        std::future::pending::<()>().await;
+    };
+    let mut came = Vec::new();
+    let receiving = async {
+        while (came.len() as u64) < messages {
+            let Some(Frame::Binary(mut message)) = far.receive().await else { panic!("content ended") };
+            came.push(message.get_u64());
+            if cut_after == Some(came.len() as u64) {
+                cut.store(true, Ordering::Relaxed);
+            }
+        }
+    };
+    let gave_up = tokio::select! {
+        () = receiving => false,
+        () = sending => unreachable!("it never ends"),
+        _ = near.run() => true,
+        _ = far.run() => unreachable!("the receiving end has nothing to lose"),
+    };
+    (came, near.connections(), gave_up)
+}
+
+#[tokio::test]
+async fn content_comes_in_order_by_however_many_connections_it_went() {
+    let (came, used, _) = carried(2000, &[1e6, 4e6, 8e6, 2e6, 4e6, 4e6, 4e6], 7, None).await;
+    assert!(came.into_iter().eq(0..2000));
+    assert!(used >= 4, "{used}");
+}
+
+#[tokio::test]
+async fn a_peer_that_takes_none_is_offered_none_and_one_that_fails_is_done_without() {
+    let (came, used, _) = carried(300, &[4e6], 0, None).await;
+    assert!(came.len() == 300 && used == 1, "{used}");
+    let (came, used, _) = carried(300, &[], 31, None).await;
+    assert!(came.into_iter().eq(0..300) && used == 1, "{used}");
+}
+
+#[tokio::test]
+async fn a_connection_that_is_lost_with_content_is_an_end_not_a_gap() {
+    let (came, used, gave_up) = carried(2000, &[4e6; 3], 3, Some(500)).await;
+    assert!(gave_up && used > 1, "{used}");
+    assert!(came.iter().copied().eq(0..came.len() as u64), "in order up to what was lost");
+}

@@ -1,0 +1,229 @@
+//! Over how many connections content is spread: decided by what is seen of the path, from one interval to the next.
+//!
+//! Every association has a congestion window of its own. Where loss that has nothing to do with us, or a long round trip,
+//! keeps the window of one small, several get more; where they only get in each other's way, one is as good. So more are
+//! tried, and kept if they pay. Loss that grows with their number is our own doing: then there are fewer again.
+
+/// What one interval saw.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Seen {
+    /// Bytes that the peer acknowledged.
+    pub acknowledged: u64,
+    /// Bytes that left this machine.
+    pub left: u64,
+    /// Its length.
+    pub seconds: f64,
+    /// Whether content had to wait for the network.
+    pub waited: bool,
+    /// Whether the round trip is long enough for a window to matter.
+    pub far: bool,
+}
+
+/// Rate and loss of some intervals.
+#[derive(Clone, Copy, Debug)]
+struct Pace {
+    rate: f64,
+    loss: f64,
+}
+
+impl Pace {
+    /// Headers of SCTP and DTLS on a full packet, which carries 1163 bytes.
+    const OVERHEAD: f64 = 1.0 + 65.0 / 1163.0;
+
+    #[expect(clippy::cast_precision_loss, reason = "what is compared here differs by more")]
+    fn of(seen: &[Seen]) -> Self {
+        let sum = |of: fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>() as f64;
+        let (acknowledged, left) = (sum(|seen| seen.acknowledged), sum(|seen| seen.left));
+        let seconds: f64 = seen.iter().map(|seen| seen.seconds).sum();
+        let loss = if left > 0.0 { (1.0 - acknowledged * Self::OVERHEAD / left).max(0.0) } else { 0.0 };
+        Self { rate: acknowledged / seconds.max(1e-3), loss }
+    }
+}
+
+enum Phase {
+    /// As many as there are, for at least so many intervals more.
+    Keeping { intervals: u32 },
+    /// More than there were, to see whether that pays; so many intervals until they have found their pace.
+    Trying { from: usize, before: Pace, settling: u32 },
+}
+
+/// Decides how many connections are used.
+pub(super) struct Growth {
+    wanted: usize,
+    most: usize,
+    phase: Phase,
+    seen: Vec<Seen>,
+    /// How long to keep still after a trial that did not pay.
+    patience: u32,
+    /// What was lost when the last trial had paid, which the path does by itself.
+    usual_loss: f64,
+}
+
+impl Growth {
+    /// Intervals by which a pace is judged.
+    const JUDGED: usize = 2;
+    /// Intervals in which windows open.
+    const SETTLING: u32 = 2;
+    const LEAST_PATIENCE: u32 = 12;
+    const MOST_PATIENCE: u32 = 200;
+    /// More loss than usual that is put down to chance.
+    const CHANCE: f64 = 0.03;
+
+    /// One connection, and at most `most`.
+    pub(super) fn new(most: usize) -> Self {
+        Self {
+            wanted: 1,
+            most,
+            phase: Phase::Keeping { intervals: 0 },
+            seen: Vec::new(),
+            patience: Self::LEAST_PATIENCE,
+            usual_loss: 0.0,
+        }
+    }
+
+    /// There will be no more than those that are up.
+    pub(super) fn limit(&mut self, up: usize) {
+        self.most = self.most.min(up.max(1));
+        self.wanted = self.wanted.min(self.most);
+    }
+
+    /// How many are wanted after an interval in which `up` were up.
+    pub(super) fn after(&mut self, seen: Seen, up: usize) -> usize {
+        if !seen.waited && matches!(self.phase, Phase::Keeping { .. }) {
+            // The files or the other disk are slower than the network: that says nothing of it.
+            self.seen.clear();
+            return self.wanted;
+        }
+        self.seen.push(seen);
+        match self.phase {
+            Phase::Keeping { intervals } => self.keep(intervals, seen.far),
+            Phase::Trying { .. } if up < self.wanted => self.seen.clear(),
+            Phase::Trying { from, before, settling: 0 } => self.judge(from, before),
+            Phase::Trying { from, before, settling } => {
+                self.seen.clear();
+                self.phase = Phase::Trying { from, before, settling: settling - 1 };
+            }
+        }
+        self.wanted
+    }
+
+    fn keep(&mut self, intervals: u32, far: bool) {
+        if self.seen.len() < Self::JUDGED {
+            return;
+        }
+        let recent = &self.seen[self.seen.len() - Self::JUDGED..];
+        let now = Pace::of(recent);
+        if self.wanted > 1 && now.loss > self.usual_loss * 1.5 + Self::CHANCE {
+            self.wanted = self.wanted.div_ceil(2);
+            self.rest();
+        } else if intervals > 0 {
+            self.phase = Phase::Keeping { intervals: intervals - 1 };
+            self.seen.drain(..self.seen.len() - Self::JUDGED + 1);
+        } else if self.wanted < self.most {
+            let factor = if far { 4 } else { 2 };
+            self.phase = Phase::Trying { from: self.wanted, before: now, settling: Self::SETTLING };
+            self.wanted = (self.wanted * factor).min(self.most);
+            self.seen.clear();
+        }
+    }
+
+    fn judge(&mut self, from: usize, before: Pace) {
+        if self.seen.len() < Self::JUDGED {
+            return;
+        }
+        let now = Pace::of(&self.seen);
+        #[expect(clippy::cast_precision_loss, reason = "they are few")]
+        let factor = self.wanted as f64 / from as f64;
+        let gain = now.rate / before.rate.max(1.0);
+        let pays = gain >= 1.0 + (factor - 1.0) * 0.2;
+        // Where each brings nearly as much as one alone did, what is lost is lost by the path.
+        let ours = now.loss > before.loss * 1.5 + Self::CHANCE && gain < 1.0 + (factor - 1.0) * 0.5;
+        if pays && !ours {
+            self.usual_loss = now.loss;
+            self.patience = Self::LEAST_PATIENCE;
+            self.phase = Phase::Keeping { intervals: 0 };
+        } else {
+            self.wanted = from;
+            self.usual_loss = before.loss;
+            self.rest();
+        }
+    }
+
+    /// Keeps still, the longer the more often that was of no use.
+    fn rest(&mut self) {
+        self.phase = Phase::Keeping { intervals: self.patience };
+        self.patience = (self.patience * 2).min(Self::MOST_PATIENCE);
+        self.seen.clear();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A path by which `lanes` get so many bytes a second and lose such a part.
+    fn drive(growth: &mut Growth, intervals: usize, far: bool, path: impl Fn(usize) -> (f64, f64)) -> Vec<usize> {
+        let mut lanes = 1;
+        let step = |_| {
+            let (rate, loss) = path(lanes);
+            let seconds = 0.25;
+            let acknowledged = rate * seconds;
+            let left = acknowledged * Pace::OVERHEAD / (1.0 - loss);
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
+            let seen = Seen { acknowledged: acknowledged as u64, left: left as u64, seconds, waited: true, far };
+            lanes = growth.after(seen, lanes);
+            lanes
+        };
+        (0..intervals).map(step).collect()
+    }
+
+    #[test]
+    fn where_each_connection_brings_as_much_as_the_first_all_are_used() {
+        let mut growth = Growth::new(32);
+        let wanted = drive(&mut growth, 24, true, |lanes| (3e5 * lanes as f64, 0.01));
+        assert_eq!(wanted.last(), Some(&32), "{wanted:?}");
+    }
+
+    #[test]
+    fn where_more_bring_nothing_there_is_one_and_trials_get_rarer() {
+        let mut growth = Growth::new(32);
+        let wanted = drive(&mut growth, 400, false, |_| (2.8e8, 0.0));
+        let tried = wanted.iter().filter(|lanes| **lanes > 1).count();
+        assert_eq!(wanted.last(), Some(&1));
+        assert!((4..=30).contains(&tried), "{tried} of 400 intervals");
+    }
+
+    #[test]
+    fn loss_that_grows_with_their_number_ends_a_trial_although_it_brings_a_little() {
+        let mut growth = Growth::new(32);
+        // A bottleneck: the second connection takes its share from others, and both lose.
+        let wanted = drive(&mut growth, 30, false, |lanes| if lanes > 1 { (1.25e6, 0.1) } else { (1e6, 0.01) });
+        assert_eq!(wanted.last(), Some(&1), "{wanted:?}");
+    }
+
+    #[test]
+    fn when_loss_rises_later_there_are_fewer_again() {
+        let mut growth = Growth::new(16);
+        drive(&mut growth, 24, true, |lanes| (3e5 * lanes as f64, 0.01));
+        assert_eq!(growth.wanted, 16);
+        let wanted = drive(&mut growth, 8, true, |_| (2e6, 0.12));
+        assert!(wanted.is_sorted_by(|before, after| before >= after) && wanted.last() <= Some(&4), "{wanted:?}");
+    }
+
+    #[test]
+    fn a_sender_that_has_nothing_to_send_learns_nothing() {
+        let mut growth = Growth::new(32);
+        let idle = Seen { acknowledged: 100, left: 200, seconds: 0.25, waited: false, far: true };
+        assert!((0..50).all(|_| growth.after(idle, 1) == 1));
+    }
+
+    #[test]
+    fn one_that_does_not_come_up_is_not_asked_for_again() {
+        let mut growth = Growth::new(32);
+        let seen = Seen { acknowledged: 75_000, left: 80_000, seconds: 0.25, waited: true, far: true };
+        growth.after(seen, 1);
+        assert_eq!(growth.after(seen, 1), 4);
+        growth.limit(2);
+        assert!((0..20).all(|_| growth.after(seen, 2) <= 2));
+    }
+}
