@@ -11,9 +11,11 @@ use rtckit::error::Error;
 use rtckit::ops::call::{
     self, Config, DataUse, Destination, Ended, Io, NegotiateOptions, Options, Outcome, Report, Role, Signal,
 };
+use rtckit::ops::transfer::FileState;
 use rtckit::progress::{Event, Progress};
 use std::fmt::Write;
 use std::io::IsTerminal;
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Instant;
@@ -28,7 +30,7 @@ pub struct CallArgs {
     session: SessionArgs,
 }
 
-/// What `answer` takes, and `call` too.
+/// What both take.
 #[derive(Args, Clone, Debug)]
 pub struct SessionArgs {
     #[command(flatten)]
@@ -53,22 +55,32 @@ pub struct SessionArgs {
     control: Option<control::Endpoint>,
 }
 
+/// What `answer` takes.
+#[derive(Args, Clone, Debug)]
+pub struct AnswerArgs {
+    /// Take files that the other side sends, as receive-file does, into this folder, without asking
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "chat", "pipe"], help_heading = "Data")]
+    receive_files: Option<PathBuf>,
+    #[command(flatten)]
+    session: SessionArgs,
+}
+
 /// Runs `rtckit call`.
 pub fn call(args: CallArgs, context: &Context) -> ExitCode {
-    run(Role::Call, args.loopback, args.session, context)
+    run(Role::Call, args.loopback, None, args.session, context)
 }
 
 /// Runs `rtckit answer`.
-pub fn answer(args: SessionArgs, context: &Context) -> ExitCode {
-    run(Role::Answer, false, args, context)
+pub fn answer(args: AnswerArgs, context: &Context) -> ExitCode {
+    run(Role::Answer, false, args.receive_files, args.session, context)
 }
 
-fn run(role: Role, loopback: bool, args: SessionArgs, context: &Context) -> ExitCode {
+fn run(role: Role, loopback: bool, receive_files: Option<PathBuf>, args: SessionArgs, context: &Context) -> ExitCode {
     let timing = args.run.setup.timing;
     let control = args.control.clone();
     let options = options(role, loopback, args).and_then(|options| {
         control::check(control.as_ref(), stdin_carries(&options))?;
-        Ok(options)
+        Ok(Options { receive_files, ..options })
     });
     let options = match options {
         Ok(options) => options,
@@ -239,6 +251,17 @@ fn describe(report: &Report, who: &str, text: &mut String) {
             bytes(data.bytes_sent),
             data.messages_received,
             bytes(data.bytes_received)
+        );
+    }
+    if let Some(transfer) = &report.transfer {
+        let _ = writeln!(
+            text,
+            "{who}received {} of {} files, {}: {} in {:.1} s",
+            transfer.files.iter().filter(|file| file.state == FileState::Done).count(),
+            transfer.files.len(),
+            bytes(transfer.bytes),
+            bytes(transfer.bytes_transferred),
+            transfer.seconds
         );
     }
     if let Some(recording) = &report.recording {

@@ -67,8 +67,9 @@ enum Command {
     #[command(after_help = "Examples:
   rtckit answer --record call.webm < offer.json
   rtckit answer --audio=test --video-output received.y4m
-  rtckit answer --chat")]
-    Answer(Box<call::SessionArgs>),
+  rtckit answer --chat
+  rtckit answer --receive-files inbox < offer.json         # what send-file sends")]
+    Answer(Box<call::AnswerArgs>),
     /// Capture a camera or microphone, raw: to files, to standard output, as a picture, or only counted
     #[command(after_help = "Examples:
   rtckit capture --video --snapshot me.jpg

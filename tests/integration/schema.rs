@@ -163,6 +163,20 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     written.expect_events(&TRACKS_OF_DEVICES);
     written.report.extend(["eventsDropped", "measured.avSkew"].iter().chain(&round_trips).map(ToString::to_string));
     for page in ["man/rtckit-call.1", "man/rtckit-answer.1"] {
+        if page.contains("answer") {
+            let events = scratch.path("files.ndjson");
+            let args = ["answer", "--receive-files", scratch.path("inbox").to_str().unwrap(), "--events-file"]
+                .map(str::to_owned);
+            let mut callee = Rtckit::start(args.iter().map(std::ffi::OsStr::new).chain([events.as_os_str()]));
+            let mut sender = Rtckit::start(["send-file", in_repository("Cargo.toml").to_str().unwrap()]);
+            callee.write_json(&sender.json());
+            sender.write_json(&callee.json());
+            sender.succeed(PATIENCE);
+            callee.succeed(PATIENCE);
+            written.take(&events, "rtckit.answer/1");
+            // What only an earlier run or a fault leaves behind.
+            written.expect_report(&["transfer.files[].resumedFrom", "transfer.files[].error"]);
+        }
         let differ = |written: &BTreeSet<String>, section: &str| {
             let documented = documented(page, section);
             assert!(documented.len() >= 10, "{page}: {documented:?}");

@@ -3,9 +3,48 @@
 use super::{Member, Tables};
 
 pub const CALL: Tables = Tables { schema: "rtckit.call/1", report: REPORT, events: ALL_EVENTS };
-pub const ANSWER: Tables = Tables { schema: "rtckit.answer/1", report: REPORT, events: ALL_EVENTS };
 
 const ALL_EVENTS: &[Member] = &super::with_tracks::<{ EVENTS.len() + super::TRACK_ANSWERS }>(EVENTS);
+pub const ANSWER: Tables = Tables {
+    schema: "rtckit.answer/1",
+    report: &super::joined::<{ REPORT.len() + FILES.len() }>(REPORT, FILES),
+    events: &super::joined::<{ ALL_EVENTS.len() + FILE_EVENTS.len() }>(ALL_EVENTS, FILE_EVENTS),
+};
+
+/// Of `--receive-files`.
+const FILES: &[Member] = &[
+    ("transfer", "object", "what --receive-files took; absent when nothing was sent"),
+    ("transfer.files[]", "objects", "the files, in the order in which they were sent"),
+    ("transfer.files[].path", "text", "its name as it was sent: relative, with / between its parts"),
+    ("transfer.files[].output", "text", "the file that was written"),
+    ("transfer.files[].size", "bytes", "its size; absent as long as nobody knows"),
+    ("transfer.files[].blake3", "text", "its BLAKE3 hash, hexadecimal; absent before it was read to its end"),
+    ("transfer.files[].resumedFrom", "bytes", "so much of it was there already, and verified"),
+    ("transfer.files[].state", "text", "done, skipped, failed or incomplete"),
+    ("transfer.files[].error", "text", "why it failed"),
+    ("transfer.bytes", "bytes", "the sizes of the files that are done, together"),
+    ("transfer.bytesTransferred", "bytes", "content that came in this run"),
+    ("transfer.resumedFrom", "bytes", "content that was there already, of all files together"),
+    ("transfer.seconds", "seconds", "how long it took"),
+    ("transfer.bytesPerSecond", "bytes per second", "content that came, by that time"),
+];
+
+const FILE_EVENTS: &[Member] = &[
+    ("offer", "event", "with --receive-files: what is sent is known"),
+    ("offer.files", "count", "files"),
+    ("offer.bytes", "bytes", "their sizes together; null when a size is not known"),
+    ("progress", "event", "files come; a few times a second"),
+    ("progress.bytes", "bytes", "what is there, of earlier runs too"),
+    ("progress.total", "bytes", "of how many; null when nobody knows"),
+    ("progress.files", "count", "files that are done"),
+    ("progress.path", "text", "the file at hand"),
+    ("progress.fileBytes", "bytes", "how much of it is there"),
+    ("progress.fileSize", "bytes", "its size; null when nobody knows"),
+    ("file", "event", "a file is whole, verified and in its place"),
+    ("file.path", "text", "its name as it was sent"),
+    ("file.size", "bytes", "its size"),
+    ("file.blake3", "text", "its BLAKE3 hash, hexadecimal"),
+];
 
 const REPORT: &[Member] = &[
     ("schema", "text", "what this object is: its name and, behind the slash, its version"),

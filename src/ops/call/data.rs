@@ -4,11 +4,13 @@
 //! end of its input, so that each direction can end on its own as with a shell's pipe; a peer that knows no such mark
 //! ends both by closing the channel.
 
+use super::files::{self, Came, Desk};
 use super::options::DataUse;
 use super::report::{DataReport, Ended};
 use crate::error::{Error, ErrorKind};
 use crate::ops::road::{Input, Output, Streams};
-use crate::peer::{DataChannel, DataMessage};
+use crate::ops::transfer::served::Incoming;
+use crate::peer::{DataChannel, DataMessage, Traffic};
 use crate::progress::{Event, Progress};
 use bytes::Bytes;
 use std::io::ErrorKind as IoErrorKind;
@@ -35,6 +37,7 @@ pub(super) fn across(what: DataUse, input: Input, output: Output) -> (Streams, S
 pub(super) struct Data {
     task: JoinHandle<Result<Ended, Error>>,
     report: Arc<Mutex<Option<DataReport>>>,
+    files: Desk,
 }
 
 impl Data {
@@ -51,8 +54,21 @@ impl Data {
             Some(io) => (io.reader.map(|reader| BufReader::with_capacity(CHUNK, reader)), Some(io.writer)),
             None => (None, None),
         };
+        let files = Desk::default();
         let serving = Serving { what, reader, writer, line: Vec::new(), report: Arc::clone(&report) };
-        Self { task: tokio::spawn(serving.run(channel, channels, progress)), report }
+        Self { task: tokio::spawn(serving.run(channel, channels, progress)), report, files }
+    }
+
+    /// Receives files by the channels that the peer opens, over a session with this traffic, and maybe through a relay.
+    pub(super) fn receive_files(
+        incoming: Incoming,
+        channels: mpsc::Receiver<DataChannel>,
+        session: (Traffic, bool),
+        alone: bool,
+    ) -> Self {
+        let files = Desk::default();
+        let task = tokio::spawn(files::serve(incoming, channels, session, alone, files.clone()));
+        Self { task, report: Arc::default(), files }
     }
 
     /// Completes when the data side is done: both ends of the pipe, the end of the chat's input, a closed channel.
@@ -64,15 +80,20 @@ impl Data {
         }
     }
 
-    /// Ends it and tells what went over the channel. Call it once the session is closed.
-    pub(super) async fn finish(mut self) -> Option<DataReport> {
+    /// Ends it and tells what went over the channel, and which files came. Call it once the session is closed.
+    pub(super) async fn finish(mut self) -> (Option<DataReport>, Came) {
         let served = self.report.lock().unwrap_or_else(PoisonError::into_inner).is_some();
         // A task that still waits for a channel has nothing to finish.
-        let patience = Duration::from_millis(if served { 500 } else { 0 });
+        let patience = Duration::from_millis(match (self.files.look().busy, served) {
+            (true, _) => 2000,
+            (_, true) => 500,
+            _ => 0,
+        });
         if !self.task.is_finished() && tokio::time::timeout(patience, &mut self.task).await.is_err() {
             self.task.abort();
         }
-        self.report.lock().unwrap_or_else(PoisonError::into_inner).take()
+        let data = self.report.lock().unwrap_or_else(PoisonError::into_inner).take();
+        (data, std::mem::take(&mut *self.files.look()))
     }
 }
 

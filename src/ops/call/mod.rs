@@ -4,10 +4,12 @@
 //! send.rs     source -> encoder -> LocalTrack          (after the connection is up)
 //! receive.rs  RemoteTrack -> recorder | decoder -> y4m, wav, measure
 //! data.rs     stdin <-> data channel <-> stdout
+//! files.rs    data channel -> files
 //! ```
 
 mod data;
 mod expect;
+mod files;
 mod measure;
 mod options;
 mod receive;
@@ -40,12 +42,14 @@ use super::road::{self, Road, Streams};
 use crate::error::{Error, ErrorKind};
 use crate::filter::FarEnd;
 use crate::ops::media::Inputs;
+use crate::ops::transfer::served::{Incoming, LOOK_EVERY};
 use crate::peer::{
     ConnectionState, DataChannel, LocalTrack, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing,
 };
 use crate::progress::{Event, Progress};
 use crate::signaling::{Message, Signaling, memory};
 use crate::stop::{Stop, StopReason};
+use crate::transfer;
 use data::Data;
 use receive::{Player, Receiving};
 use send::Sending;
@@ -215,14 +219,15 @@ impl Peer {
         let (sent, sending) = end.sending.finish(session.close()).await;
         let (received, receiving) = receiving.finish().await;
         report.sent = sent;
-        report.data = end.data.finish().await;
-        report.ended = end.ended;
+        let (data, came) = end.data.finish().await;
+        (report.data, report.transfer) = (data, came.report);
+        report.ended = end.ended.filter(|_| came.error.is_none());
         report.take_received(received);
         report.quality = report.judge();
         report.expectations = expect::judge(&options.expect, &with_decoded(stats, &report.received));
         let signaling = road::close(signaling).await;
         let kept = expect::disappointment(&report.expectations).map_or(Ok(()), Err);
-        end.error.map_or(Ok(()), Err).and(sending).and(receiving).and(signaling).and(kept)
+        end.error.or(came.error).map_or(Ok(()), Err).and(sending).and(receiving).and(signaling).and(kept)
     }
 
     async fn connect(
@@ -276,10 +281,18 @@ impl Peer {
     ) -> End {
         let (mut tracks, channels) = session.take_arrivals();
         let mut states = session.states();
-        let mut data = Data::start(options.data_use, channel, channels, data_io, Arc::clone(&self.progress));
+        let mut data = match self.incoming(options) {
+            Some(incoming) => {
+                let relayed = session.report().await.is_relayed();
+                Data::receive_files(incoming, channels, (session.traffic(), relayed), options.lives_by_data())
+            }
+            None => Data::start(options.data_use, channel, channels, data_io, Arc::clone(&self.progress)),
+        };
+        let mut look = tokio::time::interval(LOOK_EVERY);
         let over = tokio::time::sleep(options.duration.unwrap_or(Duration::from_secs(u64::MAX >> 32)));
         tokio::pin!(over);
-        let sends_only = sending.is_active() && !options.receive.has_sinks() && options.data.is_none();
+        let receives = options.receive.has_sinks() || options.receive_files.is_some();
+        let sends_only = sending.is_active() && !receives && options.data.is_none();
         let mut looking = options.stats.map(tokio::time::interval);
         let mut ended = None;
         let mut error = None;
@@ -301,6 +314,7 @@ impl Peer {
                     PeerError::HungUp => ended = Some(Ended::PeerHungUp),
                     lost => error = Some(lost.erase()),
                 },
+                _ = look.tick(), if options.receive_files.is_some() => session.suit_timers(),
                 Some(track) = tracks.recv() => self.take_track(track, receiving),
                 finished = data.over(), if !data_over => {
                     data_over = true;
@@ -351,6 +365,21 @@ impl Peer {
 
     async fn tell_stats(&self, session: &Session) {
         self.progress.event(Event::Stats { report: values(&session.stats().await) });
+    }
+
+    /// What becomes of files, if they are welcome.
+    fn incoming(&self, options: &Options) -> Option<Incoming> {
+        Some(Incoming {
+            folder: options.receive_files.clone()?,
+            existing: match options.receive.existing {
+                Existing::Refuse => transfer::Existing::Refuse,
+                Existing::Overwrite => transfer::Existing::Overwrite,
+                Existing::Rename => transfer::Existing::Rename,
+            },
+            connection: options.connection.clone(),
+            stop: self.stop.clone(),
+            progress: Arc::clone(&self.progress),
+        })
     }
 
     fn tell(&self, state: ConnectionState) {

@@ -109,6 +109,8 @@ pub struct Options {
     pub data: Option<DataChannelInit>,
     /// What it carries.
     pub data_use: DataUse,
+    /// The folder that files of the peer go to, if they are welcome; answering only.
+    pub receive_files: Option<PathBuf>,
     /// How long the call lasts once it is up; without it until somebody hangs up.
     pub duration: Option<Duration>,
     /// How often the statistics of the connection are told; `None` for never.
@@ -132,6 +134,7 @@ impl Options {
             receive: ReceiveOptions::default(),
             data: None,
             data_use: DataUse::default(),
+            receive_files: None,
             duration: None,
             stats: None,
             controlled: false,
@@ -157,7 +160,11 @@ impl Options {
 
     /// Whether the call is over when its data channel is.
     pub(super) fn lives_by_data(&self) -> bool {
-        self.data.is_some() && (self.data_use != DataUse::Count || !(self.send.any() || self.receive.has_sinks()))
+        let has_media = self.send.any() || self.receive.has_sinks();
+        match &self.data {
+            Some(_) => self.data_use != DataUse::Count || !has_media,
+            None => self.receive_files.is_some() && !has_media,
+        }
     }
 
     /// Whether what is asked for fits together.
@@ -192,6 +199,9 @@ impl Options {
                 "with --trickle signaling keeps standard input and output: --chat and --pipe cannot use them",
             );
         }
+        if self.receive_files.is_some() && (self.role == Role::Call || self.data.is_some()) {
+            return usage("files are received by answering an offer, and instead of --data, --chat or --pipe");
+        }
         let mut files: Vec<&PathBuf> = self
             .receive
             .destinations()
@@ -221,6 +231,7 @@ impl Options {
             receive: self.receive.clone(),
             data: self.data.clone().filter(|init| self.data_use != DataUse::Count || init.negotiated.is_some()),
             data_use: self.data_use,
+            receive_files: None,
             duration: None,
             stats: None,
             controlled: false,

@@ -7,6 +7,7 @@ use crate::peer::{ConnectionReport, Quality, ReceivedReport, Role, SentReport, W
 use crate::pipeline::queue::QueueStats;
 use crate::record::Recorded;
 use crate::stop::StopReason;
+use crate::transfer::TransferReport;
 use serde::Serialize;
 
 /// Why a call that was up ended.
@@ -125,6 +126,9 @@ pub struct Report {
     /// What went over the data channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<DataReport>,
+    /// The files that came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub transfer: Option<TransferReport>,
     /// The recording.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recording: Option<Recorded>,
@@ -160,6 +164,7 @@ impl Report {
             sent: Vec::new(),
             received: Vec::new(),
             data: None,
+            transfer: None,
             recording: None,
             video_output: None,
             audio_output: None,

@@ -10,6 +10,7 @@
 mod channel;
 mod options;
 mod report;
+pub(in crate::ops) mod served;
 mod streams;
 #[cfg(test)]
 mod tests;
