@@ -266,6 +266,22 @@ impl<T: Item> Receiver<T> {
         self.shared.take(&mut self.shared.lock())
     }
 
+    /// Ends the stream here: what is queued counts as dropped, whoever waits for more gets `None`, and senders find the
+    /// receiver gone.
+    pub fn close(&self) {
+        let mut state = self.shared.lock();
+        (state.receiver_gone, state.sender_gone) = (true, true);
+        state.stats.dropped += state.items.len() as u64;
+        state.items.clear();
+        drop(state);
+        for side in [&self.shared.filled, &self.shared.drained] {
+            side.notify_all();
+        }
+        for side in [&self.shared.filled_async, &self.shared.drained_async] {
+            side.notify_one();
+        }
+    }
+
     /// What the queue has carried so far.
     pub fn stats(&self) -> QueueStats {
         self.shared.lock().stats
@@ -274,12 +290,7 @@ impl<T: Item> Receiver<T> {
 
 impl<T: Item> Drop for Receiver<T> {
     fn drop(&mut self) {
-        let mut state = self.shared.lock();
-        state.receiver_gone = true;
-        state.items.clear();
-        drop(state);
-        self.shared.drained.notify_all();
-        self.shared.drained_async.notify_one();
+        self.close();
     }
 }
 
@@ -337,6 +348,25 @@ mod tests {
         giver.join().unwrap();
         assert_eq!(taken, (0..1000).collect::<Vec<_>>());
         assert_eq!(receiver.stats().dropped, 0);
+    }
+
+    #[tokio::test]
+    async fn a_stream_that_is_closed_ends_for_both_sides_and_what_was_queued_counts_as_dropped() {
+        let (sender, receiver) = bounded(4, Overflow::Block);
+        let receiver = Arc::new(receiver);
+        let waiting = tokio::spawn({
+            let receiver = Arc::clone(&receiver);
+            async move { receiver.recv_async().await.is_none() }
+        });
+        tokio::task::yield_now().await;
+        receiver.close();
+        assert!(waiting.await.unwrap());
+        assert!(sender.send(Coded(1, true)).is_err());
+
+        let (sender, receiver) = bounded(4, Overflow::Block);
+        sender.send(Coded(1, true)).unwrap();
+        receiver.close();
+        assert_eq!((receiver.recv(), receiver.stats().dropped), (None, 1));
     }
 
     #[test]

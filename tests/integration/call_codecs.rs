@@ -110,12 +110,29 @@ fn limits_of_what_is_sent_are_kept() {
     let args = call.iter().copied().chain([output.to_str().unwrap()]).chain(limits);
     let exit = Rtckit::start(args).succeed(PATIENCE);
     let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
-    // By what arrived: a sender that does not drain in time leaves no report of its track.
-    let received = &report["peer"]["received"][0];
-    let frames = received["framesReceived"].as_u64().unwrap();
-    assert!((10..=42).contains(&frames), "{frames} frames in 4 s at 10 a second");
-    let kilobits = received["bytesReceived"].as_f64().unwrap() * 8.0 / 1000.0 / 4.0;
+    let sent = &report["sent"][0];
+    let frames = sent["framesSent"].as_u64().unwrap();
+    assert!((25..=42).contains(&frames), "{frames} frames in 4 s at 10 a second");
+    let kilobits = sent["bytesSent"].as_f64().unwrap() * 8.0 / 1000.0 / 4.0;
     assert!(kilobits < 190.0, "{kilobits:.0} kbit/s, 150 allowed");
     let header = std::fs::read(&output).unwrap();
     assert!(header.starts_with(b"YUV4MPEG2 W320 H240 "), "{}", String::from_utf8_lossy(&header[..40]));
+}
+
+#[test]
+fn a_track_whose_source_hangs_when_the_call_ends_is_reported_all_the_same() {
+    let _turn = one_call_at_a_time();
+    let mut call = Rtckit::start(["call", "--loopback", "--json", "--video=-", "--duration", "2s"]);
+    call.write(b"YUV4MPEG2 W64 H48 F30:1 Ip C420jpeg\n");
+    for n in 0..15 {
+        call.write(b"FRAME\n");
+        call.write(&[n * 10; 64 * 48 * 3 / 2]);
+    }
+    // The pipe stays open, and nothing more comes.
+    let exit = call.wait(PATIENCE);
+    assert_eq!(exit.code, Some(0), "{exit:?}");
+    let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+    let sent = report["sent"].as_array().unwrap();
+    assert_eq!(sent.len(), 1, "{report}");
+    assert_eq!((&sent[0]["kind"], sent[0]["framesSent"].as_u64()), (&"video".into(), Some(15)), "{report}");
 }

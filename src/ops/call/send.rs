@@ -17,7 +17,7 @@ use crate::pipeline::queue::{Overflow, Receiver, Sender, bounded};
 use crate::progress::Progress;
 use crate::stop::Stop;
 use std::future::Future;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinSet;
 
@@ -37,6 +37,8 @@ const LETTING_GO: Duration = Duration::from_millis(500);
 pub(super) struct Sending {
     threads: Threads,
     tracks: JoinSet<Result<SentTrack, PeerError>>,
+    /// What the tracks send.
+    queues: Vec<Weak<Receiver<EncodedFrame>>>,
     sent: Vec<SentTrack>,
     failure: Option<Error>,
     active: bool,
@@ -62,6 +64,7 @@ impl Sending {
         let mut sending = Self {
             threads: Threads::new(stop),
             tracks: JoinSet::new(),
+            queues: Vec::new(),
             sent: Vec::new(),
             failure: None,
             active: false,
@@ -138,8 +141,9 @@ impl Sending {
     fn send(&mut self, track: LocalTrack, frames: Receiver<EncodedFrame>, pictures: Option<PictureStats>) {
         self.active = true;
         let captured_at = self.began;
+        let frames = Arc::new(frames);
+        self.queues.push(Arc::downgrade(&frames));
         self.tracks.spawn(async move {
-            let frames = Arc::new(frames);
             let result = track.run(Arc::clone(&frames), captured_at).await;
             let raw = pictures.map(|pictures| pictures.get());
             result.map(|report: SentReport| SentTrack::new(report, raw, frames.stats()))
@@ -195,12 +199,20 @@ impl Sending {
         let deadline = Instant::now() + LETTING_GO;
         let threads = self.threads.finish(deadline).await;
         self.failure = self.failure.take().or(threads.err());
-        while let Ok(Some(done)) = tokio::time::timeout_at(deadline.into(), self.tracks.join_next()).await {
-            self.take(done);
-        }
+        self.drain(deadline).await;
+        // What has not left by now never does; of what has, every track still gives its count.
+        self.queues.iter().filter_map(Weak::upgrade).for_each(|frames| frames.close());
+        self.drain(Instant::now() + LETTING_GO).await;
         hang_up.await;
         self.sent.sort_by(|a, b| b.kind.cmp(&a.kind));
         (self.sent, self.failure.map_or(Ok(()), Err))
+    }
+
+    /// Joins the tracks that end until `deadline`.
+    async fn drain(&mut self, deadline: Instant) {
+        while let Ok(Some(done)) = tokio::time::timeout_at(deadline.into(), self.tracks.join_next()).await {
+            self.take(done);
+        }
     }
 }
 
