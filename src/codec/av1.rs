@@ -3,10 +3,10 @@
 
 use super::aom::{self, Control};
 use super::library_video::{LibraryDecoder, LibraryEncoder, library};
-use super::settings::{check_size, kilobits};
+use super::settings::{RateControl, check_size, kilobits};
 use super::{BitrateMode, CodecError, EncoderSettings};
 use crate::media::av1::{av1_frame_header, temporal_unit};
-use crate::media::{Codec, ContentHint, FrameRate, VideoFormat};
+use crate::media::{Codec, ContentHint, VideoFormat};
 use libaom_sys as sys;
 
 /// As large as pictures get elsewhere here; the format would go on to 65536.
@@ -28,11 +28,13 @@ pub(super) fn decoder() -> Result<LibraryDecoder<aom::Decoder>, CodecError> {
     Ok(LibraryDecoder::new(Codec::Av1, decoder, check))
 }
 
-fn open(width: u32, height: u32, _: FrameRate, settings: &EncoderSettings) -> Result<aom::Encoder, CodecError> {
+fn open(format: &VideoFormat, settings: &EncoderSettings) -> Result<aom::Encoder, CodecError> {
+    let VideoFormat { width, height, frame_rate } = *format;
     check_size(Codec::Av1, width, height, MOST_EXTENT)?;
     let bitrate = kilobits(Codec::Av1, settings.bitrate)?;
     let threads = settings.threads_for(width, height);
     let detail = settings.content == ContentHint::Detail;
+    let rate = settings.rate_control(frame_rate);
     let mut encoder = aom::Encoder::open(|config| {
         config.g_profile = 0;
         config.g_w = width;
@@ -48,13 +50,13 @@ fn open(width: u32, height: u32, _: FrameRate, settings: &EncoderSettings) -> Re
             BitrateMode::Variable => sys::AOM_VBR,
         };
         config.rc_target_bitrate = bitrate;
-        config.rc_min_quantizer = 2;
-        config.rc_max_quantizer = 56;
+        config.rc_min_quantizer = rate.finest;
+        config.rc_max_quantizer = RateControl::COARSEST;
         config.rc_undershoot_pct = 50;
         config.rc_overshoot_pct = 50;
-        config.rc_buf_sz = 1000;
-        config.rc_buf_initial_sz = 600;
-        config.rc_buf_optimal_sz = 600;
+        config.rc_buf_sz = RateControl::MOST_MS;
+        config.rc_buf_initial_sz = rate.initial_ms;
+        config.rc_buf_optimal_sz = rate.optimal_ms;
         config.kf_mode = sys::AOM_KF_DISABLED;
     })
     .map_err(library(Codec::Av1))?;
@@ -63,7 +65,7 @@ fn open(width: u32, height: u32, _: FrameRate, settings: &EncoderSettings) -> Re
     for (control, value) in [
         (Control::CpuUsed, i32::from(settings.speed.unwrap_or(SPEED).min(11))),
         (Control::AqMode, CYCLIC_REFRESH),
-        (Control::MaxIntraBitratePct, 300),
+        (Control::MaxIntraBitratePct, if detail { rate.most_intra_percent } else { 300 }),
         (Control::TuneContent, i32::from(detail)),
         (Control::Palette, i32::from(detail)),
         (Control::TileColumns, threads.ilog2().min(6).cast_signed()),

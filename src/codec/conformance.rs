@@ -442,3 +442,21 @@ fn key_frames_come_by_themselves_when_an_interval_is_over() {
         }
     }
 }
+
+#[test]
+fn a_picture_that_stands_is_spared_its_key_frames_for_a_minute_or_until_it_changes() {
+    let settings = EncoderSettings {
+        key_frame_interval_duration: std::time::Duration::from_secs(5),
+        spares_stills: true,
+        ..settings(500_000)
+    };
+    let mut encoder = video_encoder(Codec::Vp8, &format(64, 64), settings).unwrap();
+    let mut film = Film::new(false);
+    let still = film.frame(0, 64, 64);
+    let mut keys = |seconds: &mut dyn Iterator<Item = u32>, picture: &VideoFrame| {
+        let at = |second: u32| VideoFrame { time: time_of(second as usize * 30), ..picture.clone() };
+        seconds.filter(|second| encode(&mut *encoder, &at(*second), false)[0].key).collect::<Vec<_>>()
+    };
+    assert_eq!(keys(&mut (0..70), &still), [0, 60]);
+    assert_eq!(keys(&mut (70..73), &film.frame(1, 64, 64)), [70], "the first that is another");
+}

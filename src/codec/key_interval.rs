@@ -3,8 +3,12 @@
 
 use super::EncoderSettings;
 use crate::error::Error;
-use crate::media::{Codec, EncodedFrame, MediaTime, VideoEncoder, VideoFrame};
+use crate::media::{Codec, EncodedFrame, I420, MediaTime, VideoEncoder, VideoFrame};
+use std::sync::Arc;
 use std::time::Duration;
+
+/// What a picture that stands may wait with its key frame, where it is spared: how much a player decodes after a seek.
+const STANDING: Duration = Duration::from_secs(60);
 
 /// An encoder that is asked for a key frame whenever an interval is over. One that was asked for otherwise begins the
 /// interval anew.
@@ -12,6 +16,8 @@ pub(super) struct KeyInterval {
     inner: Box<dyn VideoEncoder>,
     most_pictures: u32,
     most_time: Duration,
+    spares_stills: bool,
+    shown: Option<Arc<I420>>,
     pictures: u32,
     last_key: Option<MediaTime>,
 }
@@ -22,16 +28,25 @@ impl KeyInterval {
             inner,
             most_pictures: settings.key_frame_interval_count,
             most_time: settings.key_frame_interval_duration,
+            spares_stills: settings.spares_stills,
+            shown: None,
             pictures: 0,
             last_key: None,
         }
     }
 
-    fn is_due(&self, time: MediaTime) -> bool {
+    /// Whether this is the picture that was given before.
+    fn stands(&mut self, picture: &Arc<I420>) -> bool {
+        let shown = self.shown.replace(Arc::clone(picture));
+        shown.is_some_and(|shown| Arc::ptr_eq(&shown, picture))
+    }
+
+    fn is_due(&self, time: MediaTime, stands: bool) -> bool {
+        let most_time = if stands { self.most_time.max(STANDING) } else { self.most_time };
         // Half a millisecond: times of other clocks were rounded.
         let elapsed = self.last_key.map_or(0.0, |last| time.minus(last).seconds() + 5e-4);
         (self.most_pictures > 0 && self.pictures >= self.most_pictures)
-            || (!self.most_time.is_zero() && elapsed >= self.most_time.as_secs_f64())
+            || (!self.most_time.is_zero() && elapsed >= most_time.as_secs_f64())
     }
 }
 
@@ -41,7 +56,8 @@ impl VideoEncoder for KeyInterval {
     }
 
     fn encode(&mut self, frame: &VideoFrame, key: bool, out: &mut dyn FnMut(EncodedFrame)) -> Result<(), Error> {
-        let due = self.is_due(frame.time);
+        let stands = self.spares_stills && self.stands(&frame.picture);
+        let due = self.is_due(frame.time, stands);
         let mut came = false;
         self.inner.encode(frame, key || due, &mut |encoded| {
             came |= encoded.key;

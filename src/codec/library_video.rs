@@ -6,7 +6,7 @@ use super::settings::kilobits;
 use super::{CodecError, EncoderSettings};
 use crate::error::Error;
 use crate::media::{
-    Codec, EncodedFrame, FramePool, FrameRate, I420, VideoDecoder, VideoEncoder, VideoFormat, VideoFrame, frame_header,
+    Codec, EncodedFrame, FramePool, I420, VideoDecoder, VideoEncoder, VideoFormat, VideoFrame, frame_header,
 };
 use bytes::Bytes;
 use std::fmt;
@@ -59,7 +59,7 @@ pub(super) trait FrameDecoder: Send {
 }
 
 /// Opens an encoder for pictures of one size.
-type Open<E> = fn(u32, u32, FrameRate, &EncoderSettings) -> Result<E, CodecError>;
+type Open<E> = fn(&VideoFormat, &EncoderSettings) -> Result<E, CodecError>;
 
 /// Refuses a frame that costs more than its bytes can justify.
 type Check = fn(&[u8]) -> Result<(), CodecError>;
@@ -81,8 +81,7 @@ pub(super) struct LibraryEncoder<E> {
     encoder: E,
     reframe: Reframe,
     settings: EncoderSettings,
-    frame_rate: FrameRate,
-    size: (u32, u32),
+    format: VideoFormat,
     clock: PictureClock,
     /// A key frame was asked for and has not come yet.
     key: bool,
@@ -96,11 +95,10 @@ impl<E: FrameEncoder> LibraryEncoder<E> {
         format: &VideoFormat,
         settings: EncoderSettings,
     ) -> Result<Self, CodecError> {
-        let (size, frame_rate) = ((format.width, format.height), format.frame_rate);
-        let encoder = open(size.0, size.1, frame_rate, &settings)?;
-        let clock = PictureClock::new(frame_rate);
+        let encoder = open(format, &settings)?;
+        let clock = PictureClock::new(format.frame_rate);
         let reframe = |data: &[u8]| Some(Bytes::copy_from_slice(data));
-        Ok(Self { codec, open, encoder, reframe, settings, frame_rate, size, clock, key: true })
+        Ok(Self { codec, open, encoder, reframe, settings, format: *format, clock, key: true })
     }
 
     /// The same, with frames in another form than the library writes them in.
@@ -115,10 +113,11 @@ impl<E: FrameEncoder> VideoEncoder for LibraryEncoder<E> {
     }
 
     fn encode(&mut self, frame: &VideoFrame, key: bool, out: &mut dyn FnMut(EncodedFrame)) -> Result<(), Error> {
-        let (codec, reframe, size) = (self.codec, self.reframe, (frame.width(), frame.height()));
-        if size != self.size {
-            self.encoder = (self.open)(size.0, size.1, self.frame_rate, &self.settings)?;
-            (self.size, self.key) = (size, true);
+        let (codec, reframe) = (self.codec, self.reframe);
+        let format = VideoFormat { width: frame.width(), height: frame.height(), ..self.format };
+        if format != self.format {
+            self.encoder = (self.open)(&format, &self.settings)?;
+            (self.format, self.key) = (format, true);
         }
         self.key |= key;
         let (time, duration) = self.clock.advance(frame.time);

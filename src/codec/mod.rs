@@ -21,6 +21,8 @@ mod conformance;
 #[cfg(test)]
 mod conformance_audio;
 #[cfg(test)]
+mod screen_content;
+#[cfg(test)]
 mod synthetic;
 
 pub use opus::{AudioApplication, AudioEncoderSettings, OpusDecoder, OpusEncoder, PacketTime};

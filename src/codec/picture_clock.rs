@@ -18,20 +18,22 @@ impl PictureClock {
         Self { frame_rate, last: None, now: 0 }
     }
 
-    /// The timestamp of the picture captured at `time`, and how long it is since the one before.
+    /// The timestamp of the picture captured at `time`, and how long it is to be seen: a frame. When the next one comes is not
+    /// known yet, and libvpx takes the rate of the pictures, by which it spends, from the ends of what it is told.
     ///
     /// Times that stand still or go back, as looped files have them, count as one frame; a pause counts as a second, since
     /// rate controls average over it.
     pub(super) fn advance(&mut self, time: MediaTime) -> (i64, u32) {
         let second = i64::from(TICKS.get());
+        let period = self.frame_rate.time_of(1).rescale(TICKS).ticks().clamp(1, second);
         let step = match self.last.replace(time) {
             None => 0,
             Some(last) => match time.rescale(TICKS).minus(last.rescale(TICKS)).ticks() {
-                ..=0 => self.frame_rate.time_of(1).rescale(TICKS).ticks().clamp(1, second),
+                ..=0 => period,
                 ticks => ticks.min(second),
             },
         };
         self.now += step;
-        (self.now, u32::try_from(step.max(1)).unwrap_or(1))
+        (self.now, u32::try_from(period).unwrap_or(1))
     }
 }

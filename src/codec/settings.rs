@@ -1,7 +1,7 @@
 //! What a video encoder is told besides the shape of its pictures.
 
 use super::CodecError;
-use crate::media::{Codec, ContentHint};
+use crate::media::{Codec, ContentHint, FrameRate};
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -51,6 +51,9 @@ pub struct EncoderSettings {
     pub key_frame_interval_count: u32,
     /// A key frame at the latest this long after the last, by the times of the pictures; zero: only when asked for.
     pub key_frame_interval_duration: Duration,
+    /// Whether a picture that is given again waits with the key frame of that duration for the next change, up to a minute:
+    /// decoding what stands costs next to nothing, a key frame costs as much as a change of everything.
+    pub spares_stills: bool,
     /// Threads to encode with; 0 chooses by picture size and processors (one up to 640x480).
     pub threads: u32,
     /// How much quality is given up for speed, in the codec's own steps, larger is faster (libvpx's and libaom's cpu-used;
@@ -70,6 +73,7 @@ impl Default for EncoderSettings {
             content: ContentHint::Motion,
             key_frame_interval_count: 0,
             key_frame_interval_duration: Duration::ZERO,
+            spares_stills: false,
             threads: 0,
             speed: None,
             drop_below: 30,
@@ -88,6 +92,21 @@ impl EncoderSettings {
         if self.bitrate_mode == BitrateMode::Variable { 0 } else { self.drop_below.min(100) }
     }
 
+    /// How the bits are spread over pictures at this rate.
+    pub(super) fn rate_control(&self, frame_rate: FrameRate) -> RateControl {
+        // A camera never stands still, and every picture may be a fine one. A screen that stands comes to rest at the
+        // finest quantiser and costs nothing from then on. Its text cannot be read until it is sharp, so it may be late
+        // instead: in a file there is no such thing as late.
+        let (finest, initial_ms, optimal_ms, no_limit) = match self.content {
+            ContentHint::Motion => (2, 500, 600, false),
+            ContentHint::Detail => (12, 1000, 1000, self.bitrate_mode == BitrateMode::Variable),
+        };
+        // Half of what the buffer holds at its best, but at least three shares.
+        #[expect(clippy::cast_possible_truncation, reason = "a float to int cast saturates, and the product is small")]
+        let percent = (f64::from(optimal_ms) * 0.5 * frame_rate.as_f64() / 10.0).clamp(300.0, 10_000.0) as i32;
+        RateControl { finest, initial_ms, optimal_ms, most_intra_percent: if no_limit { 0 } else { percent } }
+    }
+
     /// Threads for pictures of this size.
     pub(super) fn threads_for(&self, width: u32, height: u32) -> u32 {
         let most = match (self.threads, u64::from(width) * u64::from(height)) {
@@ -99,6 +118,26 @@ impl EncoderSettings {
         let cores = std::thread::available_parallelism().map_or(1, |n| u32::try_from(n.get()).unwrap_or(most));
         cores.min(most)
     }
+}
+
+/// How libvpx and libaom spread the bits.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct RateControl {
+    /// The finest quantiser, of 0 ..= 63. Below 12 the noise of a picture costs more than anybody sees of it.
+    pub(super) finest: u32,
+    /// What the rate buffer holds at the start, in milliseconds at the target bitrate.
+    pub(super) initial_ms: u32,
+    /// What it is steered to.
+    pub(super) optimal_ms: u32,
+    /// The most that a key frame may take, in percent of a frame's share; 0 is no limit.
+    pub(super) most_intra_percent: i32,
+}
+
+impl RateControl {
+    /// The coarsest quantiser.
+    pub(super) const COARSEST: u32 = 56;
+    /// What the rate buffer holds at most.
+    pub(super) const MOST_MS: u32 = 1000;
 }
 
 /// Kilobits a second, as libvpx and libaom count, in a range that their arithmetic holds.

@@ -4,30 +4,41 @@
 //! [`vp9`](super::vp9).
 #![allow(unsafe_code)] // libvpx is C. Every block says why it may.
 
-use super::library_video::{FrameDecoder, FrameEncoder, LibraryError, Packet};
+use super::library_video::{FrameDecoder, FrameEncoder, LibraryError, Packet, library};
 use super::picture_clock::TICKS;
-use crate::media::{FramePool, FrameRate, I420};
+use super::settings::{RateControl, kilobits};
+use super::{BitrateMode, CodecError, EncoderSettings};
+use crate::media::{Codec, FramePool, I420, VideoFormat};
 use std::ffi::{CStr, c_int, c_uint, c_ulong};
 use std::mem::MaybeUninit;
 use std::ptr;
 use vpx_sys as sys;
 
 /// The unit of timestamps.
-pub(super) const TIMEBASE: sys::vpx_rational = sys::vpx_rational { num: 1, den: TICKS.get().cast_signed() };
-
-/// The most that a key frame may take, in percent of a frame's share: half of what the buffer holds at its best, but at
-/// least three shares.
-pub(super) fn most_intra_percent(optimal_buffer_ms: u32, frame_rate: FrameRate) -> c_int {
-    #[expect(clippy::cast_possible_truncation, reason = "a float to int cast saturates, and the product is small")]
-    let percent = (f64::from(optimal_buffer_ms) * 0.5 * frame_rate.as_f64() / 10.0).clamp(300.0, 10_000.0) as c_int;
-    percent
-}
+const TIMEBASE: sys::vpx_rational = sys::vpx_rational { num: 1, den: TICKS.get().cast_signed() };
 
 /// Which of its codecs.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Interface {
     Vp8,
     Vp9,
+}
+
+impl Interface {
+    const fn codec(self) -> Codec {
+        match self {
+            Self::Vp8 => Codec::Vp8,
+            Self::Vp9 => Codec::Vp9,
+        }
+    }
+
+    /// By how many percent the bitrate may be missed, below and above.
+    const fn tolerance(self) -> (c_uint, c_uint) {
+        match self {
+            Self::Vp8 => (100, 15),
+            Self::Vp9 => (50, 50),
+        }
+    }
 }
 
 /// The settings that libvpx takes by `vpx_codec_control` and that are plain integers.
@@ -117,8 +128,49 @@ pub(super) struct Encoder {
 unsafe impl Send for Encoder {}
 
 impl Encoder {
-    /// An encoder with libvpx's defaults as changed by `configure`.
+    /// An encoder of one layer without a look into the future, whose key frames come on demand only.
     pub(super) fn open(
+        interface: Interface,
+        format: &VideoFormat,
+        settings: &EncoderSettings,
+        controls: &[(Control, c_int)],
+    ) -> Result<Self, CodecError> {
+        let codec = interface.codec();
+        let bitrate = kilobits(codec, settings.bitrate)?;
+        let rate = settings.rate_control(format.frame_rate);
+        let mut encoder = Self::configured(interface, |config| {
+            config.g_profile = 0;
+            config.g_w = format.width;
+            config.g_h = format.height;
+            config.g_threads = settings.threads_for(format.width, format.height);
+            config.g_timebase = TIMEBASE;
+            config.g_error_resilient = 0;
+            config.g_pass = sys::vpx_enc_pass::VPX_RC_ONE_PASS;
+            config.g_lag_in_frames = 0;
+            config.rc_dropframe_thresh = settings.drop_threshold();
+            config.rc_resize_allowed = 0;
+            config.rc_end_usage = match settings.bitrate_mode {
+                BitrateMode::Constant => sys::vpx_rc_mode::VPX_CBR,
+                BitrateMode::Variable => sys::vpx_rc_mode::VPX_VBR,
+            };
+            config.rc_target_bitrate = bitrate;
+            config.rc_min_quantizer = rate.finest;
+            config.rc_max_quantizer = RateControl::COARSEST;
+            (config.rc_undershoot_pct, config.rc_overshoot_pct) = interface.tolerance();
+            config.rc_buf_sz = RateControl::MOST_MS;
+            config.rc_buf_initial_sz = rate.initial_ms;
+            config.rc_buf_optimal_sz = rate.optimal_ms;
+            config.kf_mode = sys::vpx_kf_mode::VPX_KF_DISABLED;
+        })
+        .map_err(library(codec))?;
+        for (control, value) in controls.iter().chain(&[(Control::MaxIntraBitratePct, rate.most_intra_percent)]) {
+            encoder.control(*control, *value).map_err(library(codec))?;
+        }
+        Ok(encoder)
+    }
+
+    /// An encoder with libvpx's defaults as changed by `configure`.
+    fn configured(
         interface: Interface,
         configure: impl FnOnce(&mut sys::vpx_codec_enc_cfg_t),
     ) -> Result<Self, LibraryError> {
@@ -148,7 +200,7 @@ impl Encoder {
         Ok(Self { context, config })
     }
 
-    pub(super) fn control(&mut self, control: Control, value: c_int) -> Result<(), LibraryError> {
+    fn control(&mut self, control: Control, value: c_int) -> Result<(), LibraryError> {
         // SAFETY: every `Control` takes one int-sized argument, which is what is passed.
         let code = unsafe { sys::vpx_codec_control_(&raw mut *self.context.0, control.id(), value) };
         self.context.check(code)

@@ -121,6 +121,34 @@ pub enum ContentHint {
     Detail,
 }
 
+impl ContentHint {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Motion, Self::Detail];
+
+    /// The word of the standard.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Motion => "motion",
+            Self::Detail => "detail",
+        }
+    }
+}
+
+impl fmt::Display for ContentHint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for ContentHint {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|hint| hint.as_str() == text);
+        found.ok_or_else(|| format!("'{text}' is none of {}", Self::ALL.map(Self::as_str).join(", ")))
+    }
+}
+
 /// Frames per second as an exact fraction, e.g. 30000/1001.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct FrameRate {

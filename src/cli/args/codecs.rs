@@ -1,9 +1,25 @@
 //! How media is coded, and what is sent of it.
 
-use crate::cli::value;
+use crate::cli::value::{self, possible};
 use clap::Args;
-use rtckit::media::{DegradationPreference, VideoCodecs};
-use rtckit::ops::call::SendLimits;
+use rtckit::media::{ContentHint, DegradationPreference, VideoCodecs};
+use rtckit::ops::call::{SendLimits, SourceOptions};
+
+/// `--content-hint`.
+#[derive(Args, Clone, Debug)]
+pub struct HintArgs {
+    /// What the pictures show, for their encoder: motion, smooth before sharp, or detail, as text has it, sharp before
+    /// smooth; without it detail for screens and windows, else motion
+    #[arg(long, value_name = "HINT", value_parser = possible(ContentHint::ALL))]
+    content_hint: Option<ContentHint>,
+}
+
+impl HintArgs {
+    /// The sources with this said of them.
+    pub fn said_of(&self, sources: SourceOptions) -> SourceOptions {
+        SourceOptions { content_hint: self.content_hint, ..sources }
+    }
+}
 
 /// `--video-codec` and the limits of what is sent.
 #[derive(Args, Clone, Debug)]
@@ -24,6 +40,8 @@ pub struct CodecArgs {
     /// What gives way where the bitrate is too low for size and frame rate: both in turn, the size, or the frame rate
     #[arg(long, value_name = "WHAT", value_parser = clap::builder::PossibleValuesParser::new(DegradationPreference::ALL.map(DegradationPreference::as_str)), default_value = DegradationPreference::default().as_str())]
     degradation_preference: String,
+    #[command(flatten)]
+    pub hint: HintArgs,
 }
 
 impl CodecArgs {

@@ -59,6 +59,7 @@ impl MediaArgs {
             filter: filter.unwrap_or_default(),
             volume: volume.unwrap_or_default(),
             screen: screen.options(),
+            content_hint: None,
         })
     }
 }

@@ -9,7 +9,7 @@ mod screen;
 mod session;
 mod signaling;
 
-pub use codecs::CodecArgs;
+pub use codecs::{CodecArgs, HintArgs};
 pub use connection::{ConnectionArgs, ServerArgs, family, secret_file};
 pub use constraints::ConstraintArgs;
 pub use media::MediaArgs;

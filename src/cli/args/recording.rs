@@ -1,5 +1,6 @@
 //! How media is recorded: what `record` takes besides its sources.
 
+use super::HintArgs;
 use crate::cli::value;
 use clap::Args;
 use rtckit::ops::record::{BitrateMode, ChunkPattern, Destination, Existing, MimeType, Options, Output, SourceOptions};
@@ -51,6 +52,8 @@ pub struct RecordingArgs {
     /// End before the output is larger: 500k, 2G
     #[arg(long, value_name = "BYTES", value_parser = value::count)]
     pub max_size: Option<u64>,
+    #[command(flatten)]
+    pub hint: HintArgs,
 }
 
 impl RecordingArgs {
@@ -71,7 +74,7 @@ impl RecordingArgs {
             (None, output) => Destination::from(output?.as_str()).into(),
         };
         Some(Options {
-            sources,
+            sources: self.hint.said_of(sources),
             existing,
             mime_type: self.mime_type,
             audio_bits_per_second: self.audio_bits_per_second,

@@ -20,6 +20,8 @@ pub struct VideoEncoding {
     pub key_frame_interval_duration: Option<Duration>,
     /// A key frame after so many frames since the last; mediastream-recording's `videoKeyFrameIntervalCount`.
     pub key_frame_interval_count: Option<u32>,
+    /// Whether a picture that stands waits with its key frame for the next change, up to a minute.
+    pub spares_stills: bool,
     /// Whether the encoder may leave out pictures to hold its bitrate.
     pub may_drop: bool,
 }
@@ -34,6 +36,7 @@ impl VideoEncoding {
             content_hint: ContentHint::Motion,
             key_frame_interval_duration: None,
             key_frame_interval_count: None,
+            spares_stills: false,
             may_drop: true,
         }
     }
@@ -47,6 +50,7 @@ impl VideoEncoding {
             content: self.content_hint,
             key_frame_interval_count: self.key_frame_interval_count.unwrap_or(0),
             key_frame_interval_duration: self.key_frame_interval_duration.unwrap_or_default(),
+            spares_stills: self.spares_stills,
             drop_below: if self.may_drop { defaults.drop_below } else { 0 },
             ..defaults
         }

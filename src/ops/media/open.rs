@@ -37,6 +37,8 @@ pub struct SourceOptions {
     pub volume: Volume,
     /// How a screen or window is captured.
     pub screen: ScreenOptions,
+    /// What the pictures show; without it as far as their source tells. `MediaStreamTrack.contentHint`.
+    pub content_hint: Option<ContentHint>,
 }
 
 impl Default for SourceOptions {
@@ -52,6 +54,7 @@ impl Default for SourceOptions {
             filter: FilterList::default(),
             volume: Volume::FULL,
             screen: ScreenOptions::default(),
+            content_hint: None,
         }
     }
 }
@@ -256,12 +259,12 @@ impl Inputs {
         })
     }
 
-    /// What the pictures show, as far as their source tells.
+    /// What the pictures show.
     pub(in crate::ops) fn content_hint(&self) -> ContentHint {
-        match self.options.video {
+        self.options.content_hint.unwrap_or(match self.options.video {
             SourceSpec::Screen(_) | SourceSpec::Window(_) => ContentHint::Detail,
             _ => ContentHint::Motion,
-        }
+        })
     }
 
     /// The same on the operation's timeline, which begins at `origin`, not with its preparation. The synthetic sources begin

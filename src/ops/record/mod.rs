@@ -29,7 +29,7 @@ pub use crate::ops::media::SourceOptions;
 pub use crate::record::{ChunkPattern, Container, Existing, MimeType, Place, Recorded, Repaired};
 
 use crate::error::{Error, ErrorKind};
-use crate::media::{AudioInput, Codec, ContentHint, EncoderControl, MediaKind, VideoInput};
+use crate::media::{AudioInput, Codec, EncoderControl, MediaKind, VideoInput};
 use crate::ops::control::{Request, Requests};
 use crate::ops::media::{AudioTrack, Inputs, Pace, PictureStats, Threads, VideoTrack};
 use crate::pipeline::Clock;
@@ -194,10 +194,7 @@ impl Recording {
         let queue = if live { LIVE_QUEUE } else { FILE_QUEUE };
         if let Some(input) = video {
             let (encoded, frames) = bounded(queue, Overflow::Block);
-            let mut encoding = options.video_encoding(mime_type.video.unwrap_or(Codec::Vp8), has_audio);
-            if encoding.content_hint == ContentHint::default() {
-                encoding.content_hint = content_hint;
-            }
+            let encoding = options.video_encoding(mime_type.video.unwrap_or(Codec::Vp8), has_audio, content_hint);
             let video = VideoTrack { input, encoding, stages: Vec::new(), limits: None, control, backlog: RAW_QUEUE };
             recording.pictures = video.start(&mut recording.threads, Pace::AsRead, encoded)?;
             recording.write("write-video", 0, frames)?;

@@ -62,8 +62,6 @@ pub struct Options {
     pub video_key_frame_interval_duration: Option<Duration>,
     /// A key frame after so many frames since the last.
     pub video_key_frame_interval_count: Option<u32>,
-    /// What pictures show, which decides what their encoder saves on.
-    pub content_hint: ContentHint,
     /// The length of the slices that it is handed out in, each told of by an event.
     pub timeslice: Option<Duration>,
     /// How much is recorded; pauses do not count.
@@ -91,7 +89,6 @@ impl Options {
             audio_bitrate_mode: BitrateMode::Variable,
             video_key_frame_interval_duration: None,
             video_key_frame_interval_count: None,
-            content_hint: ContentHint::default(),
             timeslice: None,
             duration: None,
             max_size: None,
@@ -137,14 +134,15 @@ impl Options {
     }
 
     /// How video is encoded, beside sound or alone.
-    pub(super) fn video_encoding(&self, codec: Codec, beside_audio: bool) -> VideoEncoding {
+    pub(super) fn video_encoding(&self, codec: Codec, beside_audio: bool, content_hint: ContentHint) -> VideoEncoding {
         let by_default = self.video_key_frame_interval_count.is_none();
         let interval = self.video_key_frame_interval_duration.or(by_default.then_some(KEY_FRAME_INTERVAL));
         VideoEncoding {
             bitrate: self.share(MediaKind::Video, beside_audio),
             bitrate_mode: BitrateMode::Variable,
-            content_hint: self.content_hint,
+            content_hint,
             key_frame_interval_duration: interval,
+            spares_stills: self.video_key_frame_interval_duration.is_none(),
             key_frame_interval_count: self.video_key_frame_interval_count,
             may_drop: false,
             ..VideoEncoding::live(codec)

@@ -196,3 +196,41 @@ fn types_are_told_apart() {
         assert!(exit.error_line().contains(said), "{exit:?}");
     }
 }
+
+/// Whoever knows what the pictures show says so, and is obeyed: text is sharp from its first picture on.
+#[test]
+fn a_content_hint_says_whether_to_be_sharp_or_smooth() {
+    if !have("ffprobe") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let film = scratch.path("text.y4m");
+    let mut y4m = b"YUV4MPEG2 W320 H240 F30:1 Ip C420jpeg\n".to_vec();
+    // Strokes a pixel wide, irregular as those of letters.
+    let luma = (0..320 * 240_u32).map(|at| if at.wrapping_mul(2_654_435_761) >> 30 == 0 { 30 } else { 230 });
+    let picture: Vec<u8> = luma.chain(std::iter::repeat_n(128, 320 * 240 / 2)).collect();
+    for _ in 0..3 {
+        y4m.extend_from_slice(b"FRAME\n");
+        y4m.extend_from_slice(&picture);
+    }
+    std::fs::write(&film, y4m).unwrap();
+    let first = |name: &str, hint: &[&str]| {
+        let path = scratch.path(name);
+        let video = format!("--video={}", film.display());
+        let args = ["record", &video, "--video-bits-per-second=100k", "-o", path.to_str().unwrap()];
+        Rtckit::start(args.iter().chain(hint)).succeed(PATIENCE);
+        let args = ["-v", "error", "-show_entries", "packet=size", "-of", "csv=p=0"];
+        let packets =
+            String::from_utf8(Command::new("ffprobe").args(args).arg(&path).output().unwrap().stdout).unwrap();
+        packets.lines().next().unwrap().trim_end_matches(',').parse::<u64>().unwrap()
+    };
+    let [plain, motion, detail] = [
+        first("plain.webm", &[]),
+        first("motion.webm", &["--content-hint", "motion"]),
+        first("detail.webm", &["--content-hint=detail"]),
+    ];
+    assert_eq!(plain, motion, "a file is not known to be a screen");
+    assert!(detail > motion * 3 / 2, "the first picture takes {motion} bytes, and {detail} as detail");
+    let refused = Rtckit::start(["record", "--video=test", "--content-hint=blurry", "-o", "x.webm"]).wait(PATIENCE);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+}
