@@ -1,16 +1,19 @@
 //! `rtckit screen`: a screen or window as the source of a recording, and the list of what there is.
 
 use super::args::{RecordingArgs, ScreenArgs};
+use super::exit;
 use super::output;
 use super::record;
 use super::run::{self, Context};
-use super::{exit, value::possible};
+use super::value::{bytes, possible};
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::media::{Constraint, VideoConstraints};
-use rtckit::ops::record::{SourceOptions, SourceSpec};
-use rtckit::ops::screen::{self, Report, Surface, SurfaceKind};
+use rtckit::ops::record::{Destination, SourceOptions, SourceSpec};
+use rtckit::ops::screen::{self, ImageFormat, Report, Snapshot, Surface, SurfaceKind};
+use serde_json::json;
 use std::fmt::Write;
+use std::path::Path;
 use std::process::ExitCode;
 
 /// What `screen` takes.
@@ -37,17 +40,49 @@ pub struct ScreenCaptureArgs {
     /// How often to look for changes, per second; without it 30
     #[arg(long, value_name = "CONSTRAINT")]
     frame_rate: Option<Constraint>,
+    /// Record nothing, but keep one picture as it is now, every pixel of it: png or jpg by its name, - for png on standard output
+    #[arg(long, value_name = "FILE|-", conflicts_with_all = NOT_OF_A_PICTURE)]
+    snapshot: Option<String>,
     #[command(flatten)]
     screen: ScreenArgs,
     #[command(flatten)]
     recording: RecordingArgs,
 }
 
+/// What is said of recordings only.
+const NOT_OF_A_PICTURE: [&str; 11] = [
+    "list",
+    "audio",
+    "output",
+    "width",
+    "height",
+    "frame_rate",
+    "duration",
+    "mime_type",
+    "timeslice",
+    "chunk_pattern",
+    "max_size",
+];
+
 /// Runs `rtckit screen`.
 pub fn screen(args: ScreenCaptureArgs, context: &Context) -> ExitCode {
-    let ScreenCaptureArgs { list, surface, select, audio, width, height, frame_rate, screen, recording } = args;
+    let ScreenCaptureArgs { list, surface, select, audio, width, height, frame_rate, snapshot, screen, recording } =
+        args;
     if list {
         return tell(surface, context);
+    }
+    if let Some(name) = snapshot {
+        let format = match ImageFormat::of_path(Path::new(&name)) {
+            None if name == "-" => ImageFormat::Png,
+            Some(format) => format,
+            None => {
+                let message = format!("'{name}': a snapshot ends in png, jpg or jpeg");
+                return context.fail(&Error::new(ErrorKind::Usage, "usage", message));
+            }
+        };
+        let (kind, to) = (surface.unwrap_or_default(), Destination::from(name.as_str()));
+        let (screen, existing) = (screen.options(), recording.existing());
+        return take(Snapshot { kind, select, screen, to, format, existing }, context);
     }
     let sources = SourceOptions {
         video: match surface.unwrap_or_default() {
@@ -65,6 +100,23 @@ pub fn screen(args: ScreenCaptureArgs, context: &Context) -> ExitCode {
             let error = Error::new(ErrorKind::Usage, "usage", "where to record to is missing: give --output FILE");
             context.fail(&error.with_hint("--list shows what there is to record"))
         }
+    }
+}
+
+fn take(asked: Snapshot, context: &Context) -> ExitCode {
+    let to_stdout = asked.to == Destination::Stdout;
+    let output = match context.output(to_stdout) {
+        Ok(output) => output,
+        Err(code) => return code,
+    };
+    let stdout = to_stdout.then(|| Box::new(std::io::stdout()) as _);
+    let taken = run::block_on(async move |stop| screen::snapshot(asked, stdout, stop).await);
+    match taken.and_then(|taken| taken) {
+        Ok(taken) => {
+            let text = format!("wrote {}: {}x{}, {}", taken.path, taken.width, taken.height, bytes(taken.bytes));
+            output.finish(&json!({ "snapshot": taken }), None, 0, &text)
+        }
+        Err(error) => output.finish(&json!({}), Some(&error), exit::INTERNAL, ""),
     }
 }
 

@@ -112,13 +112,22 @@ impl ImageSink {
     ///
     /// # Errors
     /// When the output fails, or the format does not take pictures of this size.
-    pub fn write(mut self, picture: &I420) -> Result<Finished, ImageError> {
+    pub fn write(self, picture: &I420) -> Result<Finished, ImageError> {
         let (width, height) = (picture.width(), picture.height());
         let failed = |detail: String| ImageError::Encode { width, height, detail };
         let pixels = rgb(picture).map_err(|error| failed(error.to_string()))?;
+        self.write_rgb(&pixels, width, height)
+    }
+
+    /// The same for a picture of R, G and B of each pixel, line by line without padding.
+    ///
+    /// # Errors
+    /// As those of [`write`](Self::write).
+    pub fn write_rgb(mut self, pixels: &[u8], width: u32, height: u32) -> Result<Finished, ImageError> {
+        let failed = |detail: String| ImageError::Encode { width, height, detail };
         let bytes = match self.format {
-            ImageFormat::Png => png(&pixels, width, height).map_err(|error| failed(error.to_string()))?,
-            ImageFormat::Jpeg => jpeg(&pixels, width, height).map_err(failed)?,
+            ImageFormat::Png => png(pixels, width, height).map_err(|error| failed(error.to_string()))?,
+            ImageFormat::Jpeg => jpeg(pixels, width, height).map_err(failed)?,
         };
         self.output.write(&bytes)?;
         Ok(self.output.finish()?)

@@ -18,6 +18,7 @@ mod picture;
 mod portal;
 #[cfg_attr(not(target_os = "linux"), path = "server_none.rs")]
 mod server;
+mod snapshot;
 mod source;
 mod surface;
 #[cfg(target_os = "linux")]
@@ -29,11 +30,13 @@ pub use cursor::CursorCapture;
 pub use error::ScreenError;
 pub use format::FRAME_RATES;
 pub use geometry::{Region, RegionError};
+pub use snapshot::Snapshot;
 pub use source::{ScreenSource, ScreenStats};
 pub use surface::{Surface, SurfaceKind};
 
 use super::CaptureError;
 use crate::media::VideoConstraints;
+use crate::stop::Stop;
 use std::path::PathBuf;
 use std::time::Instant;
 
@@ -71,15 +74,39 @@ pub fn open(
     constraints: &VideoConstraints,
     origin: Instant,
 ) -> Result<ScreenSource, CaptureError> {
-    let (grab, surface) = server::open(kind, wanted, options)?;
-    let (width, height) = match options.region {
-        Some(region) if !region.inside(surface.width, surface.height) => {
-            let Surface { id, width, height, .. } = surface;
-            return Err(ScreenError::Region { region, surface: id, width, height }.into());
-        }
-        Some(region) => (region.width, region.height),
-        None => (surface.width, surface.height),
-    };
-    let format = format::choose(&surface.id, (width, height), constraints)?;
+    let (grab, surface, size) = grab(kind, wanted, options)?;
+    let format = format::choose(&surface.id, size, constraints)?;
     Ok(ScreenSource::new(grab, surface, format, origin))
+}
+
+/// One picture of a surface as it is now, every pixel of it; `None` when stopped before. Blocks, and what a portal asks takes a
+/// person's time.
+///
+/// # Errors
+/// When there is no display server or no such surface, or it shows nothing.
+pub fn snapshot(
+    kind: SurfaceKind,
+    wanted: Option<&str>,
+    options: &ScreenOptions,
+    stop: &Stop,
+) -> Result<Option<Snapshot>, ScreenError> {
+    let (mut grab, surface, _) = grab(kind, wanted, options)?;
+    snapshot::take(&mut *grab, &surface, stop)
+}
+
+/// Opens a surface, and says which it is and the size of what is captured of it.
+fn grab(
+    kind: SurfaceKind,
+    wanted: Option<&str>,
+    options: &ScreenOptions,
+) -> Result<(Box<dyn source::Grab>, Surface, (u32, u32)), ScreenError> {
+    let (grab, surface) = server::open(kind, wanted, options)?;
+    let Surface { width, height, .. } = surface;
+    match options.region {
+        Some(region) if !region.inside(width, height) => {
+            Err(ScreenError::Region { region, surface: surface.id, width, height })
+        }
+        Some(region) => Ok((grab, surface, (region.width, region.height))),
+        None => Ok((grab, surface, (width, height))),
+    }
 }

@@ -20,13 +20,16 @@ pub(super) enum Look {
     Ended,
 }
 
+/// Whoever looks at the pixels while they are lent; what it says against them is an error of the display server.
+pub(super) type Take<'a> = dyn FnMut(Pixels<'_>) -> Result<(), String> + 'a;
+
 /// Pixels of a display server, brought up to date on demand.
 pub(super) trait Grab: Send {
     /// Fetches what changed. Bounded in time even where the display server hangs.
     fn look(&mut self) -> Result<Look, ScreenError>;
 
     /// Lends the pixels as they were last fetched, with the cursor in them if it is to be seen.
-    fn show(&mut self, to: &mut dyn FnMut(Pixels<'_>) -> Result<I420, String>) -> Result<I420, ScreenError>;
+    fn show(&mut self, to: &mut Take<'_>) -> Result<(), ScreenError>;
 }
 
 /// Counts of one capture, readable while it runs.
@@ -57,8 +60,8 @@ impl ScreenStats {
 /// A surface as a live source.
 ///
 /// It is looked at once in a frame period, and a frame is given when it has changed. While nothing changes the last picture is
-/// given again, without being captured or converted again: a few times soon after a change, for the encoder to sharpen it, then
-/// once a second, for whoever joins or seeks, and once at the end, which it marks.
+/// given again, without being captured or converted again: for three seconds after a change often, for the encoder to sharpen
+/// it, then once a second, for whoever joins or seeks, and once at the end, which it marks.
 pub struct ScreenSource {
     grab: Box<dyn Grab>,
     surface: Surface,
@@ -80,7 +83,7 @@ struct Shown {
 }
 
 /// How often a picture that stands is given again while an encoder may still sharpen it.
-const SETTLING: u32 = 5;
+const SETTLING: u32 = 30;
 const SETTLING_EVERY: Duration = Duration::from_millis(100);
 const STANDING_EVERY: Duration = Duration::from_secs(1);
 
@@ -163,8 +166,12 @@ impl Source<VideoFrame> for ScreenSource {
             match self.grab.look()? {
                 Look::Ended => return Ok(self.end()),
                 Look::Changed => {
-                    let converter = &mut self.converter;
-                    let picture = Arc::new(self.grab.show(&mut |pixels| converter.convert(pixels))?);
+                    let (converter, mut picture) = (&mut self.converter, None);
+                    self.grab.show(&mut |pixels| {
+                        picture = Some(Arc::new(converter.convert(pixels)?));
+                        Ok(())
+                    })?;
+                    let Some(picture) = picture else { continue };
                     self.last = Some(Shown { picture: Arc::clone(&picture), n, repeats: 0 });
                     self.stats.captured.fetch_add(1, Ordering::Relaxed);
                     return Ok(Some(VideoFrame { time: self.time_of(n), picture }));
@@ -198,7 +205,7 @@ mod tests {
             Ok(look)
         }
 
-        fn show(&mut self, to: &mut dyn FnMut(Pixels<'_>) -> Result<I420, String>) -> Result<I420, ScreenError> {
+        fn show(&mut self, to: &mut Take<'_>) -> Result<(), ScreenError> {
             let data = vec![self.grey; 16 * 16 * 4];
             let pixels = Pixels { data: &data, stride: 64, skip: 0, width: 16, height: 16, order: Order::Bgr };
             to(pixels).map_err(|detail| ScreenError::Lost { display: "script".to_owned(), detail })
@@ -226,15 +233,16 @@ mod tests {
     fn every_change_is_a_frame_and_what_stands_is_repeated_without_a_copy() {
         let mut source = source(&[Look::Changed, Look::Changed, Look::Same, Look::Changed], 200.0);
         let stop = Stop::new();
-        let frames: Vec<_> = (0..3 + 7).map(|_| source.next(&stop).unwrap().unwrap()).collect();
+        let again = SETTLING as usize + 1;
+        let frames: Vec<_> = (0..3 + again).map(|_| source.next(&stop).unwrap().unwrap()).collect();
         let pictures: Vec<_> = frames.iter().map(|frame| Arc::as_ptr(&frame.picture)).collect();
         assert!(pictures[0] != pictures[1] && pictures[1] != pictures[2]);
         assert!(pictures[2..].iter().all(|picture| *picture == pictures[2]), "the last one stands");
         let gaps: Vec<_> = frames.windows(2).map(|pair| pair[1].time.minus(pair[0].time).seconds()).collect();
-        assert!(gaps[2..2 + 5].iter().all(|gap| *gap >= 0.1), "{gaps:?}");
-        assert!(gaps[2 + 5..].iter().all(|gap| *gap >= 1.0), "{gaps:?}");
+        assert!(gaps[2..1 + again].iter().all(|gap| *gap >= 0.1), "{gaps:?}");
+        assert!(gaps[1 + again..].iter().all(|gap| *gap >= 1.0), "{gaps:?}");
         let stats = source.stats();
-        assert_eq!((stats.captured(), stats.repeated()), (3, 7));
+        assert_eq!((stats.captured(), stats.repeated()), (3, u64::from(SETTLING) + 1));
     }
 
     #[test]

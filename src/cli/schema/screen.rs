@@ -10,6 +10,11 @@ pub const SCREEN: Tables = Tables {
 };
 
 const LIST: &[Member] = &[
+    ("snapshot", "object", "the picture; with --snapshot, which writes this alone"),
+    ("snapshot.path", "text", "the file, under the name it got; - for standard output"),
+    ("snapshot.bytes", "bytes", "its size"),
+    ("snapshot.width", "pixels", "its width"),
+    ("snapshot.height", "pixels", "its height"),
     ("surfaces[]", "objects", "the monitors, then the windows; with --list, which writes these alone"),
     (
         "surfaces[].id",

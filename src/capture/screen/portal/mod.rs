@@ -11,9 +11,8 @@ mod permission;
 mod stream;
 
 use super::picture::Pixels;
-use super::source::{Grab, Look};
+use super::source::{Grab, Look, Take};
 use super::{Region, ScreenError, ScreenOptions, Surface, SurfaceKind};
-use crate::media::I420;
 use permission::Permission;
 use stream::{Picture, Stream};
 
@@ -66,7 +65,7 @@ impl Grab for PortalGrab {
         Ok(Look::Same)
     }
 
-    fn show(&mut self, to: &mut dyn FnMut(Pixels<'_>) -> Result<I420, String>) -> Result<I420, ScreenError> {
+    fn show(&mut self, to: &mut Take<'_>) -> Result<(), ScreenError> {
         let picture = self.shown.as_ref().ok_or_else(|| lost("there is nothing to show"))?;
         let pixels = Pixels {
             data: &picture.bytes,

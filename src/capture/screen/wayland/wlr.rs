@@ -6,11 +6,10 @@
 use super::super::cursor::CursorCapture;
 use super::super::memory::SharedMemory;
 use super::super::picture::{Order, Pixels};
-use super::super::source::{Grab, Look};
+use super::super::source::{Grab, Look, Take};
 use super::super::{Region, ScreenError, ScreenOptions};
 use super::client::{Client, Frame, Outcome, Shape};
 use super::upright::upright;
-use crate::media::I420;
 use std::os::fd::AsFd;
 use std::time::Duration;
 use wayland_client::protocol::wl_buffer::WlBuffer;
@@ -179,7 +178,7 @@ impl Grab for WlrGrab {
         }
     }
 
-    fn show(&mut self, to: &mut dyn FnMut(Pixels<'_>) -> Result<I420, String>) -> Result<I420, ScreenError> {
+    fn show(&mut self, to: &mut Take<'_>) -> Result<(), ScreenError> {
         let Self { client, shown, turned, region, .. } = self;
         let fail = |detail: &str| client.lost(detail);
         let shown = shown.as_ref().ok_or_else(|| fail("there is nothing to show"))?;

@@ -2,14 +2,13 @@
 
 use super::super::cursor::Covered;
 use super::super::picture::{Order, Pixels};
-use super::super::source::{Grab, Look};
+use super::super::source::{Grab, Look, Take};
 use super::super::surface::number;
 use super::super::{Region, ScreenError, ScreenOptions, Surface, SurfaceKind};
 use super::damage::{Band, Tracker};
 use super::display::Display;
 use super::image::{Area, Image};
 use super::pointer::Pointer;
-use crate::media::I420;
 use x11rb::connection::Connection as _;
 use x11rb::errors::{ConnectionError, ReplyError, ReplyOrIdError};
 use x11rb::protocol::xproto::{
@@ -224,7 +223,7 @@ impl Grab for X11Grab {
         }
     }
 
-    fn show(&mut self, to: &mut dyn FnMut(Pixels<'_>) -> Result<I420, String>) -> Result<I420, ScreenError> {
+    fn show(&mut self, to: &mut Take<'_>) -> Result<(), ScreenError> {
         let fail = |detail: String| ScreenError::Lost { display: self.display.name.clone(), detail };
         let place = self.place.as_mut().ok_or_else(|| fail("there is nothing to show".to_owned()))?;
         let (width, height) = (u32::from(place.area.width), u32::from(place.area.height));
