@@ -21,7 +21,7 @@ use reader::{Head, Reader};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
-use std::io;
+use std::io::{self, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// Header elements that claim more are damaged.
@@ -55,6 +55,14 @@ pub enum RepairError {
         /// What is missing.
         what: &'static str,
     },
+    /// It is of a kind that has nothing to be repaired.
+    #[error("{path}: {what} needs no repair: it plays up to where it was cut off")]
+    Needless {
+        /// Which.
+        path: PathBuf,
+        /// What it is.
+        what: &'static str,
+    },
     /// The repaired file cannot be written.
     #[error(transparent)]
     Output(#[from] OutputError),
@@ -63,7 +71,7 @@ pub enum RepairError {
 impl Classify for RepairError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Io { .. } => ErrorKind::InvalidInput,
+            Self::Io { .. } | Self::Needless { .. } => ErrorKind::InvalidInput,
             Self::Hopeless { .. } => ErrorKind::Integrity,
             Self::Output(_) => ErrorKind::Output,
         }
@@ -72,6 +80,9 @@ impl Classify for RepairError {
     fn hint(&self) -> Option<String> {
         match self {
             Self::Output(error) => error.hint(),
+            Self::Needless { path, .. } if path.extension().is_some_and(|extension| extension == "part") => {
+                Some(format!("only its name is missing: mv {} {}", path.display(), path.with_extension("").display()))
+            }
             _ => None,
         }
     }
@@ -111,9 +122,12 @@ pub enum Place {
 /// as it was then.
 pub fn repair(path: &Path, place: &Place, existing: Existing) -> Result<Repaired, RepairError> {
     let io = |source| RepairError::Io { path: path.to_owned(), source };
-    let file = File::open(path).map_err(io)?;
+    let mut file = File::open(path).map_err(io)?;
     if matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
         return Err(OutputError::Busy { path: path.to_owned() }.into());
+    }
+    if let Some(what) = needless(&mut file).map_err(io)? {
+        return Err(RepairError::Needless { path: path.to_owned(), what });
     }
     let (target, existing_there) = match place {
         Place::Same => (path.to_owned(), Existing::Overwrite),
@@ -135,6 +149,18 @@ pub fn repair(path: &Path, place: &Place, existing: Existing) -> Result<Repaired
         repaired.path = output::give_name(path, &path.with_extension(""), existing)?;
     }
     Ok(repaired)
+}
+
+/// What a file is that has neither duration nor cues of its own: pages that stand alone, or a length that ends with the file.
+fn needless(file: &mut File) -> io::Result<Option<&'static str>> {
+    let mut magic = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut magic)?;
+    file.rewind()?;
+    Ok(match &magic[..] {
+        b"OggS" => Some("an Ogg file"),
+        b"RIFF" | b"RF64" => Some("a WAV file"),
+        _ => None,
+    })
 }
 
 enum Trouble {

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Type, file name, and whether browsers play it.
-const TYPES: [(&str, &str, bool); 11] = [
+const TYPES: [(&str, &str, bool); 12] = [
     ("video/webm;codecs=vp8,opus", "vp8-opus.webm", true),
     ("video/webm;codecs=vp9,opus", "vp9-opus.webm", true),
     ("video/webm;codecs=av1,opus", "av1-opus.webm", true),
@@ -16,6 +16,7 @@ const TYPES: [(&str, &str, bool); 11] = [
     ("audio/webm;codecs=opus", "opus.webm", true),
     ("video/matroska;codecs=vp8,opus", "vp8-opus.mkv", true),
     ("video/matroska;codecs=vp9", "vp9.mkv", true),
+    ("video/matroska;codecs=av1,opus", "av1-opus.mkv", true),
     ("video/matroska;codecs=h264,opus", "h264-opus.mkv", true),
     ("audio/matroska;codecs=opus", "opus.mka", true),
     ("audio/ogg;codecs=opus", "opus.ogg", true),

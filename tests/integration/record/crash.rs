@@ -104,3 +104,31 @@ fn what_would_not_play_is_exit_12_and_what_cannot_be_repaired_too() {
     recording.succeed(PATIENCE);
     assert_eq!(check(&path).1, Some(0));
 }
+
+#[test]
+fn sound_that_was_cut_off_plays_as_it_is_and_repair_says_so() {
+    if !have("ffprobe") {
+        return;
+    }
+    let _turn = one_call_at_a_time();
+    for name in ["sound.ogg", "sound.wav"] {
+        let scratch = Scratch::new();
+        let path = scratch.path(name);
+        let mut recording = Rtckit::start(["record", "--audio=test", "--events", "-o", path.to_str().unwrap()]);
+        while recording.json()["seconds"].as_f64().is_none_or(|seconds| seconds < 2.0) {}
+        recording.kill();
+        drop(recording);
+        let part = scratch.path(&format!("{name}.part"));
+        let exit = Rtckit::start(["record", "--repair", part.to_str().unwrap()]).wait(PATIENCE);
+        assert_eq!(exit.code, Some(3), "{exit:?}");
+        let advice = format!("mv {} {}", part.display(), path.display());
+        assert!(exit.stderr.contains("needs no repair") && exit.stderr.contains(&advice), "{exit:?}");
+        std::fs::rename(&part, &path).unwrap();
+        let file = MediaFile::open(&path);
+        assert_eq!(file.decode_complaints(), "", "{name}");
+        let (found, code) = check(&path);
+        assert_eq!((code, &found["plays"]), (Some(0), &true.into()), "{name}: {found}");
+        // Up to a second before it was killed.
+        assert!(found["duration"].as_f64() > Some(1.0), "{name}: {found}");
+    }
+}
