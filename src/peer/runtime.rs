@@ -135,7 +135,7 @@ impl SessionRuntime {
         let mut state = 1_u32;
         *self.lose.lock().unwrap() = Some(Box::new(move |_| {
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
-            cut.load(Ordering::Relaxed) || one_in > 0 && (state >> 8) % one_in == 0
+            cut.load(Ordering::Relaxed) || one_in > 0 && (state >> 8).is_multiple_of(one_in)
         }));
     }
 

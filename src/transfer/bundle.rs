@@ -38,6 +38,9 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// From this round trip on a window matters.
 const FAR: Duration = Duration::from_millis(8);
 
+/// The number of a further connection, and a message of its signaling.
+type Signal = (u32, Value);
+
 /// A connection that content goes by.
 struct Lane {
     connection: Box<dyn Connection>,
@@ -122,7 +125,7 @@ pub struct Bundle {
     content: mpsc::Sender<Bytes>,
     waiting: Arc<AsyncMutex<mpsc::Receiver<Bytes>>>,
     waited_micros: AtomicU64,
-    signals: (mpsc::Sender<(u32, Value)>, AsyncMutex<mpsc::Receiver<(u32, Value)>>),
+    signals: (mpsc::Sender<Signal>, AsyncMutex<mpsc::Receiver<Signal>>),
     arrived: mpsc::Sender<Bytes>,
     inbox: AsyncMutex<Inbox>,
 }
@@ -160,10 +163,7 @@ impl Inbox {
             return Some(message);
         }
         self.early_bytes += message.len();
-        self.early.insert(sequence, message).map(|double| {
-            self.early_bytes -= double.len();
-            double
-        })
+        self.early.insert(sequence, message).inspect(|double| self.early_bytes -= double.len())
     }
 }
 
@@ -286,7 +286,7 @@ impl MessageChannel for Bundle {
 }
 
 /// What a control message says of a further connection.
-fn signal(text: &str) -> Option<(u32, Value)> {
+fn signal(text: &str) -> Option<Signal> {
     // Most control messages are others, and each is read again by whoever it is for.
     if !text.contains("\"signal\"") {
         return None;
@@ -303,7 +303,7 @@ struct Running<'a> {
     tasks: JoinSet<Event>,
     /// Of connections that are being made, or were.
     lines: HashMap<u32, mpsc::Sender<Value>>,
-    saying: (mpsc::Sender<(u32, Value)>, mpsc::Receiver<(u32, Value)>),
+    saying: (mpsc::Sender<Signal>, mpsc::Receiver<Signal>),
     growth: Option<Growth>,
     looked: Instant,
     left: u64,

@@ -12,10 +12,13 @@ use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
 use tokio::time::Instant;
 
+/// A message, and when it arrives.
+type Due = (Instant, Frame);
+
 /// One end of a connection whose messages take their time.
 struct Memory {
-    sender: Mutex<Option<mpsc::Sender<(Instant, Frame)>>>,
-    receiver: AsyncMutex<(mpsc::Receiver<(Instant, Frame)>, Option<(Instant, Frame)>)>,
+    sender: Mutex<Option<mpsc::Sender<Due>>>,
+    receiver: AsyncMutex<(mpsc::Receiver<Due>, Option<Due>)>,
     outstanding: Arc<AtomicUsize>,
     theirs: Arc<AtomicUsize>,
     sent: AtomicU64,

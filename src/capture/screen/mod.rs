@@ -94,12 +94,11 @@ pub fn snapshot(
     snapshot::take(&mut *grab, &surface, stop)
 }
 
-/// Opens a surface, and says which it is and the size of what is captured of it.
-fn grab(
-    kind: SurfaceKind,
-    wanted: Option<&str>,
-    options: &ScreenOptions,
-) -> Result<(Box<dyn source::Grab>, Surface, (u32, u32)), ScreenError> {
+/// An open surface, which it is, and the size of what is captured of it.
+type Grabbed = (Box<dyn source::Grab>, Surface, (u32, u32));
+
+/// Opens a surface.
+fn grab(kind: SurfaceKind, wanted: Option<&str>, options: &ScreenOptions) -> Result<Grabbed, ScreenError> {
     let (grab, surface) = server::open(kind, wanted, options)?;
     let Surface { width, height, .. } = surface;
     match options.region {
