@@ -177,8 +177,14 @@ async fn carried(messages: u64, rates: &[f64], most: u32, cut_after: Option<u64>
             }
         }
     };
+    // A sender listens too, and hears its answers.
+    let hearing = async {
+        while near.receive().await.is_some() {}
+        std::future::pending::<()>().await;
+    };
     let gave_up = tokio::select! {
         () = receiving => false,
+        () = hearing => unreachable!("it never ends"),
         () = sending => unreachable!("it never ends"),
         _ = near.run() => true,
         _ = far.run() => unreachable!("the receiving end has nothing to lose"),

@@ -74,7 +74,8 @@ pub fn open(
     constraints: &VideoConstraints,
     origin: Instant,
 ) -> Result<ScreenSource, CaptureError> {
-    let (grab, surface, size) = grab(kind, wanted, options)?;
+    let (grab, surface) = grab(kind, wanted, options)?;
+    let size = options.region.map_or((surface.width, surface.height), |region| (region.width, region.height));
     let format = format::choose(&surface.id, size, constraints)?;
     Ok(ScreenSource::new(grab, surface, format, origin))
 }
@@ -90,22 +91,22 @@ pub fn snapshot(
     options: &ScreenOptions,
     stop: &Stop,
 ) -> Result<Option<Snapshot>, ScreenError> {
-    let (mut grab, surface, _) = grab(kind, wanted, options)?;
+    let (mut grab, surface) = grab(kind, wanted, options)?;
     snapshot::take(&mut *grab, &surface, stop)
 }
 
-/// An open surface, which it is, and the size of what is captured of it.
-type Grabbed = (Box<dyn source::Grab>, Surface, (u32, u32));
-
-/// Opens a surface.
-fn grab(kind: SurfaceKind, wanted: Option<&str>, options: &ScreenOptions) -> Result<Grabbed, ScreenError> {
+/// Opens a surface that has the region which is asked for, and says which it is.
+fn grab(
+    kind: SurfaceKind,
+    wanted: Option<&str>,
+    options: &ScreenOptions,
+) -> Result<(Box<dyn source::Grab>, Surface), ScreenError> {
     let (grab, surface) = server::open(kind, wanted, options)?;
     let Surface { width, height, .. } = surface;
     match options.region {
         Some(region) if !region.inside(width, height) => {
             Err(ScreenError::Region { region, surface: surface.id, width, height })
         }
-        Some(region) => Ok((grab, surface, (region.width, region.height))),
-        None => Ok((grab, surface, (width, height))),
+        _ => Ok((grab, surface)),
     }
 }
