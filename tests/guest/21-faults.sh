@@ -79,6 +79,14 @@ fault broken inject_fatal_streaming_error $busy
 fault unplugged disconnect /dev/video2
 grep -q unplugged unplugged.json && pass "unplugged: it is said" || fail "unplugged: $(cat unplugged.json)"
 
+# Of two tracks the one whose camera is gone ends; the other goes on, and the exit code tells of it all the same.
+v4l2-ctl -d $busy --set-ctrl percentage_of_dropped_buffers=100
+rtckit capture --video=camera:$busy --audio=test -o both.wav --duration 7s --json --events-file both.ndjson >both.json
+equal "one of two tracks fails" "$? $(jq -r '.ended + " " + .error.name' both.json)" "4 duration NotReadableError"
+equal "the event" "$(jq -r 'select(.type == "ended") | .kind' both.ndjson)" video
+between "the other is whole" "$(jq '.audio.samples / 48000' both.json)" 6.9 7.1
+v4l2-ctl -d $busy --set-ctrl percentage_of_dropped_buffers=0
+
 began=$(now)
 rtckit capture --video=camera:/dev/video9 --json >absent.json
 equal "a camera that is not there" "$? $(jq -r .error.name absent.json)" "4 NotFoundError"

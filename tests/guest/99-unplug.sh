@@ -2,12 +2,6 @@
 . /tests/support/checks
 export XDG_STATE_HOME=/tmp/state
 
-# A capture of a minute runs beside the other scripts.
-[ ! -f /tests/long-60-seconds.sh ] || for _ in $(seq 3000); do
-  grep -q 'seconds after boot' /out/long-60-seconds.log && break
-  sleep 0.1
-done
-
 # until_says WORD FILE
 until_says() {
   for _ in $(seq 300); do
