@@ -141,7 +141,7 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
         signal: if loopback { Signal::Loopback } else { signaling.signal()? },
         connection: Config { video_codecs: codecs.video_codec.clone(), ..connection.options()? },
         negotiate: NegotiateOptions { timeout: run.setup.timeout, by_hand: by_hand && !loopback },
-        send: codecs.hint.said_of(media.options(control.is_some())?),
+        send: codecs.hint.said_of(media.options(control.is_some() || receive.sink_id.is_some())?),
         limits: codecs.limits(),
         receive: receive.options(),
         data,

@@ -6,7 +6,7 @@ use super::{exit, salt};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rtckit::error::Error;
-use rtckit::ops::devices::{self, DeviceInfo, DeviceKind, Options, Outcome, Report};
+use rtckit::ops::devices::{self, CodecInfo, DeviceInfo, DeviceKind, Options, Outcome, Report};
 use rtckit::progress::{Event, Progress};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -21,6 +21,9 @@ pub struct DevicesArgs {
     /// Say what each device can do: native modes and ranges
     #[arg(long)]
     capabilities: bool,
+    /// Say which codecs can be sent, received and recorded, and as what
+    #[arg(long)]
+    codecs: bool,
     /// Fail with exit code 4 unless there is a device of this kind; several with a comma
     #[arg(long, value_name = "KIND", value_delimiter = ',', value_parser = kinds())]
     require: Vec<DeviceKind>,
@@ -44,8 +47,8 @@ pub fn devices(args: DevicesArgs, context: &Context) -> ExitCode {
     if let Some(warning) = warning {
         output.warn(&warning);
     }
-    let DevicesArgs { kind, capabilities, require, watch } = args;
-    let options = Options { kinds: kind, capabilities, require, salt };
+    let DevicesArgs { kind, capabilities, codecs, require, watch } = args;
+    let options = Options { kinds: kind, capabilities, codecs, require, salt };
     let people = !(context.global.json || context.global.events);
     let watched = Arc::new(Watched { output: Arc::clone(&output), people });
     let operation = async move |stop| match watch {
@@ -83,7 +86,14 @@ impl Progress for Watched {
 }
 
 fn show(report: &Report) -> Result<(), Error> {
-    output::product(table(&report.devices).as_bytes())
+    let codecs = report.codecs.iter().flatten().map(codec_line).collect::<String>();
+    output::product((table(&report.devices) + &codecs).as_bytes())
+}
+
+fn codec_line(codec: &CodecInfo) -> String {
+    let can = |can: bool, word: &'static str| if can { word } else { "" };
+    let CodecInfo { mime_type, send, receive, record, .. } = codec;
+    format!("{mime_type:10}  {:4}  {:7}  {}\n", can(*send, "send"), can(*receive, "receive"), record.join(" "))
 }
 
 /// One line for each device, and its capabilities below. Writing to a String cannot fail.

@@ -143,6 +143,10 @@ impl Microphone {
 }
 
 impl Source<AudioFrame> for Microphone {
+    fn lost(&self) -> Option<Arc<AtomicU64>> {
+        Some(Arc::clone(&self.counts.lost))
+    }
+
     fn next(&mut self, stop: &Stop) -> Result<Option<AudioFrame>, Error> {
         if !self.begun {
             self.arrived = Instant::now();

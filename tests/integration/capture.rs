@@ -34,6 +34,21 @@ fn without_cameras_the_list_is_empty_and_asking_for_one_is_an_error() {
 }
 
 #[test]
+fn codecs_are_listed_with_what_they_can_be_recorded_as() {
+    let listed = json(&Rtckit::start(["devices", "--kind=videoinput", "--codecs", "--json"]).succeed(PATIENCE));
+    let codecs = listed["codecs"].as_array().unwrap();
+    let types: Vec<_> = codecs.iter().map(|codec| codec["mimeType"].as_str().unwrap()).collect();
+    assert_eq!(types, ["video/VP8", "video/VP9", "video/H264", "video/AV1", "audio/opus"]);
+    assert!(codecs.iter().all(|codec| codec["send"] == true && codec["receive"] == true), "{listed}");
+    let types = codecs.iter().flat_map(|codec| codec["record"].as_array().unwrap());
+    for mime_type in types {
+        Rtckit::start(["record", "--is-type-supported", mime_type.as_str().unwrap()]).succeed(PATIENCE);
+    }
+    let text = Rtckit::start(["devices", "--kind=videoinput", "--codecs"]).succeed(PATIENCE).stdout;
+    assert!(String::from_utf8(text).unwrap().contains("video/H264  send  receive  video/matroska;codecs=h264"));
+}
+
+#[test]
 fn test_media_is_captured_whole_and_the_report_says_what_its_page_describes() {
     let _turn = one_call_at_a_time();
     let scratch = Scratch::new();

@@ -82,6 +82,53 @@ fn what_the_other_side_says_is_played() {
 }
 
 #[test]
+fn the_speaker_can_be_chosen_and_one_that_is_not_there_is_named() {
+    let other = "load-module module-null-sink sink_name=other rate=48000 sink_properties=device.description=Headphones\n\
+                 load-module module-remap-source master=other.monitor source_name=ear";
+    let Some(server) = PulseAudio::start(other) else { return };
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let wav = scratch.path("heard.wav");
+    let mut listener =
+        hear(&server, "microphone:ear", &wav, &["--echo-cancellation=exact:false", "--noise-suppression=false"]);
+    let play = |sink: &str| {
+        let mut command = Rtckit::command(["call", "--loopback", "--audio=test", "--play", "--duration=6s"]);
+        command.args(["--sink-id", sink]);
+        Rtckit::spawn(server.reach(&mut command))
+    };
+    let mut talker = play("Headph");
+    listener.succeed(PATIENCE);
+    talker.succeed(PATIENCE);
+    assert_pitch("played", pitch(&samples(&wav), 0.015..0.05), 440.0);
+    let exit = play("nobody").wait(PATIENCE);
+    assert_eq!(exit.code, Some(4), "{exit:?}");
+    assert!(exit.error_line().contains("speaker 'nobody'"), "{exit:?}");
+}
+
+#[test]
+fn a_device_that_comes_to_the_sound_server_is_told_and_processing_is_set_as_asked() {
+    let Some(server) = PulseAudio::start("") else { return };
+    let _turn = one_call_at_a_time();
+    let flags = ["--echo-cancellation", "--noise-suppression=exact:false", "--auto-gain-control=false"];
+    let mut command = Rtckit::command(["capture", "--audio=microphone", "--duration=300ms", "--json"]);
+    let exit = Rtckit::spawn(server.reach(command.args(flags))).succeed(PATIENCE);
+    let audio = serde_json::from_slice::<Value>(&exit.stdout).unwrap()["audio"].clone();
+    let set = ["echoCancellation", "noiseSuppression", "autoGainControl"].map(|name| audio["settings"][name].as_bool());
+    assert_eq!((set, &audio["lostSamples"]), ([Some(true), Some(false), Some(false)], &0.into()), "{audio}");
+
+    let mut command = Rtckit::command(["devices", "--kind=audiooutput", "--watch", "--events"]);
+    let mut watching = Rtckit::spawn(server.reach(&mut command));
+    while watching.json()["type"] != "watching" {}
+    let mut load = std::process::Command::new("pactl");
+    load.args(["load-module", "module-null-sink", "sink_name=late"]);
+    assert!(server.reach(&mut load).output().unwrap().status.success());
+    let change = watching.json();
+    assert_eq!((&change["type"], &change["added"][0]["path"]), (&"devicechange".into(), &"late".into()), "{change}");
+    watching.interrupt();
+    watching.succeed(PATIENCE);
+}
+
+#[test]
 fn devices_are_listed_with_their_defaults_and_nothing_is_made_up() {
     let Some(server) = PulseAudio::start("") else { return };
     let mut command = Rtckit::command(["devices", "--json"]);

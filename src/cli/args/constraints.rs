@@ -3,7 +3,8 @@
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::media::{
-    AudioConstraints, Constraint, ConstraintError, MediaStreamConstraints, StringConstraint, VideoConstraints,
+    AudioConstraints, BooleanConstraint, Constraint, ConstraintError, MediaStreamConstraints, StringConstraint,
+    VideoConstraints,
 };
 
 /// `--width` and the others.
@@ -43,6 +44,22 @@ pub struct ConstraintArgs {
     /// 1 mono, 2 stereo
     #[arg(long, value_name = "CONSTRAINT")]
     pub channel_count: Option<Constraint>,
+    /// Bits per sample
+    #[arg(long, value_name = "CONSTRAINT")]
+    pub sample_size: Option<Constraint>,
+    /// Seconds from sound to sample
+    #[arg(long, value_name = "CONSTRAINT")]
+    pub latency: Option<Constraint>,
+    /// Whether what the speaker plays is taken out of the microphone: true, false, exact:true; in calls it is, by default. The next two
+    /// likewise
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub echo_cancellation: Option<BooleanConstraint>,
+    /// Whether noise is taken out of the microphone
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub noise_suppression: Option<BooleanConstraint>,
+    /// Whether the level of the microphone is kept
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_missing_value = "true")]
+    pub auto_gain_control: Option<BooleanConstraint>,
     /// All constraints as getUserMedia takes them, in JSON or in a file; a flag wins over its member
     #[arg(long, value_name = "JSON|FILE")]
     pub constraints: Option<String>,
@@ -81,6 +98,11 @@ impl ConstraintArgs {
         let audio = AudioConstraints {
             sample_rate: self.sample_rate,
             channel_count: self.channel_count,
+            sample_size: self.sample_size,
+            latency: self.latency,
+            echo_cancellation: self.echo_cancellation,
+            noise_suppression: self.noise_suppression,
+            auto_gain_control: self.auto_gain_control,
             ..AudioConstraints::default()
         };
         Ok((video.or(asked.video.unwrap_or_default()), audio.or(asked.audio.unwrap_or_default())))

@@ -14,6 +14,9 @@ pub struct ReceiveArgs {
     /// Play what arrives: by the default speaker, and in a window, or the terminal where there is no display
     #[arg(long)]
     pub play: bool,
+    /// Which speaker plays it: a deviceId, a path, or what is unique in a label; without it the default one
+    #[arg(long, value_name = "ID", requires = "play")]
+    pub sink_id: Option<String>,
     /// Record what arrives without transcoding, as WebM, or Matroska if the name ends in .mkv; WebM has no H.264
     #[arg(long, value_name = "FILE|-")]
     pub record: Option<String>,
@@ -58,6 +61,7 @@ impl ReceiveArgs {
             offer_to_receive_audio: self.offer_to_receive_audio,
             measure: self.measure,
             play: self.play,
+            sink_id: self.sink_id,
         }
     }
 }

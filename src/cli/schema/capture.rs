@@ -42,6 +42,7 @@ const REPORT: &[Member] = &[
     ("audio.settings.deviceId", "text", "which device; absent for files"),
     ("audio.settings.groupId", "text", "which physical device; absent where there is none"),
     ("audio.samples", "count", "samples per channel"),
+    ("audio.lostSamples", "count", "samples per channel that a device gave and nobody read in time"),
     ("audio.peak", "dBFS", "the loudest sample; null when all was silent"),
     ("audio.rms", "dBFS", "the power of all samples; null when all was silent"),
     ("outputs[]", "objects", "what was written"),

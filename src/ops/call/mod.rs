@@ -183,7 +183,8 @@ impl Peer {
             receive_audio: options.receive.wants_audio(inputs.audio.is_some()),
         };
         let codecs = &connection.video_codecs;
-        let player = Player::open(&options.receive, &plan, media.screen, far_end, &self.progress).await?;
+        let player =
+            Player::open(&options.receive, &plan, media.screen, options.send.salt, far_end, &self.progress).await?;
         let mut receiving =
             Receiving::prepare(&options.receive, &plan, codecs, media.output, player, Arc::clone(timing))?;
         let mut session = Session::new(&connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;

@@ -45,6 +45,8 @@ pub struct ReceiveOptions {
     pub measure: bool,
     /// Whether it is heard and seen: by the default speaker, and in a window or the terminal.
     pub play: bool,
+    /// Which speaker plays it, by its deviceId, path or a part of its label; without it the default one.
+    pub sink_id: Option<String>,
 }
 
 impl ReceiveOptions {
@@ -226,7 +228,7 @@ impl Options {
             signal: Signal::Loopback,
             connection: connection.clone(),
             negotiate: self.negotiate.clone(),
-            send: SourceOptions::default(),
+            send: SourceOptions { salt: self.send.salt, ..SourceOptions::default() },
             limits: SendLimits::default(),
             receive: self.receive.clone(),
             data: self.data.clone().filter(|init| self.data_use != DataUse::Count || init.negotiated.is_some()),

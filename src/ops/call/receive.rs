@@ -11,8 +11,8 @@ use crate::codec;
 use crate::error::{Error, ErrorKind};
 use crate::filter::FarEnd;
 use crate::media::{
-    AudioDecoder, AudioFormat, AudioFrame, Codec, EncodedFrame, FrameRate, Loss, MediaKind, MediaTime, VideoDecoder,
-    VideoFrame,
+    AudioDecoder, AudioFormat, AudioFrame, Codec, DeviceSalt, EncodedFrame, FrameRate, Loss, MediaKind, MediaTime,
+    VideoDecoder, VideoFrame,
 };
 use crate::ops::destination::Destination;
 use crate::ops::media::{Hearing, TerminalScreen, Viewing};
@@ -49,6 +49,7 @@ impl Player {
         options: &ReceiveOptions,
         plan: &MediaPlan,
         screen: Option<TerminalScreen>,
+        salt: DeviceSalt,
         far_end: FarEnd,
         progress: &Arc<dyn Progress>,
     ) -> Result<Self, Error> {
@@ -62,7 +63,10 @@ impl Player {
         };
         let hearing = match plan.receive_audio {
             true => {
-                let opening = tokio::task::spawn_blocking(move || Hearing::open(AUDIO, far_end, playout));
+                let sink_id = options.sink_id.clone();
+                let opening = tokio::task::spawn_blocking(move || {
+                    Hearing::open(sink_id.as_deref(), &salt, AUDIO, far_end, playout)
+                });
                 opening
                     .await
                     .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))

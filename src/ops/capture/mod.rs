@@ -108,6 +108,7 @@ struct Running {
     results: SharedResults,
     pictures: Option<Arc<Receiver<crate::media::VideoFrame>>>,
     lost: Option<Arc<AtomicU64>>,
+    lost_samples: Option<Arc<AtomicU64>>,
     tracks: Tracks,
     taken: Stop,
     closed: Stop,
@@ -210,6 +211,7 @@ impl Capture {
             results: SharedResults::default(),
             pictures: None,
             lost: None,
+            lost_samples: None,
             taken: outputs.taken,
         };
         let (video_settings, audio_settings) = (inputs.video_settings, inputs.audio_settings);
@@ -243,12 +245,13 @@ impl Capture {
         if let Some(RawAudio { format, live, source }) = audio {
             let settings = audio_settings.unwrap_or_else(|| AudioSettings::of_format(&format));
             let source = running.tracks.audio(pace.of(live, source), format, settings.clone());
+            running.lost_samples = source.lost();
             let source = Ending::boxed(source, duration);
             let (meter, results) = (Arc::clone(&running.meter), Arc::clone(&running.results));
             let stop = inner.clone();
             let writer = AudioWriter { source, sinks: outputs.audio, any: false, meter, results };
             running.writers.work("audio-write", move || writer.run(&stop))?;
-            report.audio = Some(AudioReport { settings, samples: 0, peak: None, rms: None });
+            report.audio = Some(AudioReport { settings, samples: 0, lost_samples: 0, peak: None, rms: None });
         }
         Ok(running)
     }
@@ -311,6 +314,10 @@ fn obey(tracks: &mut Tracks, request: Request) -> Option<Ended> {
     ended
 }
 
+fn count(lost: Option<&Arc<AtomicU64>>) -> u64 {
+    lost.map_or(0, |lost| lost.load(Ordering::Relaxed))
+}
+
 impl Running {
     /// Tells how it goes, and gives what the next telling needs.
     fn tell(&self, progress: &dyn Progress, clock: Clock, last: (u64, Instant)) -> (u64, Instant) {
@@ -335,7 +342,7 @@ impl Running {
     }
 
     fn lost(&self) -> u64 {
-        self.lost.as_ref().map_or(0, |lost| lost.load(Ordering::Relaxed))
+        count(self.lost.as_ref())
     }
 
     fn describe(&self, report: &mut Report) {
@@ -351,6 +358,7 @@ impl Running {
         if let Some(audio) = &mut report.audio {
             audio.settings = self.tracks.audio_settings().unwrap_or_else(|| audio.settings.clone());
             audio.samples = counts.samples;
+            audio.lost_samples = count(self.lost_samples.as_ref());
             audio.peak = counts.whole.peak;
             audio.rms = counts.whole.rms;
         }

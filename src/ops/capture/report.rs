@@ -66,6 +66,8 @@ pub struct AudioReport {
     pub settings: AudioSettings,
     /// Samples per channel that came.
     pub samples: u64,
+    /// Samples per channel that nobody read in time.
+    pub lost_samples: u64,
     /// The loudest sample, in dBFS; `None` when all was silent.
     pub peak: Option<f64>,
     /// The power of all samples, in dBFS; `None` when all was silent.

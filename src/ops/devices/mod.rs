@@ -4,10 +4,12 @@
 //! cameras, … -> DeviceInfo -> filter by kind -> Report
 //! ```
 
+mod codecs;
 mod list;
 mod watch;
 
 pub use crate::media::{DeviceInfo, DeviceKind, DeviceSalt};
+pub use codecs::CodecInfo;
 pub use watch::watch;
 
 use crate::error::{Error, ErrorKind};
@@ -20,6 +22,8 @@ pub struct Options {
     pub kinds: Vec<DeviceKind>,
     /// Whether to say what each can do.
     pub capabilities: bool,
+    /// Whether to say which codecs there are.
+    pub codecs: bool,
     /// Kinds of which there must be one.
     pub require: Vec<DeviceKind>,
     /// What the IDs are made with.
@@ -31,6 +35,9 @@ pub struct Options {
 pub struct Report {
     /// By kind; the default of each first.
     pub devices: Vec<DeviceInfo>,
+    /// What can be sent, received and recorded, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub codecs: Option<Vec<CodecInfo>>,
 }
 
 /// A report, which is there also when something required is not.
@@ -43,13 +50,15 @@ pub struct Outcome {
 
 /// Lists the devices.
 pub async fn run(options: Options) -> Outcome {
-    let Options { kinds, capabilities, require, salt } = options;
+    let Options { kinds, capabilities, codecs, require, salt } = options;
     let wanted = move |kind: DeviceKind| kinds.is_empty() || kinds.contains(&kind);
     let asked = require.clone();
-    let listing =
-        tokio::task::spawn_blocking(move || list::devices(&|kind| wanted(kind) || asked.contains(&kind), &salt));
-    let mut devices = match listing.await {
-        Ok(devices) => devices,
+    let listing = tokio::task::spawn_blocking(move || {
+        let devices = list::devices(&|kind| wanted(kind) || asked.contains(&kind), &salt);
+        (devices, codecs.then(codecs::codecs))
+    });
+    let (mut devices, codecs) = match listing.await {
+        Ok(listed) => listed,
         Err(error) => {
             let error = Error::new(ErrorKind::Internal, "OperationError", error.to_string());
             return Outcome { report: Report::default(), error: Some(error) };
@@ -61,5 +70,5 @@ pub async fn run(options: Options) -> Outcome {
     let missing = require.into_iter().find(|kind| !devices.iter().any(|device| device.kind == *kind));
     let error =
         missing.map(|kind| Error::new(ErrorKind::Device, "NotFoundError", format!("there is no {kind}")).at("devices"));
-    Outcome { report: Report { devices }, error }
+    Outcome { report: Report { devices, codecs }, error }
 }

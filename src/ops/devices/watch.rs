@@ -1,14 +1,16 @@
 //! Devices that come and go; mediacapture-main `devicechange`.
 
 use super::{Options, Outcome, Report, list};
-use crate::media::DeviceInfo;
+use crate::media::{DeviceInfo, DeviceKind};
 use crate::progress::{Event, Progress};
 use crate::stop::Stop;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often it is looked. No device is opened for that.
 const LOOK: Duration = Duration::from_millis(500);
+/// How often sound systems are asked, which costs more.
+const ASK: Duration = Duration::from_secs(2);
 /// After a change there are often more, and drivers take a moment.
 const SETTLE: Duration = Duration::from_millis(300);
 
@@ -16,6 +18,9 @@ const SETTLE: Duration = Duration::from_millis(300);
 pub async fn watch(options: Options, progress: Arc<dyn Progress>, stop: Stop) -> Outcome {
     let mut outcome = super::run(options.clone()).await;
     let mut seen = seen().await;
+    let hears = options.kinds.is_empty()
+        || options.kinds.iter().any(|kind| matches!(kind, DeviceKind::AudioInput | DeviceKind::AudioOutput));
+    let mut asked = Instant::now();
     progress.event(Event::Watching { devices: outcome.report.devices.len() });
     loop {
         tokio::select! {
@@ -23,11 +28,16 @@ pub async fn watch(options: Options, progress: Arc<dyn Progress>, stop: Stop) ->
             () = tokio::time::sleep(LOOK) => {}
         }
         let now = self::seen().await;
-        if now == seen {
+        // What a sound server makes up leaves no trace in the kernel.
+        let ask = hears && asked.elapsed() >= ASK;
+        if now == seen && !ask {
             continue;
         }
-        tokio::time::sleep(SETTLE).await;
-        seen = self::seen().await;
+        if now != seen {
+            tokio::time::sleep(SETTLE).await;
+            seen = self::seen().await;
+        }
+        asked = Instant::now();
         let next = super::run(options.clone()).await;
         let (added, removed) = changes(&outcome.report, &next.report);
         if !added.is_empty() || !removed.is_empty() {
@@ -52,7 +62,7 @@ fn changes(before: &Report, after: &Report) -> (Vec<DeviceInfo>, Vec<DeviceInfo>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::{DeviceKind, DeviceSalt};
+    use crate::media::DeviceSalt;
 
     fn report(names: &[&str]) -> Report {
         let device = |name: &&str| DeviceInfo {
@@ -64,7 +74,7 @@ mod tests {
             path: None,
             capabilities: None,
         };
-        Report { devices: names.iter().map(device).collect() }
+        Report { devices: names.iter().map(device).collect(), codecs: None }
     }
 
     #[test]

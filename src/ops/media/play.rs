@@ -26,19 +26,25 @@ pub struct TerminalScreen {
     pub colored: bool,
 }
 
-/// The default speaker, and who must know what it plays.
+/// A speaker, and who must know what it plays.
 pub(in crate::ops) struct Hearing {
     speaker: Option<Speaker>,
     far_end: FarEnd,
 }
 
 impl Hearing {
-    /// Opens the default speaker. Blocks for as long as the audio system takes.
+    /// Opens the speaker that `sink_id` names, or the default one. Blocks for as long as the audio system takes.
     ///
     /// # Errors
     /// When there is none, or it cannot be used.
-    pub(in crate::ops) fn open(format: AudioFormat, far_end: FarEnd, playout: Playout) -> Result<Self, Error> {
-        let device = sound::find(Role::Speaker, None, &DeviceSalt::default()).map_err(Error::from)?;
+    pub(in crate::ops) fn open(
+        sink_id: Option<&str>,
+        salt: &DeviceSalt,
+        format: AudioFormat,
+        far_end: FarEnd,
+        playout: Playout,
+    ) -> Result<Self, Error> {
+        let device = sound::find(Role::Speaker, sink_id, salt).map_err(Error::from)?;
         let speaker = Speaker::open(&device, format, playout).map_err(Error::from)?;
         Ok(Self { speaker: Some(speaker), far_end })
     }

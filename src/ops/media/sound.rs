@@ -6,6 +6,8 @@ use crate::filter::{FarEnd, VoiceProcessor, VoiceSettings};
 use crate::media::{AudioConstraints, AudioFrame, AudioInput, AudioSettings, DeviceSalt, Source};
 use crate::sound::{self, Microphone, Role};
 use crate::stop::Stop;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::time::Instant;
 
 /// The source, if it is a microphone or what the speakers play. `far_end` is what the other side of a conversation says: with one,
@@ -65,5 +67,9 @@ impl Source<AudioFrame> for Voice {
     fn next(&mut self, stop: &Stop) -> Result<Option<AudioFrame>, Error> {
         let Some(frame) = self.microphone.next(stop)? else { return Ok(None) };
         Ok(Some(self.processor.process(frame)?))
+    }
+
+    fn lost(&self) -> Option<Arc<AtomicU64>> {
+        self.microphone.lost()
     }
 }
