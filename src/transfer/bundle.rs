@@ -12,7 +12,7 @@ use crate::error::{Error, ErrorKind};
 use bytes::{Buf, Bytes};
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicU32, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
@@ -124,6 +124,8 @@ pub struct Bundle {
     /// Content for whichever connection has room.
     content: mpsc::Sender<Bytes>,
     waiting: Arc<AsyncMutex<mpsc::Receiver<Bytes>>>,
+    /// Whether content goes by way of that queue: once it did, always, so that none overtakes what is in it.
+    queued: AtomicBool,
     waited_micros: AtomicU64,
     signals: (mpsc::Sender<Signal>, AsyncMutex<mpsc::Receiver<Signal>>),
     arrived: mpsc::Sender<Bytes>,
@@ -182,6 +184,7 @@ impl Bundle {
             allowed: AtomicU32::new(0),
             content,
             waiting: Arc::new(AsyncMutex::new(waiting)),
+            queued: AtomicBool::new(false),
             waited_micros: AtomicU64::new(0),
             signals: (signal, AsyncMutex::new(signals)),
             arrived,
@@ -227,7 +230,7 @@ impl MessageChannel for Bundle {
     async fn send(&self, frame: Frame) -> Result<(), Error> {
         let Frame::Binary(message) = frame else { return self.first.connection.send(frame).await };
         let began = Instant::now();
-        let sent = if *self.used.borrow() > 1 {
+        let sent = if self.queued.load(Ordering::Relaxed) {
             let gone = |_| Error::new(ErrorKind::Internal, "OperationError", "nothing sends any more");
             self.content.send(message).await.map_err(gone)
         } else {
@@ -468,6 +471,7 @@ impl Running<'_> {
         if wanted > 1 && self.lines.is_empty() {
             // From now on the first connection takes its turn with the others.
             self.serve(0, Arc::clone(&self.bundle.first));
+            self.bundle.queued.store(true, Ordering::Relaxed);
         }
         let made = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
         for connection in made + 1..u32::try_from(wanted).unwrap_or(u32::MAX) {
@@ -486,7 +490,6 @@ async fn pull(
     waiting: &AsyncMutex<mpsc::Receiver<Bytes>>,
 ) -> TransferError {
     loop {
-        // The first takes what is left in the queue when it is the only one again.
         if used.wait_for(|used| index < *used).await.is_err() {
             return TransferError::Closed;
         }
