@@ -128,3 +128,67 @@ fn ctrl_c_tells_the_other_side_and_keeps_what_came() {
         assert!(fs::read(to.join("file")).unwrap() == fs::read(&file).unwrap());
     }
 }
+
+#[test]
+fn a_file_that_changes_or_goes_while_it_is_sent_fails_alone_on_both_sides() {
+    let _turn = one_call_at_a_time();
+    for removed in [false, true] {
+        let scratch = Scratch::new();
+        let (from, to) = (scratch.path("from"), scratch.path("to"));
+        fs::create_dir(&from).unwrap();
+        fs::write(from.join("a"), noise(3_000_000, 30)).unwrap();
+        fs::write(from.join("b"), noise(1_000_000, 31)).unwrap();
+        fs::write(from.join("c"), "the rest").unwrap();
+        let mut receiver = start("receive-file", &scratch, ["-o", text(&to)]);
+        let mut sender = start("send-file", &scratch, [text(&from), "--limit-rate=4M"]);
+        super::resume::await_part(&to.join("from/a.part"), 500_000);
+        let (spoilt, why) = if removed { ("b", "removed") } else { ("a", "changed") };
+        if removed {
+            fs::remove_file(from.join("b")).unwrap();
+        } else {
+            fs::OpenOptions::new().append(true).open(from.join("a")).unwrap().set_len(3_000_001).unwrap();
+        }
+        let (sent, received) = (sender.wait(PATIENCE), receiver.wait(PATIENCE));
+        assert_eq!((sent.code, received.code), (Some(12), Some(12)), "{sent:?} {received:?}");
+        for exit in [&sent, &received] {
+            assert!(exit.error_line().contains("1 of 3 files failed"), "{exit:?}");
+            assert!(exit.stderr.contains(&format!("{why} while it was sent")), "{exit:?}");
+        }
+        let there: Vec<String> = super::tree(&to.join("from")).into_iter().map(|(name, _)| name).collect();
+        let whole: Vec<&str> = ["a", "b", "c"].into_iter().filter(|name| *name != spoilt).collect();
+        assert_eq!(there, whole, "the others are there, and nothing of that one");
+    }
+}
+
+#[test]
+fn a_source_that_cannot_be_read_ends_both_sides_with_its_reason() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let to = scratch.path("to");
+    // Reading a process's memory at 0 is an input/output error, whoever asks.
+    let road = format!("file:{}", scratch.path("meet").display());
+    let mut receiver = start("receive-file", &scratch, ["-o", text(&to)]);
+    let mut command = Rtckit::command(["send-file", "-", "--interface", "lo", "--signal", &road]);
+    let sent = Rtckit::spawn(command.stdin(fs::File::open("/proc/self/mem").unwrap())).wait(PATIENCE);
+    let received = receiver.wait(PATIENCE);
+    assert_eq!((sent.code, received.code), (Some(3), Some(3)), "{sent:?} {received:?}");
+    for exit in [&sent, &received] {
+        assert!(exit.error_line().contains("Input/output error"), "{exit:?}");
+    }
+    assert!(!to.exists());
+
+    // One that may not be read is found before anybody is bothered. Root may read all that is not somebody else's, outside of
+    // its namespace.
+    let file = scratch.path("secret");
+    fs::write(&file, "x").unwrap();
+    fs::set_permissions(&file, std::os::unix::fs::PermissionsExt::from_mode(0o000)).unwrap();
+    let mut command = Rtckit::command(["send-file", text(&file)]);
+    if rustix::process::geteuid().is_root() {
+        std::os::unix::fs::chown(&file, Some(1), Some(1)).unwrap();
+        command = Command::new("unshare");
+        command.args(["-r", env!("CARGO_BIN_EXE_rtckit"), "send-file", text(&file)]);
+    }
+    let exit = Rtckit::spawn(command.stdin(Stdio::null())).wait(PATIENCE);
+    assert_eq!(exit.code, Some(3), "{exit:?}");
+    assert!(exit.error_line().contains("secret: Permission denied") && exit.stdout.is_empty(), "{exit:?}");
+}
