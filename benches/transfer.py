@@ -72,7 +72,7 @@ def lossy(loss):
             sh(f"ip -n {name} link set {device} gso_max_segs 1 txqueuelen 10000")
             sh(f"ip -n {name} addr add 198.51.100.{number}/24 dev {device} && ip -n {name} link set {device} up")
             rules = f"""table inet lossy {{ chain input {{ type filter hook input priority 0;
-                meta l4proto udp numgen random mod 1000 < {round(loss * 1000)} drop; }} }}"""
+                meta l4proto udp numgen random mod 1000 < {round(loss * 1000)} drop; }}; }}"""
             subprocess.run(["ip", "netns", "exec", name, "nft", "-f", "-"], input=rules, text=True, check=True)
         yield ["ip", "netns", "exec", near], ["ip", "netns", "exec", far]
     finally:
