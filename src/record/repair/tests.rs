@@ -94,10 +94,16 @@ fn files_cut_or_damaged_anywhere_keep_all_that_is_whole() {
 fn what_is_hopeless_or_in_use_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.webm");
-    for bytes in [&b""[..], b"RIFF....WAVEfmt ", &[0x1A, 0x45, 0xDF, 0xA3, 0x80]] {
+    for bytes in [&b""[..], b"GIF89a..........", &[0x1A, 0x45, 0xDF, 0xA3, 0x80]] {
         fs::write(&path, bytes).unwrap();
         let error = repair(&path, &Place::Same, Existing::Refuse).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{bytes:?}: {error}");
+        assert_eq!(fs::read(&path).unwrap(), bytes);
+    }
+    for bytes in [&b"RIFF....WAVEfmt "[..], b"OggS\0\x02......"] {
+        fs::write(&path, bytes).unwrap();
+        let error = repair(&path, &Place::Same, Existing::Refuse).unwrap_err();
+        assert!(matches!(error, RepairError::Needless { .. }), "{bytes:?}: {error}");
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
