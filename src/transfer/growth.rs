@@ -68,6 +68,8 @@ impl Growth {
     const MOST_PATIENCE: u32 = 200;
     /// More loss than usual that is put down to chance.
     const CHANCE: f64 = 0.03;
+    /// Less loss than this holds no window back.
+    const NOTICED: f64 = 0.005;
 
     /// One connection, and at most `most`.
     pub(super) fn new(most: usize) -> Self {
@@ -119,7 +121,8 @@ impl Growth {
         } else if intervals > 0 {
             self.phase = Phase::Keeping { intervals: intervals - 1 };
             self.seen.drain(..self.seen.len() - Self::JUDGED + 1);
-        } else if self.wanted < self.most {
+        } else if self.wanted < self.most && (far || now.loss > Self::NOTICED) {
+            // Where neither distance nor loss holds a window back the processors do, and more connections cost them more.
             let factor = if far { 4 } else { 2 };
             self.phase = Phase::Trying { from: self.wanted, before: now, settling: Self::SETTLING };
             self.wanted = (self.wanted * factor).min(self.most);
@@ -187,10 +190,18 @@ mod tests {
     #[test]
     fn where_more_bring_nothing_there_is_one_and_trials_get_rarer() {
         let mut growth = Growth::new(32);
-        let wanted = drive(&mut growth, 400, false, |_| (2.8e8, 0.0));
+        let wanted = drive(&mut growth, 400, true, |_| (2.8e8, 0.0));
         let tried = wanted.iter().filter(|lanes| **lanes > 1).count();
         assert_eq!(wanted.last(), Some(&1));
         assert!((4..=30).contains(&tried), "{tried} of 400 intervals");
+    }
+
+    #[test]
+    fn where_nothing_holds_a_window_back_no_more_are_tried() {
+        let mut growth = Growth::new(32);
+        assert!(drive(&mut growth, 100, false, |_| (2.8e8, 0.0)).iter().all(|lanes| *lanes == 1));
+        let wanted = drive(&mut growth, 100, false, |lanes| (2e7 * lanes as f64, 0.02));
+        assert_eq!(wanted.last(), Some(&32), "{wanted:?}");
     }
 
     #[test]
