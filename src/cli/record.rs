@@ -109,7 +109,11 @@ fn repair(path: &Path, args: &RecordingArgs, context: &Context) -> ExitCode {
         Ok(repaired) => {
             let path = repaired.path.display();
             let (length, size) = (repaired.duration, bytes(repaired.bytes));
-            let text = format!("repaired {path}: {length:.1} s, {size}, {} points to seek to", repaired.cues);
+            let cues = match repaired.cues {
+                0 => String::new(),
+                cues => format!(", {cues} points to seek to"),
+            };
+            let text = format!("repaired {path}: {length:.1} s, {size}{cues}");
             output.finish(&json!({ "repair": repaired }), None, 0, &text)
         }
         Err(error) => output.finish(&json!({}), Some(&error), exit::INTERNAL, ""),

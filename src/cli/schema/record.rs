@@ -49,7 +49,7 @@ const ALONE: &[Member] = &[
     ("repair.path", "text", "the whole file"),
     ("repair.bytes", "bytes", "its size"),
     ("repair.duration", "seconds", "its length"),
-    ("repair.frames", "count", "its frames, all tracks together"),
+    ("repair.frames", "count", "its frames, all tracks together; of a WAV file its samples per channel"),
     ("repair.cues", "count", "points it can be seeked to"),
     ("repair.bytesLeftOut", "bytes", "of the old file, which could not be used"),
     ("supported", "true or false", "the answer to --is-type-supported, which writes this alone"),

@@ -1,5 +1,5 @@
 //! Gives a WebM or Matroska file what it lacks when its writer was killed, cut off, or wrote a live stream: its duration, the
-//! cues by which it is seeked, and the sizes of its clusters. No frame is touched.
+//! cues by which it is seeked, and the sizes of its clusters. No frame is touched. WAV files get their sizes.
 //!
 //! ```text
 //! EBML, Tracks, Tags … as they are; Info without its duration; every whole block of every cluster
@@ -12,6 +12,7 @@
 mod reader;
 #[cfg(test)]
 mod tests;
+mod wav;
 
 use super::ebml::{self, id};
 use super::output::{self, Existing, Output, OutputError, Target};
@@ -28,6 +29,8 @@ use std::path::{Path, PathBuf};
 const MOST_HEADER_BYTES: u64 = 64 << 20;
 /// Clusters that claim more are damaged.
 const MOST_CLUSTER_BYTES: usize = 512 << 20;
+/// What is copied at once.
+const COPY_BYTES: usize = 1 << 20;
 /// Holds three Seek elements of 21 bytes and their header.
 const SEEK_HEAD_BYTES: usize = 80;
 /// Id, size and eight bytes of float.
@@ -98,7 +101,7 @@ pub struct Repaired {
     pub bytes: u64,
     /// Its length in seconds.
     pub duration: f64,
-    /// Its frames, all tracks together.
+    /// Its frames, all tracks together; of a WAV file its samples per channel.
     pub frames: u64,
     /// The points it can be seeked to.
     pub cues: u64,
@@ -126,8 +129,11 @@ pub fn repair(path: &Path, place: &Place, existing: Existing) -> Result<Repaired
     if matches!(file.try_lock_shared(), Err(TryLockError::WouldBlock)) {
         return Err(OutputError::Busy { path: path.to_owned() }.into());
     }
-    if let Some(what) = needless(&mut file).map_err(io)? {
-        return Err(RepairError::Needless { path: path.to_owned(), what });
+    let mut magic = Vec::new();
+    file.by_ref().take(4).read_to_end(&mut magic).map_err(io)?;
+    file.rewind().map_err(io)?;
+    if magic == b"OggS" {
+        return Err(RepairError::Needless { path: path.to_owned(), what: "an Ogg file" });
     }
     let (target, existing_there) = match place {
         Place::Same => (path.to_owned(), Existing::Overwrite),
@@ -135,32 +141,19 @@ pub fn repair(path: &Path, place: &Place, existing: Existing) -> Result<Repaired
     };
     let length = file.metadata().map_err(io)?.len();
     let output = Output::create(Target::File(target), existing_there)?;
-    let mut mending = Mending::new(output);
-    let mut reader = Reader::new(file, length);
-    match mending.take_all(&mut reader) {
-        Ok(()) => {}
-        Err(Trouble::Io(source)) => return Err(io(source)),
-        Err(Trouble::Output(error)) => return Err(error.into()),
-        Err(Trouble::Hopeless(what)) => return Err(RepairError::Hopeless { path: path.to_owned(), what }),
-    }
-    let mut repaired = mending.finish(path)?;
-    repaired.bytes_left_out = reader.left_out;
+    let mended = match wav::is_wav(&magic) {
+        true => wav::mend(&mut file, length, output),
+        false => Mending::mend(file, length, output),
+    };
+    let mut repaired = mended.map_err(|trouble| match trouble {
+        Trouble::Io(source) => io(source),
+        Trouble::Output(error) => error.into(),
+        Trouble::Hopeless(what) => RepairError::Hopeless { path: path.to_owned(), what },
+    })?;
     if let (Place::Same, Some("part")) = (place, path.extension().and_then(|extension| extension.to_str())) {
         repaired.path = output::give_name(path, &path.with_extension(""), existing)?;
     }
     Ok(repaired)
-}
-
-/// What a file is that has neither duration nor cues of its own: pages that stand alone, or a length that ends with the file.
-fn needless(file: &mut File) -> io::Result<Option<&'static str>> {
-    let mut magic = Vec::new();
-    file.by_ref().take(4).read_to_end(&mut magic)?;
-    file.rewind()?;
-    Ok(match &magic[..] {
-        b"OggS" => Some("an Ogg file"),
-        b"RIFF" | b"RF64" => Some("a WAV file"),
-        _ => None,
-    })
 }
 
 enum Trouble {
@@ -222,6 +215,13 @@ impl Mending {
             last_cue: None,
             frames: 0,
         }
+    }
+
+    fn mend(file: File, length: u64, output: Output) -> Result<Repaired, Trouble> {
+        let mut mending = Self::new(output);
+        let mut reader = Reader::new(file, length);
+        mending.take_all(&mut reader)?;
+        mending.finish(reader.left_out)
     }
 
     fn take_all(&mut self, reader: &mut Reader) -> Result<(), Trouble> {
@@ -430,10 +430,10 @@ impl Mending {
         self.tracks.values().filter_map(end).fold(0.0, f64::max)
     }
 
-    fn finish(mut self, path: &Path) -> Result<Repaired, RepairError> {
+    fn finish(mut self, bytes_left_out: u64) -> Result<Repaired, Trouble> {
         let duration = self.duration();
         let Some([segment, info, duration_at, tracks]) = self.layout else {
-            return Err(RepairError::Hopeless { path: path.to_owned(), what: "it is empty" });
+            return Err(Trouble::Hopeless("it is empty"));
         };
         let cues_at = self.output.position();
         let mut out = Vec::new();
@@ -469,7 +469,7 @@ impl Mending {
             duration,
             frames: self.frames,
             cues,
-            bytes_left_out: 0,
+            bytes_left_out,
         })
     }
 }

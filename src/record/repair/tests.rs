@@ -94,18 +94,31 @@ fn files_cut_or_damaged_anywhere_keep_all_that_is_whole() {
 fn what_is_hopeless_or_in_use_is_refused_and_left_as_it_is() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("a.webm");
-    for bytes in [&b""[..], b"GIF89a..........", &[0x1A, 0x45, 0xDF, 0xA3, 0x80]] {
+    let webm = [0x1A, 0x45, 0xDF, 0xA3, 0x80];
+    let sound_without_samples = [&b"RIFF\xFF\xFF\xFF\xFFWAVE"[..], &PCM, b"data\xFF\xFF\xFF\xFF\x01"].concat();
+    let unknown_sound = b"RIFF\xFF\xFF\xFF\xFFWAVEdata\xFF\xFF\xFF\xFF0123456789";
+    let endless = [&b"RIFF\xFF\xFF\xFF\xFFWAVE"[..], b"LIST\xFF\xFF\xFF\xFF", &[0; 100]].concat();
+    let hopeless: [&[u8]; 8] = [
+        b"",
+        b"GIF89a..........",
+        &webm,
+        b"RIFF",
+        b"RIFF....WAVEfmt ",
+        &sound_without_samples,
+        unknown_sound,
+        &endless,
+    ];
+    for bytes in hopeless {
         fs::write(&path, bytes).unwrap();
         let error = repair(&path, &Place::Same, Existing::Refuse).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::Integrity, "{bytes:?}: {error}");
         assert_eq!(fs::read(&path).unwrap(), bytes);
     }
-    for bytes in [&b"RIFF....WAVEfmt "[..], b"OggS\0\x02......"] {
-        fs::write(&path, bytes).unwrap();
-        let error = repair(&path, &Place::Same, Existing::Refuse).unwrap_err();
-        assert!(matches!(error, RepairError::Needless { .. }), "{bytes:?}: {error}");
-        assert_eq!(fs::read(&path).unwrap(), bytes);
-    }
+    let ogg = b"OggS\0\x02......";
+    fs::write(&path, ogg).unwrap();
+    let error = repair(&path, &Place::Same, Existing::Refuse).unwrap_err();
+    assert!(matches!(error, RepairError::Needless { .. }), "{error}");
+    assert_eq!(fs::read(&path).unwrap(), ogg);
     assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
     let missing = repair(&folder.path().join("none"), &Place::Same, Existing::Refuse).unwrap_err();
     assert_eq!(missing.kind(), ErrorKind::InvalidInput);
@@ -133,4 +146,39 @@ fn what_a_browser_recorded_gets_its_duration() {
     assert!(found.complete && found.cues > 0 && repaired.bytes_left_out == 0, "{found:?}");
     assert_eq!(found.tracks, before.tracks);
     foreign::ffmpeg().unwrap().assert_clean(&path);
+}
+
+/// Mono, 48 kHz, 16 bits.
+const PCM: [u8; 24] = *b"fmt \x10\0\0\0\x01\0\x01\0\x80\xBB\0\0\0\x77\x01\0\x02\0\x10\0";
+
+#[test]
+fn sound_that_was_cut_off_or_streamed_gets_its_length() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.wav");
+    let samples: Vec<u8> = (0..24_000i16).flat_map(i16::to_le_bytes).collect();
+    let junk = [&b"JUNK\x1C\0\0\0"[..], &[0; 28]].concat();
+    // What a stream says, a writer that put its sizes in last, and one that never came to the end it had announced.
+    for size in [u32::MAX, 0, 1_000_000] {
+        for room in [&junk[..], b""] {
+            let size = size.to_le_bytes();
+            let head = [&b"RIFF"[..], &size, b"WAVE", room, &PCM, b"data", &size].concat();
+            fs::write(&path, [&head[..], &samples, b"\x01"].concat()).unwrap();
+            let repaired = repair(&path, &Place::Same, Existing::Refuse).unwrap();
+            assert_eq!((repaired.frames, repaired.duration, repaired.bytes_left_out), (24_000, 0.5, 1));
+            let reader = hound::WavReader::open(&path).unwrap();
+            assert_eq!(reader.duration(), 24_000);
+            assert!(reader.into_samples::<i16>().map(Result::unwrap).eq(0..24_000i16), "samples differ");
+            let Some(tools) = foreign::ffmpeg() else { continue };
+            tools.assert_clean(&path);
+            assert_eq!(tools.duration(&path), 0.5);
+        }
+    }
+    // A whole one is as it was, with what stands behind its samples.
+    let whole = fs::read(&path).unwrap();
+    let mut tail = [&whole[..], b"LIST\x04\0\0\0INFO"].concat();
+    let riff = u32::try_from(tail.len() - 8).unwrap();
+    tail[4..8].copy_from_slice(&riff.to_le_bytes());
+    fs::write(&path, &tail).unwrap();
+    repair(&path, &Place::Same, Existing::Refuse).unwrap();
+    assert_eq!(fs::read(&path).unwrap(), tail);
 }
