@@ -33,7 +33,7 @@ fn open(format: &VideoFormat, settings: &EncoderSettings) -> Result<aom::Encoder
     check_size(Codec::Av1, width, height, MOST_EXTENT)?;
     let bitrate = kilobits(Codec::Av1, settings.bitrate)?;
     let threads = settings.threads_for(width, height);
-    let detail = settings.content == ContentHint::Detail;
+    let text = settings.content == ContentHint::Text;
     let rate = settings.rate_control(frame_rate);
     let mut encoder = aom::Encoder::open(|config| {
         config.g_profile = 0;
@@ -65,9 +65,12 @@ fn open(format: &VideoFormat, settings: &EncoderSettings) -> Result<aom::Encoder
     for (control, value) in [
         (Control::CpuUsed, i32::from(settings.speed.unwrap_or(SPEED).min(11))),
         (Control::AqMode, CYCLIC_REFRESH),
-        (Control::MaxIntraBitratePct, if detail { rate.most_intra_percent } else { 300 }),
-        (Control::TuneContent, i32::from(detail)),
-        (Control::Palette, i32::from(detail)),
+        (
+            Control::MaxIntraBitratePct,
+            if settings.content == ContentHint::Motion { 300 } else { rate.most_intra_percent },
+        ),
+        (Control::TuneContent, i32::from(text)),
+        (Control::Palette, i32::from(text)),
         (Control::TileColumns, threads.ilog2().min(6).cast_signed()),
         (Control::RowMt, i32::from(threads > 1)),
         (Control::Cdef, 1),

@@ -108,8 +108,8 @@ fn open(frame_rate: FrameRate, settings: &EncoderSettings) -> Result<Encoder, Co
         .qp(qp)
         .skip_frames(settings.drop_threshold() > 0)
         .usage_type(match settings.content {
-            ContentHint::Motion => UsageType::CameraVideoRealTime,
-            ContentHint::Detail => UsageType::ScreenContentRealTime,
+            ContentHint::Motion | ContentHint::Detail => UsageType::CameraVideoRealTime,
+            ContentHint::Text => UsageType::ScreenContentRealTime,
         })
         .complexity(match settings.speed.unwrap_or(SPEED) {
             0 => Complexity::High,

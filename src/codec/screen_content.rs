@@ -60,7 +60,7 @@ fn show(codec: Codec, bitrate_mode: BitrateMode) -> [Shown; 2] {
     let settings = EncoderSettings {
         bitrate: 1_000_000,
         bitrate_mode,
-        content: ContentHint::Detail,
+        content: ContentHint::Text,
         threads: 1,
         drop_below,
         ..EncoderSettings::default()

@@ -99,7 +99,7 @@ impl EncoderSettings {
         // instead: in a file there is no such thing as late.
         let (finest, initial_ms, optimal_ms, no_limit) = match self.content {
             ContentHint::Motion => (2, 500, 600, false),
-            ContentHint::Detail => (12, 1000, 1000, self.bitrate_mode == BitrateMode::Variable),
+            ContentHint::Detail | ContentHint::Text => (12, 1000, 1000, self.bitrate_mode == BitrateMode::Variable),
         };
         // Half of what the buffer holds at its best, but at least three shares.
         #[expect(clippy::cast_possible_truncation, reason = "a float to int cast saturates, and the product is small")]

@@ -28,12 +28,12 @@ pub(super) fn decoder() -> Result<LibraryDecoder<vpx::Decoder>, CodecError> {
 fn open(format: &VideoFormat, settings: &EncoderSettings) -> Result<vpx::Encoder, CodecError> {
     let VideoFormat { width, height, .. } = *format;
     check_size(Codec::Vp8, width, height, MOST_EXTENT)?;
-    let detail = settings.content == ContentHint::Detail;
+    let text = settings.content == ContentHint::Text;
     let controls = [
         (Control::CpuUsed, -i32::from(settings.speed.unwrap_or(SPEED).min(16))),
         (Control::NoiseSensitivity, 0),
-        (Control::StaticThreshold, if detail { 100 } else { 1 }),
-        (Control::ScreenContentMode, i32::from(detail)),
+        (Control::StaticThreshold, if text { 100 } else { 1 }),
+        (Control::ScreenContentMode, i32::from(text)),
         (Control::TokenPartitions, settings.threads_for(width, height).ilog2().min(3).cast_signed()),
     ];
     vpx::Encoder::open(Interface::Vp8, format, settings, &controls)

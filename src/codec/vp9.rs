@@ -38,7 +38,7 @@ fn open(format: &VideoFormat, settings: &EncoderSettings) -> Result<vpx::Encoder
         (Control::CpuUsed, i32::from(speed)),
         (Control::NoiseSensitivityVp9, 0),
         (Control::StaticThreshold, 1),
-        (Control::TuneContent, i32::from(settings.content == ContentHint::Detail)),
+        (Control::TuneContent, i32::from(settings.content == ContentHint::Text)),
         (Control::AqMode, CYCLIC_REFRESH),
         (Control::TileColumns, threads.ilog2().min(6).cast_signed()),
         (Control::RowMt, i32::from(threads > 1)),

@@ -117,19 +117,22 @@ pub enum ContentHint {
     /// Something that moves, as a camera sees it: smooth before sharp.
     #[default]
     Motion,
-    /// Text and graphics, as on a screen: sharp before smooth, and what stands still costs nothing.
+    /// A painting or a page that is filmed: sharp before smooth, and what stands still costs nothing.
     Detail,
+    /// Text and graphics, as on a screen: the same, by the tools that codecs have for sharp edges and plain areas.
+    Text,
 }
 
 impl ContentHint {
     /// All of them.
-    pub const ALL: [Self; 2] = [Self::Motion, Self::Detail];
+    pub const ALL: [Self; 3] = [Self::Motion, Self::Detail, Self::Text];
 
     /// The word of the standard.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Motion => "motion",
             Self::Detail => "detail",
+            Self::Text => "text",
         }
     }
 }

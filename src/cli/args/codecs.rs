@@ -8,8 +8,8 @@ use rtckit::ops::call::{SendLimits, SourceOptions};
 /// `--content-hint`.
 #[derive(Args, Clone, Debug)]
 pub struct HintArgs {
-    /// What the pictures show, for their encoder: motion, smooth before sharp, or detail, as text has it, sharp before
-    /// smooth; without it detail for screens and windows, else motion
+    /// What the pictures show, for their encoder: motion, smooth before sharp; detail, sharp before smooth; or text, the
+    /// same for letters and plain areas; without it text for screens and windows, else motion
     #[arg(long, value_name = "HINT", value_parser = possible(ContentHint::ALL))]
     content_hint: Option<ContentHint>,
 }

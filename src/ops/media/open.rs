@@ -262,7 +262,7 @@ impl Inputs {
     /// What the pictures show.
     pub(in crate::ops) fn content_hint(&self) -> ContentHint {
         self.options.content_hint.unwrap_or(match self.options.video {
-            SourceSpec::Screen(_) | SourceSpec::Window(_) => ContentHint::Detail,
+            SourceSpec::Screen(_) | SourceSpec::Window(_) => ContentHint::Text,
             _ => ContentHint::Motion,
         })
     }

@@ -224,13 +224,15 @@ fn a_content_hint_says_whether_to_be_sharp_or_smooth() {
             String::from_utf8(Command::new("ffprobe").args(args).arg(&path).output().unwrap().stdout).unwrap();
         packets.lines().next().unwrap().trim_end_matches(',').parse::<u64>().unwrap()
     };
-    let [plain, motion, detail] = [
+    let [plain, motion, detail, text] = [
         first("plain.webm", &[]),
         first("motion.webm", &["--content-hint", "motion"]),
         first("detail.webm", &["--content-hint=detail"]),
+        first("text.webm", &["--content-hint=text"]),
     ];
     assert_eq!(plain, motion, "a file is not known to be a screen");
     assert!(detail > motion * 3 / 2, "the first picture takes {motion} bytes, and {detail} as detail");
+    assert!(text > motion * 3 / 2 && text != detail, "the first picture takes {detail} bytes, and {text} as text");
     let refused = Rtckit::start(["record", "--video=test", "--content-hint=blurry", "-o", "x.webm"]).wait(PATIENCE);
     assert_eq!(refused.code, Some(2), "{refused:?}");
 }
