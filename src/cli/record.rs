@@ -30,7 +30,7 @@ pub struct RecordArgs {
     #[arg(long, value_name = "FILE", conflicts_with_all = ["output", "video", "audio", "is_type_supported"])]
     check: Option<PathBuf>,
     /// Give a WebM or Matroska file that was cut off, or is a live stream, its duration and cues: in its place, where
-    /// film.webm.part becomes film.webm, or as the file that --output names. Ogg and WAV need none
+    /// film.webm.part becomes film.webm, or as the file that --output names. A WAV file gets its length; Ogg needs none
     #[arg(long, value_name = "FILE", conflicts_with_all = ["video", "audio", "is_type_supported", "check"])]
     repair: Option<PathBuf>,
     /// Take commands while it runs, as lines of JSON such as {"command":"pause"}, each of which is answered: from

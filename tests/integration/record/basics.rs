@@ -232,7 +232,7 @@ fn a_content_hint_says_whether_to_be_sharp_or_smooth() {
     ];
     assert_eq!(plain, motion, "a file is not known to be a screen");
     assert!(detail > motion * 3 / 2, "the first picture takes {motion} bytes, and {detail} as detail");
-    assert!(text > motion * 3 / 2 && text != detail, "the first picture takes {detail} bytes, and {text} as text");
+    assert!(text > motion * 3 / 2, "the first picture takes {motion} bytes, and {text} as text");
     let refused = Rtckit::start(["record", "--video=test", "--content-hint=blurry", "-o", "x.webm"]).wait(PATIENCE);
     assert_eq!(refused.code, Some(2), "{refused:?}");
 }
