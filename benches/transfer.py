@@ -157,6 +157,28 @@ def end(process):
         time.sleep(0.005)
 
 
+def over_ipv6(scratch, network, sources):
+    return transfer(scratch, network, sources, ["--interface", "::1"])
+
+
+def through_relay(scratch, network, sources):
+    """Both ends by an allocation of their own at one coturn."""
+    config = scratch / "turnserver.conf"
+    lines = ["listening-ip=127.0.0.1", "relay-ip=127.0.0.1", "listening-port=3478", "realm=rtckit", "user=user:secret", "lt-cred-mech"]
+    lines += ["no-tls", "no-dtls", "no-cli", "allow-loopback-peers", "log-file=/dev/null", f"pidfile={scratch}/pid", f"userdb={scratch}/db"]
+    config.write_text("\n".join(lines))
+    server = subprocess.Popen([*network[0], "turnserver", "-c", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        asks = [*network[0], "ss", "-Hlun", "sport", "=", ":3478"]
+        while not subprocess.run(asks, stdout=subprocess.PIPE, check=True).stdout:
+            time.sleep(0.05)
+        relay = ["--ice-server", "turn:127.0.0.1:3478", "--username", "user", "--ice-transport-policy", "relay", "--interface", "lo"]
+        return transfer(scratch, network, sources, relay)
+    finally:
+        server.kill()
+        server.wait()
+
+
 def transfer(scratch, network, sources, more=()):
     """Sends `sources` once; the figures of it."""
     to, meet = scratch / "to", scratch / "meet"
@@ -164,11 +186,12 @@ def transfer(scratch, network, sources, more=()):
         shutil.rmtree(folder, ignore_errors=True)
     to.mkdir()
     near, far = network
-    options = ["--json", "--signal", f"file:{meet}", *more, *([] if near else ["--interface", "lo"])]
+    options = ["--json", "--signal", f"file:{meet}", *more, *([] if near or more else ["--interface", "lo"])]
+    environment = {**os.environ, "RTCKIT_CREDENTIAL": "secret"}
     errors = open(scratch / "errors", "w+")
     began = time.monotonic()
-    receiver = subprocess.Popen([*far, RTCKIT, "receive-file", "-o", f"{to}/", *options], stdout=subprocess.DEVNULL, stderr=errors)
-    sender = subprocess.Popen([*near, RTCKIT, "send-file", *map(str, sources), *options], stdout=subprocess.PIPE, stderr=errors)
+    receiver = subprocess.Popen([*far, RTCKIT, "receive-file", "-o", f"{to}/", *options], stdout=subprocess.DEVNULL, stderr=errors, env=environment)
+    sender = subprocess.Popen([*near, RTCKIT, "send-file", *map(str, sources), *options], stdout=subprocess.PIPE, stderr=errors, env=environment)
     report = json.loads(sender.stdout.read() or b"{}")
     sent, received = end(sender), end(receiver)
     took = time.monotonic() - began
@@ -268,6 +291,8 @@ CASES = {
         lambda at: noise(at, 128),
         "4, better 10 MiB/s",
     ),
+    "ipv6": ("IPv6 loopback, 1 GiB", alone, lambda at: noise(at, 1024), "as IPv4"),
+    "relay": ("relay at both ends, coturn on loopback, 128 MiB", alone, lambda at: noise(at, 128), "what coturn carries"),
     "small": ("loopback, 10,000 files of 4 KiB", loopback, lambda at: small_files(at, 10_000), "20 MiB/s"),
     "killed": ("2 GiB, either side or both killed 20 times: bytes sent twice", alone, lambda at: noise(at, 2048), "2 %"),
     "start": ("start of both processes → first byte out", loopback, lambda at: noise(at, 1), "150 ms"),
@@ -279,7 +304,7 @@ def measure(name, rounds):
     with tempfile.TemporaryDirectory() as scratch, network() as ends:
         scratch = pathlib.Path(scratch)
         source = plant(scratch / "source")
-        take = {"start": first_byte, "killed": killed}.get(name, transfer)
+        take = {"start": first_byte, "killed": killed, "ipv6": over_ipv6, "relay": through_relay}.get(name, transfer)
         taken = [take(scratch, ends, [source]) for _ in range(rounds)]
     return {"name": name, "what": what, "aim": aim, "taken": taken}
 

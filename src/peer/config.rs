@@ -86,6 +86,8 @@ pub(crate) struct BadNetwork {
     pub one_in: u32,
     /// All are, while it is set.
     pub cut: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    /// How many connections carried more than a few full datagrams one way.
+    pub carriers: std::sync::Arc<std::sync::atomic::AtomicUsize>,
 }
 
 #[cfg(test)]

@@ -131,9 +131,14 @@ impl SessionRuntime {
     /// Loses datagrams as `bad` says.
     #[cfg(test)]
     pub(super) fn suffer(&self, bad: &super::config::BadNetwork) {
-        let (one_in, cut) = (bad.one_in, Arc::clone(&bad.cut));
-        let mut state = 1_u32;
-        *self.lose.lock().unwrap() = Some(Box::new(move |_| {
+        const FEW: u32 = 100;
+        let (one_in, cut, carriers) = (bad.one_in, Arc::clone(&bad.cut), Arc::clone(&bad.carriers));
+        let (mut state, mut full) = (1_u32, 0);
+        *self.lose.lock().unwrap() = Some(Box::new(move |datagram| {
+            full += u32::from(datagram.len() > 1000);
+            if full == FEW && datagram.len() > 1000 {
+                carriers.fetch_add(1, Ordering::Relaxed);
+            }
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
             cut.load(Ordering::Relaxed) || one_in > 0 && (state >> 8).is_multiple_of(one_in)
         }));

@@ -106,8 +106,8 @@ pub struct Session {
 
 /// The largest message we take, in bytes: the most that the library allows.
 pub(super) const MAX_MESSAGE_SIZE: u32 = 256 << 10;
-/// Bytes that a data channel may hold before `send` waits.
-const SEND_BUFFER: usize = 1 << 20;
+/// Bytes that a data channel may hold before `send` waits: what fills a fast path over a long distance.
+const SEND_BUFFER: usize = 4 << 20;
 /// Events that may wait for us; beyond it the driver drops them, which only a stuck owner can cause.
 const EVENTS: usize = 1024;
 

@@ -2,14 +2,16 @@
 //!
 //! Control goes by the first connection, and so does the signaling of the others. Content goes by whichever has room, and
 //! is put in order again by its sequence numbers. How many are used is decided by [`growth`](super::growth), at the sending
-//! end; a connection that is not used stays up and idle until the end.
+//! end; a connection that is not used stays up and idle until the end. What went by a further one that is lost goes again by
+//! the others, as far as the receiver has not said that it took it.
 
 use super::channel::{Connection, Connector, Frame, Line, MessageChannel, Side};
 use super::error::TransferError;
 use super::growth::{Growth, Seen};
-use super::wire::{Control, SEQUENCE};
+use super::lane::{Content, Keeper, Lane, sequence};
+use super::wire::{Control, content_of};
 use crate::error::{Error, ErrorKind};
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -23,16 +25,9 @@ use tokio::time::Instant;
 const MOST_FURTHER: u32 = 31;
 /// Content that may wait to be put in order: twice what a sender may have under way.
 const MOST_UNORDERED: usize = 32 << 20;
-/// The least interval in which the path is looked at.
+/// The least interval in which the path is looked at, and in which the queues are measured.
 const INTERVAL: Duration = Duration::from_millis(250);
-/// How long content may take through the queue of one connection.
-const QUEUE: f64 = 0.25;
-/// Bytes that may be in it before its pace is known, and at least.
-const FIRST_QUEUE: usize = 256 << 10;
-const LEAST_QUEUE: usize = 96 << 10;
-pub(super) const MOST_QUEUE: usize = 1 << 20;
-/// How often to look whether a connection has room.
-const ROOM_EVERY: Duration = Duration::from_millis(1);
+const SAMPLE: Duration = Duration::from_millis(50);
 /// How long a further connection may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// From this round trip on a window matters.
@@ -40,68 +35,6 @@ const FAR: Duration = Duration::from_millis(8);
 
 /// The number of a further connection, and a message of its signaling.
 type Signal = (u32, Value);
-
-/// A connection that content goes by.
-struct Lane {
-    connection: Box<dyn Connection>,
-    sent: AtomicU64,
-    /// Bytes that may be outstanding.
-    queue: AtomicUsize,
-    acknowledged: AtomicU64,
-}
-
-impl Lane {
-    fn new(connection: Box<dyn Connection>) -> Self {
-        Self {
-            connection,
-            sent: AtomicU64::new(0),
-            queue: AtomicUsize::new(FIRST_QUEUE),
-            acknowledged: AtomicU64::new(0),
-        }
-    }
-
-    async fn room(&self) {
-        loop {
-            let queue = self.queue.load(Ordering::Relaxed);
-            // Beyond that the connection itself waits, and where it is closed sending says so.
-            if queue >= MOST_QUEUE || self.connection.outstanding().await.is_none_or(|bytes| bytes < queue) {
-                return;
-            }
-            tokio::time::sleep(ROOM_EVERY).await;
-        }
-    }
-
-    async fn send(&self, message: Bytes) -> Result<(), Error> {
-        self.sent.fetch_add(message.len() as u64, Ordering::Relaxed);
-        self.connection.send(Frame::Binary(message)).await
-    }
-
-    /// Whether the peer may lack something of what was sent.
-    async fn owes(&self) -> bool {
-        match self.connection.outstanding().await {
-            Some(outstanding) => outstanding > 0,
-            None => self.sent.load(Ordering::Relaxed) > self.acknowledged.load(Ordering::Relaxed),
-        }
-    }
-
-    /// Bytes acknowledged since the last time, by which the queue is measured.
-    async fn measure(&self, seconds: f64) -> u64 {
-        let Some(outstanding) = self.connection.outstanding().await else { return 0 };
-        let acknowledged = self.sent.load(Ordering::Relaxed).saturating_sub(outstanding as u64);
-        let before = self.acknowledged.swap(acknowledged, Ordering::Relaxed);
-        let gained = acknowledged.saturating_sub(before);
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "a rate is neither negative nor huge"
-        )]
-        let fits = (gained as f64 / seconds.max(1e-3) * QUEUE) as usize;
-        if gained > 0 {
-            self.queue.store(fits.clamp(LEAST_QUEUE, MOST_QUEUE), Ordering::Relaxed);
-        }
-        gained
-    }
-}
 
 /// What becomes of the tasks of a bundle.
 enum Event {
@@ -122,8 +55,11 @@ pub struct Bundle {
     /// How many further connections the peer serves; known at the sending end alone.
     allowed: AtomicU32,
     /// Content for whichever connection has room.
-    content: mpsc::Sender<Bytes>,
-    waiting: Arc<AsyncMutex<mpsc::Receiver<Bytes>>>,
+    content: mpsc::Sender<Content>,
+    waiting: Arc<AsyncMutex<mpsc::Receiver<Content>>>,
+    keeper: Arc<Keeper>,
+    /// Bytes of files that were sent.
+    through: AtomicU64,
     /// Whether content goes by way of that queue: once it did, always, so that none overtakes what is in it.
     queued: AtomicBool,
     waited_micros: AtomicU64,
@@ -156,16 +92,18 @@ impl Inbox {
         Some(message)
     }
 
-    /// Takes a message; gives it back where it cannot wait.
+    /// Takes a message; gives it back where it cannot wait. One that came before was sent again by another connection.
     fn take(&mut self, message: Bytes) -> Option<Bytes> {
-        let Some(sequence) = message.get(..SEQUENCE).map(|mut bytes| bytes.get_u64()) else { return Some(message) };
-        if !self.spread || sequence <= self.next {
-            // One that came before is not ours to judge.
+        let Some(sequence) = sequence(&message) else { return Some(message) };
+        if !self.spread || sequence == self.next {
             self.next = self.next.max(sequence.saturating_add(1));
             return Some(message);
         }
-        self.early_bytes += message.len();
-        self.early.insert(sequence, message).inspect(|double| self.early_bytes -= double.len())
+        if sequence > self.next && !self.early.contains_key(&sequence) {
+            self.early_bytes += message.len();
+            self.early.insert(sequence, message);
+        }
+        None
     }
 }
 
@@ -184,6 +122,8 @@ impl Bundle {
             allowed: AtomicU32::new(0),
             content,
             waiting: Arc::new(AsyncMutex::new(waiting)),
+            keeper: Arc::default(),
+            through: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             waited_micros: AtomicU64::new(0),
             signals: (signal, AsyncMutex::new(signals)),
@@ -195,6 +135,16 @@ impl Bundle {
     /// How many connections content was spread over at most.
     pub fn connections(&self) -> usize {
         self.most_used.load(Ordering::Relaxed)
+    }
+
+    /// What the receiver has taken need not be kept.
+    fn hear_progress(&self, text: &str) {
+        if self.queued.load(Ordering::Relaxed)
+            && text.contains("\"progress\"")
+            && let Ok(Control::Progress { bytes }) = Control::from_text(text)
+        {
+            self.keeper.taken(bytes);
+        }
     }
 
     fn lanes(&self) -> Vec<Arc<Lane>> {
@@ -210,8 +160,9 @@ impl Bundle {
             lines: HashMap::new(),
             saying: mpsc::channel(64),
             growth: None,
+            watch: Watch::default(),
             looked: Instant::now(),
-            left: 0,
+            sampled: Instant::now(),
         };
         running.run().await
     }
@@ -230,13 +181,13 @@ impl MessageChannel for Bundle {
     async fn send(&self, frame: Frame) -> Result<(), Error> {
         let Frame::Binary(message) = frame else { return self.first.connection.send(frame).await };
         let began = Instant::now();
+        let carried = content_of(&message);
+        let through = self.through.fetch_add(carried, Ordering::Relaxed) + carried;
         let sent = if self.queued.load(Ordering::Relaxed) {
             let gone = |_| Error::new(ErrorKind::Internal, "OperationError", "nothing sends any more");
-            self.content.send(message).await.map_err(gone)
+            self.content.send(Content { message, through }).await.map_err(gone)
         } else {
-            if self.allowed.load(Ordering::Relaxed) > 0 {
-                self.first.room().await;
-            }
+            self.first.room().await;
             self.first.send(message).await
         };
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
@@ -260,7 +211,10 @@ impl MessageChannel for Bundle {
                             let _ = self.signals.0.try_send(signal);
                             continue;
                         }
-                        None => return Some(Frame::Text(text)),
+                        None => {
+                            self.hear_progress(&text);
+                            return Some(Frame::Text(text));
+                        }
                     }
                 },
                 Some(message) = inbox.arriving.recv() => message,
@@ -308,15 +262,28 @@ struct Running<'a> {
     lines: HashMap<u32, mpsc::Sender<Value>>,
     saying: (mpsc::Sender<Signal>, mpsc::Receiver<Signal>),
     growth: Option<Growth>,
+    watch: Watch,
     looked: Instant,
+    sampled: Instant,
+}
+
+/// What is seen of the path. All counts are since the beginning.
+#[derive(Default)]
+struct Watch {
+    acknowledged: u64,
     left: u64,
+    /// The least excess since the last look of what left over what was acknowledged: what is under way comes and goes, and
+    /// what was lost stays.
+    excess: Option<i64>,
+    /// The same, and the counts, at the last look.
+    last: (u64, u64, i64),
 }
 
 impl Running<'_> {
     async fn run(&mut self) -> TransferError {
         let mut signals = self.bundle.signals.1.lock().await;
         loop {
-            let look = self.looked + self.interval();
+            let sample = self.sampled + SAMPLE.max(self.round_trip());
             tokio::select! {
                 Some((connection, message)) = signals.recv() => self.heard(connection, message),
                 Some((connection, message)) = self.saying.1.recv() => {
@@ -331,7 +298,7 @@ impl Running<'_> {
                     },
                     Err(_) => return TransferError::Internal("a task of a further connection panicked"),
                 },
-                () = tokio::time::sleep_until(look) => self.look().await,
+                () = tokio::time::sleep_until(sample) => self.sample().await,
             }
         }
     }
@@ -340,8 +307,8 @@ impl Running<'_> {
         self.bundle.allowed.load(Ordering::Relaxed) > 0
     }
 
-    fn interval(&self) -> Duration {
-        INTERVAL.max(self.bundle.first.connection.round_trip().unwrap_or_default() * 4)
+    fn round_trip(&self) -> Duration {
+        self.bundle.first.connection.round_trip().unwrap_or_default()
     }
 
     fn heard(&mut self, connection: u32, message: Value) {
@@ -407,11 +374,9 @@ impl Running<'_> {
                 tracing::debug!("further connection {index} ended: {error}");
                 // Without content under way nothing is lost with it, and at the receiving end nobody knows of any.
                 let lanes = self.bundle.lanes();
-                let owes = match lanes.get(index) {
-                    Some(lane) if self.is_sender() => lane.owes().await,
-                    _ => false,
-                };
-                owes.then_some(error)
+                let lane = lanes.get(index).filter(|_| self.is_sender())?;
+                let goes_on = index > 0 && self.bundle.keeper.lost(index);
+                (!goes_on && lane.owes().await).then_some(error)
             }
         }
     }
@@ -420,11 +385,12 @@ impl Running<'_> {
     fn serve(&mut self, index: usize, lane: Arc<Lane>) {
         let sends = self.is_sender();
         let (used, waiting) = (self.bundle.used.subscribe(), Arc::clone(&self.bundle.waiting));
+        let keeper = Arc::clone(&self.bundle.keeper);
         let arrived = self.bundle.arrived.clone();
         self.tasks.spawn(async move {
             let work = async {
                 if sends {
-                    return pull(index, &lane, used, &waiting).await;
+                    return pull(index, &lane, used, &waiting, &keeper).await;
                 }
                 while let Some(frame) = lane.connection.receive().await {
                     if let Frame::Binary(message) = frame
@@ -438,33 +404,50 @@ impl Running<'_> {
             let error = tokio::select! {
                 error = work => error,
                 error = lane.connection.lost(), if index > 0 => error,
+                () = lane.stalls(), if index > 0 && sends => TransferError::Closed,
             };
             Event::Ended(index, error)
         });
     }
 
-    /// Looks at the path, and has more connections or fewer.
-    async fn look(&mut self) {
-        let seconds = self.looked.elapsed().as_secs_f64();
-        self.looked = Instant::now();
-        let allowed = self.bundle.allowed.load(Ordering::Relaxed);
-        if allowed == 0 {
+    /// Measures the queues, and now and then looks at the path.
+    async fn sample(&mut self) {
+        let seconds = self.sampled.elapsed().as_secs_f64();
+        self.sampled = Instant::now();
+        if self.bundle.through.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let lanes = self.bundle.lanes();
-        let (mut acknowledged, mut left) = (0, 0);
-        for lane in &lanes {
-            acknowledged += lane.measure(seconds).await;
-            left += lane.connection.bytes_sent();
+        let far = self.round_trip() >= FAR;
+        self.watch.left = 0;
+        for lane in self.bundle.lanes() {
+            self.watch.acknowledged += lane.measure(seconds, far).await;
+            self.watch.left += lane.connection.bytes_sent();
         }
+        let excess = Seen::excess(self.watch.left, self.watch.acknowledged);
+        self.watch.excess = Some(self.watch.excess.map_or(excess, |least| least.min(excess)));
+        if self.is_sender() && self.looked.elapsed() >= INTERVAL.max(self.round_trip() * 4) {
+            self.look(far);
+        }
+    }
+
+    /// Looks at the path, and has more connections or fewer.
+    fn look(&mut self, far: bool) {
+        let seconds = self.looked.elapsed().as_secs_f64();
+        self.looked = Instant::now();
+        let lanes = self.bundle.lanes();
+        let Watch { acknowledged, left, .. } = self.watch;
+        let now = (acknowledged, left, self.watch.excess.take().unwrap_or(self.watch.last.2));
+        let before = std::mem::replace(&mut self.watch.last, now);
         let waited = Duration::from_micros(self.bundle.waited_micros.swap(0, Ordering::Relaxed));
         let seen = Seen {
-            acknowledged,
-            left: left - std::mem::replace(&mut self.left, left),
+            acknowledged: now.0 - before.0,
+            left: now.1.saturating_sub(before.1),
+            lost: now.2 - before.2,
             seconds,
             waited: waited.as_secs_f64() > seconds / 2.0,
-            far: self.bundle.first.connection.round_trip().is_some_and(|trip| trip >= FAR),
+            far,
         };
+        let allowed = self.bundle.allowed.load(Ordering::Relaxed);
         let growth = self.growth.get_or_insert_with(|| Growth::new(allowed as usize + 1));
         let wanted = growth.after(seen, lanes.len());
         tracing::trace!("{seen:?}: {wanted} connections wanted, {} are up", lanes.len());
@@ -487,19 +470,26 @@ async fn pull(
     index: usize,
     lane: &Lane,
     mut used: watch::Receiver<usize>,
-    waiting: &AsyncMutex<mpsc::Receiver<Bytes>>,
+    waiting: &AsyncMutex<mpsc::Receiver<Content>>,
+    keeper: &Keeper,
 ) -> TransferError {
     loop {
         if used.wait_for(|used| index < *used).await.is_err() {
             return TransferError::Closed;
         }
         lane.room().await;
-        let message = tokio::select! {
-            message = async { waiting.lock().await.recv().await } => message,
+        let content = tokio::select! {
+            biased;
+            content = keeper.again() => Some(content),
+            content = async { waiting.lock().await.recv().await } => content,
             _ = used.wait_for(|used| index >= *used) => continue,
         };
-        let Some(message) = message else { return TransferError::Closed };
-        if let Err(error) = lane.send(message).await {
+        let Some(content) = content else { return TransferError::Closed };
+        // Without the first connection nothing goes on.
+        if index > 0 {
+            keeper.keep(index, &content);
+        }
+        if let Err(error) = lane.send(content.message).await {
             return TransferError::Channel(error);
         }
     }

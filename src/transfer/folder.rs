@@ -334,10 +334,13 @@ impl Part {
             // File systems without locks: two receivers of one name then are the user's to avoid.
             Ok(()) | Err(TryLockError::Error(_)) => {}
         }
-        if file.metadata().map_err(fail())?.len() < offset {
+        let length = file.metadata().map_err(fail())?.len();
+        if length < offset {
             return Err(TransferError::Place { path: part, why: "it became shorter meanwhile" });
         }
-        file.set_len(offset).map_err(fail())?;
+        if length > offset {
+            file.set_len(offset).map_err(fail())?;
+        }
         (&file).seek(SeekFrom::Start(offset)).map_err(fail())?;
         let journal =
             if offset > 0 { journal::resume(&journal_path).map(Some) } else { journal::begin(&journal_path, entry) };

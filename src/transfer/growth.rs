@@ -11,12 +11,25 @@ pub(super) struct Seen {
     pub acknowledged: u64,
     /// Bytes that left this machine.
     pub left: u64,
+    /// Those of them that were lost, as far as that can be told.
+    pub lost: i64,
     /// Its length.
     pub seconds: f64,
     /// Whether content had to wait for the network.
     pub waited: bool,
     /// Whether the round trip is long enough for a window to matter.
     pub far: bool,
+}
+
+impl Seen {
+    /// Headers of SCTP and DTLS on a full packet, which carries 1163 bytes.
+    const OVERHEAD: f64 = 1.0 + 65.0 / 1163.0;
+
+    /// How much more left than was acknowledged, both since the beginning: what is under way, and what was lost.
+    #[expect(clippy::cast_possible_truncation, reason = "so much is never sent")]
+    pub(super) fn excess(left: u64, acknowledged: u64) -> i64 {
+        (left as f64 - acknowledged as f64 * Self::OVERHEAD) as i64
+    }
 }
 
 /// Rate and loss of some intervals.
@@ -27,16 +40,12 @@ struct Pace {
 }
 
 impl Pace {
-    /// Headers of SCTP and DTLS on a full packet, which carries 1163 bytes.
-    const OVERHEAD: f64 = 1.0 + 65.0 / 1163.0;
-
     #[expect(clippy::cast_precision_loss, reason = "what is compared here differs by more")]
     fn of(seen: &[Seen]) -> Self {
-        let sum = |of: fn(&Seen) -> u64| seen.iter().map(of).sum::<u64>() as f64;
-        let (acknowledged, left) = (sum(|seen| seen.acknowledged), sum(|seen| seen.left));
-        let seconds: f64 = seen.iter().map(|seen| seen.seconds).sum();
-        let loss = if left > 0.0 { (1.0 - acknowledged * Self::OVERHEAD / left).max(0.0) } else { 0.0 };
-        Self { rate: acknowledged / seconds.max(1e-3), loss }
+        let sum = |of: fn(&Seen) -> f64| seen.iter().map(of).sum::<f64>();
+        let loss = sum(|seen| seen.lost as f64) / sum(|seen| seen.left as f64).max(1.0);
+        let rate = sum(|seen| seen.acknowledged as f64) / sum(|seen| seen.seconds).max(1e-3);
+        Self { rate, loss: loss.clamp(0.0, 1.0) }
     }
 }
 
@@ -68,8 +77,11 @@ impl Growth {
     const MOST_PATIENCE: u32 = 200;
     /// More loss than usual that is put down to chance.
     const CHANCE: f64 = 0.03;
-    /// Less loss than this holds no window back.
-    const NOTICED: f64 = 0.005;
+    /// Less loss than this holds no window back; and for how many intervals it must last.
+    const NOTICED: f64 = 0.01;
+    const LASTING: usize = 4;
+    /// What a pace gains from one interval to the next while windows open.
+    const OPENING: f64 = 1.3;
 
     /// One connection, and at most `most`.
     pub(super) fn new(most: usize) -> Self {
@@ -100,7 +112,7 @@ impl Growth {
         match self.phase {
             Phase::Keeping { intervals } => self.keep(intervals, seen.far),
             Phase::Trying { .. } if up < self.wanted => self.seen.clear(),
-            Phase::Trying { from, before, settling: 0 } => self.judge(from, before),
+            Phase::Trying { from, before, settling: 0 } => self.judge(from, before, seen.far),
             Phase::Trying { from, before, settling } => {
                 self.seen.clear();
                 self.phase = Phase::Trying { from, before, settling: settling - 1 };
@@ -113,24 +125,33 @@ impl Growth {
         if self.seen.len() < Self::JUDGED {
             return;
         }
-        let recent = &self.seen[self.seen.len() - Self::JUDGED..];
-        let now = Pace::of(recent);
+        let [.., last, recent] = &self.seen[..] else { return };
+        let opening = Pace::of(&[*recent]).rate > Pace::of(&[*last]).rate * Self::OPENING;
+        let now = Pace::of(&[*last, *recent]);
+        let held_back =
+            if far { !opening } else { self.seen.len() >= Self::LASTING && Pace::of(&self.seen).loss > Self::NOTICED };
         if self.wanted > 1 && now.loss > self.usual_loss * 1.5 + Self::CHANCE {
             self.wanted = self.wanted.div_ceil(2);
             self.rest();
         } else if intervals > 0 {
             self.phase = Phase::Keeping { intervals: intervals - 1 };
-            self.seen.drain(..self.seen.len() - Self::JUDGED + 1);
-        } else if self.wanted < self.most && (far || now.loss > Self::NOTICED) {
+        } else if self.wanted < self.most && held_back {
             // Where neither distance nor loss holds a window back the processors do, and more connections cost them more.
-            let factor = if far { 4 } else { 2 };
+            let factor = match (far, self.wanted) {
+                (true, 1) => 8,
+                (true, _) => 4,
+                (false, _) => 2,
+            };
             self.phase = Phase::Trying { from: self.wanted, before: now, settling: Self::SETTLING };
             self.wanted = (self.wanted * factor).min(self.most);
             self.seen.clear();
         }
+        if self.seen.len() > Self::LASTING {
+            self.seen.remove(0);
+        }
     }
 
-    fn judge(&mut self, from: usize, before: Pace) {
+    fn judge(&mut self, from: usize, before: Pace, far: bool) {
         if self.seen.len() < Self::JUDGED {
             return;
         }
@@ -145,6 +166,7 @@ impl Growth {
             self.usual_loss = now.loss;
             self.patience = Self::LEAST_PATIENCE;
             self.phase = Phase::Keeping { intervals: 0 };
+            self.keep(0, far);
         } else {
             self.wanted = from;
             self.usual_loss = before.loss;
@@ -171,9 +193,10 @@ mod tests {
             let (rate, loss) = path(lanes);
             let seconds = 0.25;
             let acknowledged = rate * seconds;
-            let left = acknowledged * Pace::OVERHEAD / (1.0 - loss);
+            let left = acknowledged * Seen::OVERHEAD / (1.0 - loss);
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "small and positive")]
-            let seen = Seen { acknowledged: acknowledged as u64, left: left as u64, seconds, waited: true, far };
+            let (acknowledged, left, lost) = (acknowledged as u64, left as u64, (left * loss) as i64);
+            let seen = Seen { acknowledged, left, lost, seconds, waited: true, far };
             lanes = growth.after(seen, lanes);
             lanes
         };
@@ -222,18 +245,35 @@ mod tests {
     }
 
     #[test]
+    fn while_windows_open_no_more_are_tried_and_what_is_under_way_is_no_loss() {
+        let mut growth = Growth::new(32);
+        for doubling in 0..8 {
+            let left = 10_000 << doubling;
+            let seen = Seen { acknowledged: left / 2, left, lost: 0, seconds: 0.25, waited: true, far: true };
+            assert_eq!(growth.after(seen, 1), 1, "while it doubles");
+        }
+        let mut growth = Growth::new(32);
+        for step in 0..100 {
+            // A megabyte is under way at the one look, and nothing at the next.
+            let lost = if step % 2 == 0 { 1 << 20 } else { -(1 << 20) };
+            let seen = Seen { acknowledged: 50 << 20, left: 53 << 20, lost, seconds: 0.25, waited: true, far: false };
+            assert_eq!(growth.after(seen, 1), 1);
+        }
+    }
+
+    #[test]
     fn a_sender_that_has_nothing_to_send_learns_nothing() {
         let mut growth = Growth::new(32);
-        let idle = Seen { acknowledged: 100, left: 200, seconds: 0.25, waited: false, far: true };
+        let idle = Seen { acknowledged: 100, left: 200, lost: 90, seconds: 0.25, waited: false, far: true };
         assert!((0..50).all(|_| growth.after(idle, 1) == 1));
     }
 
     #[test]
     fn one_that_does_not_come_up_is_not_asked_for_again() {
         let mut growth = Growth::new(32);
-        let seen = Seen { acknowledged: 75_000, left: 80_000, seconds: 0.25, waited: true, far: true };
+        let seen = Seen { acknowledged: 75_000, left: 80_000, lost: 800, seconds: 0.25, waited: true, far: true };
         growth.after(seen, 1);
-        assert_eq!(growth.after(seen, 1), 4);
+        assert_eq!(growth.after(seen, 1), 8);
         growth.limit(2);
         assert!((0..20).all(|_| growth.after(seen, 2) <= 2));
     }

@@ -75,7 +75,9 @@
 //!
 //! On each the sender opens one channel, with the label and the protocol `rtckit-transfer`. It carries binary messages alone,
 //! and those of all channels together are one sequence: the receiver puts them in order by their sequence numbers. Control
-//! stays on the first. A connection that does not come up is done without; both hang up all of them at the end.
+//! stays on the first. A connection that does not come up is done without; both hang up all of them at the end. When one is
+//! lost before, the sender sends again by others what went by it and no `progress` has confirmed, and the receiver passes
+//! over numbers that it has had.
 
 mod bundle;
 #[cfg(test)]
@@ -86,6 +88,7 @@ mod exclude;
 mod folder;
 mod growth;
 mod journal;
+mod lane;
 mod manifest;
 mod name;
 mod outcome;

@@ -171,13 +171,15 @@ impl Tally {
 
     fn tell(&self, state: &mut State) {
         state.told = Some(Instant::now());
+        let file_size = state.files.get(state.current).and_then(|file| file.size);
         self.progress.event(Event::Progress {
             bytes: state.moved + state.resumed,
             total: state.total,
             files: state.done,
             path: state.files.get(state.current).map(|file| file.path.clone()).unwrap_or_default(),
-            file_bytes: state.current_bytes,
-            file_size: state.files.get(state.current).and_then(|file| file.size),
+            // A message may carry those of many small files.
+            file_bytes: state.current_bytes.min(file_size.unwrap_or(u64::MAX)),
+            file_size,
         });
     }
 

@@ -17,15 +17,22 @@ use tokio::sync::mpsc;
 /// Bytes that are read at once where nothing is sent.
 const BLOCK: usize = 1 << 20;
 
-/// What the reader hands on.
-pub(super) enum Produced {
-    /// A message, and the bytes of content in it.
-    Message(BytesMut, u64),
-    /// A file begins, with its id, and the offset from where it is sent.
+/// A message that the reader hands on.
+pub(super) struct Produced {
+    pub message: BytesMut,
+    /// Bytes of content in it.
+    pub content: u64,
+    /// What became of the files in it.
+    pub happened: Vec<Happened>,
+}
+
+/// What became of a file.
+pub(super) enum Happened {
+    /// It begins, with its id, and the offset from where it is sent.
     Began(u32, u64),
-    /// A file was read to its end: id, size, hash.
+    /// It was read to its end: id, size, hash.
     Ended(u32, u64, blake3::Hash),
-    /// A file could not be read to its end.
+    /// It could not be read to its end.
     Failed(u32, TransferError),
 }
 
@@ -96,17 +103,14 @@ struct Messages {
     sender: mpsc::Sender<Produced>,
     message: BytesMut,
     content: u64,
+    happened: Vec<Happened>,
     sequence: u64,
     most: usize,
 }
 
 impl Messages {
     fn new(sender: mpsc::Sender<Produced>, most: usize) -> Self {
-        Self { sender, message: BytesMut::new(), content: 0, sequence: 0, most }
-    }
-
-    fn tell(&self, what: Produced) -> Result<(), Gone> {
-        self.sender.blocking_send(what).map_err(|_| Gone)
+        Self { sender, message: BytesMut::new(), content: 0, happened: Vec::new(), sequence: 0, most }
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
@@ -115,7 +119,8 @@ impl Messages {
         }
         let message = std::mem::take(&mut self.message);
         let content = std::mem::take(&mut self.content);
-        self.tell(Produced::Message(message, content))
+        let happened = std::mem::take(&mut self.happened);
+        self.sender.blocking_send(Produced { message, content, happened }).map_err(|_| Gone)
     }
 
     /// Makes room for a record with `length` bytes of payload in the message that is being made.
@@ -207,19 +212,21 @@ impl Reader {
             text.pop();
         }
         self.messages.record(Kind::Fail, id, 0, text.as_bytes())?;
-        self.messages.tell(Produced::Failed(id, error))
+        self.messages.happened.push(Happened::Failed(id, error));
+        Ok(())
     }
 
     fn end(&mut self, id: u32, size: u64, hasher: &blake3::Hasher) -> Result<(), Gone> {
         let hash = hasher.finalize();
         self.messages.record(Kind::End, id, size, hash.as_bytes())?;
-        self.messages.tell(Produced::Ended(id, size, hash))
+        self.messages.happened.push(Happened::Ended(id, size, hash));
+        Ok(())
     }
 
     fn stream(&mut self, id: u32, entry: &Entry, mut stream: Box<dyn Read + Send>) -> Result<(), Ended> {
         let mut hasher = blake3::Hasher::new();
         let mut offset = 0;
-        self.messages.tell(Produced::Began(id, 0))?;
+        self.messages.happened.push(Happened::Began(id, 0));
         loop {
             let read = self.messages.content(&mut stream, read_some, (id, offset), self.chunk, &mut hasher)?;
             match read.map_err(TransferError::read(&entry.path))? {
@@ -251,7 +258,7 @@ impl Reader {
             self.messages.record(Kind::Start, id, offset, &[])?;
         }
         file.seek(SeekFrom::Start(offset)).map_err(TransferError::read(path))?;
-        self.messages.tell(Produced::Began(id, offset))?;
+        self.messages.happened.push(Happened::Began(id, offset));
         let mut data_end = if entry.allocated.is_some() { offset } else { size };
         while offset < size {
             if offset >= data_end {

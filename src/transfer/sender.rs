@@ -3,7 +3,7 @@
 use super::channel::{Frame, MessageChannel};
 use super::error::TransferError;
 use super::outcome::Tally;
-use super::reader::{self, Plan, Produced};
+use super::reader::{self, Happened, Plan, Produced};
 use super::session;
 use super::source::Sources;
 use super::wire::{Control, Have, Role};
@@ -152,26 +152,26 @@ impl Sending<'_> {
     ) -> TransferError {
         let mut pace = Pace::new(self.options.limit_rate);
         let mut sent = 0_u64;
-        while let Some(produced) = messages.recv().await {
-            match produced {
-                Produced::Message(message, content) => {
-                    pace.wait(content).await;
-                    let ahead = |taken: &u64| sent.saturating_sub(*taken) <= window;
-                    if taken.wait_for(ahead).await.is_err() {
-                        break;
-                    }
-                    if let Err(error) = self.channel.send(Frame::Binary(message.freeze())).await {
-                        // The peer may have said why before it went; whoever listens finds out first.
-                        tokio::time::sleep(session::LAST_WORDS).await;
-                        return TransferError::Channel(error);
-                    }
-                    sent += content;
-                    self.tally.moved(content);
+        while let Some(Produced { message, content, happened }) = messages.recv().await {
+            for what in happened {
+                match what {
+                    Happened::Began(file, offset) => self.tally.began(file, offset),
+                    Happened::Ended(file, size, hash) => self.tally.read(file, size, &hash),
+                    Happened::Failed(file, error) => self.tally.failed(file, &error),
                 }
-                Produced::Began(file, offset) => self.tally.began(file, offset),
-                Produced::Ended(file, size, hash) => self.tally.read(file, size, &hash),
-                Produced::Failed(file, error) => self.tally.failed(file, &error),
             }
+            pace.wait(content).await;
+            let ahead = |taken: &u64| sent.saturating_sub(*taken) <= window;
+            if taken.wait_for(ahead).await.is_err() {
+                break;
+            }
+            if let Err(error) = self.channel.send(Frame::Binary(message.freeze())).await {
+                // The peer may have said why before it went; whoever listens finds out first.
+                tokio::time::sleep(session::LAST_WORDS).await;
+                return TransferError::Channel(error);
+            }
+            sent += content;
+            self.tally.moved(content);
         }
         std::future::pending().await
     }

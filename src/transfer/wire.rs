@@ -234,6 +234,18 @@ pub fn take_record(message: &mut Bytes) -> Result<Option<Record>, TransferError>
     Ok(Some(Record { kind, file, offset, payload: message.split_to(length) }))
 }
 
+/// Bytes of files in a binary message that was made here.
+pub(super) fn content_of(message: &[u8]) -> u64 {
+    let (mut rest, mut content) = (message.get(SEQUENCE..).unwrap_or_default(), 0);
+    while let Some((header, behind)) = rest.split_first_chunk::<HEADER>() {
+        let [kind, .., a, b, c, d] = *header;
+        let length = u32::from_be_bytes([a, b, c, d]);
+        content += if kind == Kind::Data as u8 { u64::from(length) } else { 0 };
+        rest = behind.get(length as usize..).unwrap_or_default();
+    }
+    content
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -269,6 +281,7 @@ mod tests {
         message.put_slice(b"hello");
         put_header(&mut message, Kind::Start, 3, 0, 0);
         let whole = message.freeze();
+        assert_eq!(content_of(&whole), 5);
         let mut rest = whole.clone();
         assert_eq!(take_sequence(&mut rest).unwrap(), 7);
         let data = take_record(&mut rest).unwrap().unwrap();

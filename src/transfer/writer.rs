@@ -1,7 +1,7 @@
 //! The receiver's threads: one writes and hashes what comes, one syncs what is whole and gives it its name.
 //!
 //! Syncing is slow and gets cheaper by the dozen, so the second thread takes all parts that became whole while it was at the
-//! last ones. Long files are also synced on their way, which spreads the work of the disk and bounds what a power cut
+//! last ones, and some more. Long files are also synced on their way, which spreads the work of the disk and bounds what a power cut
 //! can take.
 
 use super::error::{Code, TransferError};
@@ -20,10 +20,13 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
 /// Files that may wait for their names.
 const UNNAMED: usize = 256;
+/// How long the first of them waits for others to be synced with: syncs are what many small files wait for.
+const TOGETHER: Duration = Duration::from_millis(100);
 /// Bytes of a long file between two syncs on the way.
 const SYNC_EVERY: u64 = 64 << 20;
 /// Bytes of content between two reports to the sender.
@@ -485,7 +488,13 @@ fn finish(
 ) -> Result<(), TransferError> {
     while let Ok(first) = parts.recv() {
         let mut batch = vec![first];
-        batch.extend(parts.try_iter().take(UNNAMED));
+        let until = Instant::now() + TOGETHER;
+        // When there will be no more, it waits no longer.
+        while batch.len() < UNNAMED
+            && let Ok(next) = parts.recv_timeout(until.saturating_duration_since(Instant::now()))
+        {
+            batch.push(next);
+        }
         folder::sync(&batch.iter().map(|whole| &whole.part).collect::<Vec<_>>())?;
         let mut named = HashMap::new();
         for Whole { file, part } in batch {

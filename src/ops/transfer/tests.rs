@@ -3,9 +3,12 @@
 use super::*;
 use crate::peer::{BadNetwork, Interfaces};
 use crate::progress::Silent;
+use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::atomic::Ordering;
-use tokio::io::{empty, sink};
+use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::task::{Context, Poll};
+use tokio::io::{AsyncRead, ReadBuf, empty, sink};
 
 /// Bytes that differ everywhere.
 fn noise(length: usize) -> Vec<u8> {
@@ -17,35 +20,67 @@ fn noise(length: usize) -> Vec<u8> {
     next.flatten().take(length).collect()
 }
 
-async fn end(job: Job, meet: PathBuf, network: BadNetwork) -> Outcome {
+async fn end(job: Job, meet: PathBuf, network: BadNetwork, input: Box<dyn AsyncRead + Send + Unpin>) -> Outcome {
     let signal = Signal::Directory { folder: meet, format: SdpFormat::default() };
     let connection = Config { interfaces: Interfaces::Loopback, bad_network: Some(network), ..Config::default() };
     let options = Options { signal, connection, ..Options::new(job) };
-    let io = Io { input: Box::new(empty()), output: Box::new(sink()) };
+    let io = Io { input, output: Box::new(sink()) };
     Box::pin(run(options, io, Instant::now(), Arc::new(Silent), Stop::new())).await
 }
 
-/// Transfers `content` to `received`; the reports of both ends.
-async fn carry(scratch: &Path, content: &[u8], network: &BadNetwork, limit_rate: Option<u64>) -> [Report; 2] {
-    std::fs::write(scratch.join("file"), content).unwrap();
-    let paths = vec![scratch.join("file")];
+/// Transfers what `send` says to `received`; the reports of both ends.
+async fn carry(
+    scratch: &Path,
+    send: SendOptions,
+    input: impl AsyncRead + Send + Unpin + 'static,
+    network: &BadNetwork,
+) -> [Report; 2] {
     let destination = Destination::Path(scratch.join("received"));
     let meet = scratch.join("meet");
     let receive = Job::Receive(ReceiveOptions { destination, ..ReceiveOptions::default() });
-    let send = Job::Send(SendOptions { paths, limit_rate, ..SendOptions::default() });
-    let (sent, received) = tokio::join!(end(send, meet.clone(), network.clone()), end(receive, meet, network.clone()));
+    let (sent, received) = tokio::join!(
+        end(Job::Send(send), meet.clone(), network.clone(), Box::new(input)),
+        end(receive, meet, network.clone(), Box::new(empty())),
+    );
     assert!(sent.error.is_none() && received.error.is_none(), "{:?} {:?}", sent.error, received.error);
-    assert!(std::fs::read(scratch.join("received")).unwrap() == content);
     [sent.report, received.report]
+}
+
+/// Gives `block` over and over, until several connections carry it.
+struct UntilSpread {
+    block: Vec<u8>,
+    at: usize,
+    given: Arc<AtomicU64>,
+    carriers: Arc<AtomicUsize>,
+}
+
+impl AsyncRead for UntilSpread {
+    fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        if self.carriers.load(Ordering::Relaxed) < 2 {
+            let length = buffer.remaining().min(self.block.len() - self.at);
+            buffer.put_slice(&self.block[self.at..self.at + length]);
+            self.at = (self.at + length) % self.block.len();
+            self.given.fetch_add(length as u64, Ordering::Relaxed);
+        }
+        Poll::Ready(Ok(()))
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn where_packets_are_lost_content_is_spread_over_connections_and_put_together_again() {
     let scratch = tempfile::tempdir().unwrap();
     let network = BadNetwork { one_in: 20, ..BadNetwork::default() };
-    let [sent, received] = carry(scratch.path(), &noise(32 << 20), &network, None).await;
-    assert!(sent.connections > 1, "one connection for {} s", sent.transfer.seconds);
+    let (block, given) = (noise((1 << 20) - 7), Arc::default());
+    let input =
+        UntilSpread { block: block.clone(), at: 0, given: Arc::clone(&given), carriers: Arc::clone(&network.carriers) };
+    let send = SendOptions { paths: vec!["-".into()], ..SendOptions::default() };
+    let carrying = carry(scratch.path(), send, input, &network);
+    let [sent, received] = tokio::time::timeout(Duration::from_secs(60), carrying).await.expect("it is spread");
+    assert!(sent.connections > 1);
     assert_eq!(sent.transfer.bytes_transferred, received.transfer.bytes_transferred);
+    let came = std::fs::read(scratch.path().join("received")).unwrap();
+    assert_eq!(came.len() as u64, given.load(Ordering::Relaxed));
+    assert!(came.chunks(block.len()).all(|part| part == &block[..part.len()]));
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +98,11 @@ async fn a_network_that_is_gone_for_seconds_costs_those_seconds_and_no_more() {
         network.cut.store(false, Ordering::Relaxed);
     };
     let content = noise(12 << 20);
-    let carrying = carry(scratch.path(), &content, &network, Some(4 << 20));
+    std::fs::write(scratch.path().join("file"), &content).unwrap();
+    let paths = vec![scratch.path().join("file")];
+    let send = SendOptions { paths, limit_rate: Some(4 << 20), ..SendOptions::default() };
+    let carrying = carry(scratch.path(), send, empty(), &network);
     let both = tokio::time::timeout(Duration::from_secs(25), async { tokio::join!(carrying, disturb) }).await;
     both.expect("it goes on");
+    assert!(std::fs::read(scratch.path().join("received")).unwrap() == content);
 }
