@@ -7,6 +7,7 @@
 //! | do what a subcommand does | [`ops`] |
 //! | connect to a peer | [`peer`] |
 //! | exchange offers, answers and candidates | [`signaling`] |
+//! | run a server of rooms where peers meet | [`rooms`] |
 //! | open media: the test pattern, files, screens | [`capture`] |
 //! | encode and decode | [`codec`] |
 //! | resample, mix channels | [`filter`] |
@@ -37,6 +38,7 @@ pub mod playback;
 pub mod probe;
 pub mod progress;
 pub mod record;
+pub mod rooms;
 pub mod signaling;
 pub mod sound;
 pub mod stop;

@@ -206,6 +206,42 @@ pub enum Event {
         /// What is wrong with it, if anything is.
         message: Option<String>,
     },
+    /// A server listens.
+    Listening {
+        /// Where: its URLs, the best one first.
+        urls: Vec<String>,
+    },
+    /// Somebody is in a room.
+    Join {
+        /// The room.
+        room: String,
+        /// The member's ID.
+        id: String,
+        /// Its address.
+        address: String,
+        /// Members of the room now.
+        members: usize,
+        /// Whether it was a member before, and lost its connection.
+        resumed: bool,
+    },
+    /// Somebody was not let into a room.
+    Refused {
+        /// The room.
+        room: String,
+        /// Its address.
+        address: String,
+        /// Why, in the words of the protocol: `full`, `bad-message`, …
+        reason: String,
+    },
+    /// A member is gone for good.
+    Bye {
+        /// The room.
+        room: String,
+        /// The member's ID.
+        id: String,
+        /// `leave`, `lost`, or why it was sent away.
+        reason: String,
+    },
     /// Something the user should know and that does not end the run.
     Warning {
         /// One line.

@@ -21,6 +21,7 @@ mod run;
 mod salt;
 mod schema;
 mod screen;
+mod signal;
 mod signals;
 mod terminal;
 mod transfer;
@@ -120,6 +121,16 @@ SIGUSR1, and the key p on a terminal, pause and go on. SIGINT and SIGTERM, and t
   rtckit receive-file -o - --signal 'exec:ssh pi rtckit send-file --trickle backup.tar' | tar x
   rtckit receive-file --skip-existing < offer.json")]
     ReceiveFile(Box<transfer::ReceiveFileArgs>),
+    /// Serve rooms in which peers meet, and a page for browsers
+    #[command(after_help = "Examples:
+  rtckit signal                                          # on this machine alone; its URL on standard output
+  rtckit signal --listen 0.0.0.0:8443 --self-signed      # for the network around: browsers want TLS
+  rtckit signal --print-ca > ca.pem                      # what other machines must trust for that
+  rtckit signal --listen [::]:443 --tls-cert fullchain.pem --tls-key privkey.pem --events --events-file log.ndjson
+  rtckit signal --ice-server turn:turn.example.org --rest-secret-file secret
+
+GET /healthz says whether it serves, GET /metrics counts in OpenMetrics. SIGINT and SIGTERM end it in order: exit 0.")]
+    Signal(Box<signal::SignalArgs>),
     /// Say what is wrong with STUN and TURN servers
     #[command(after_help = "Examples:
   rtckit turn-probe stun:stun.example.org
@@ -187,6 +198,7 @@ fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
         Command::Record(args) => record::record(*args, &context("record")),
         Command::SendFile(args) => transfer::send_file(*args, &context("send-file")),
         Command::ReceiveFile(args) => transfer::receive_file(*args, &context("receive-file")),
+        Command::Signal(args) => signal::signal(*args, &context("signal")),
         Command::TurnProbe(args) => turn_probe::run(*args, context("turn-probe")),
         Command::Completions { shell } => {
             let mut script = Vec::new();

@@ -287,6 +287,12 @@ impl Progress for Output {
                 Event::Ended { kind, message: Some(message) } => {
                     format!("{} {kind} ended: {message}", yellow("warning:"))
                 }
+                Event::Join { room, address, members, resumed, .. } => {
+                    let came = if resumed { "is back" } else { "joined" };
+                    format!("{room}: {address} {came}, {members} there")
+                }
+                Event::Refused { room, address, reason } => format!("{room}: {address} refused: {reason}"),
+                Event::Bye { room, id, reason } => format!("{room}: {id} is gone ({reason})"),
                 Event::Warning { message } => format!("{} {message}", yellow("warning:")),
                 _ => return,
             });

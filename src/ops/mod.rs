@@ -12,5 +12,6 @@ pub mod media;
 pub mod record;
 mod road;
 pub mod screen;
+pub mod signal;
 pub mod transfer;
 pub mod turn_probe;

@@ -20,6 +20,7 @@ mod record;
 mod roads;
 mod schema;
 mod screen;
+mod signal;
 mod sound;
 mod sources;
 mod support;

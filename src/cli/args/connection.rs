@@ -1,12 +1,15 @@
 //! How a connection is found: ICE servers and their credentials.
 
+use crate::cli::value;
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::ice_server::{IceServer, Secret};
 use rtckit::ops::call::{Config, Family, IceTransportPolicy, Identity, Interfaces, PortRange, check_server};
+use rtckit::ops::turn_probe::Rest;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
 use std::path::PathBuf;
+use std::time::Duration;
 
 /// Servers, and how to log in to them.
 #[derive(Args, Clone, Debug)]
@@ -28,6 +31,27 @@ pub struct ServerArgs {
     /// The iceServers array of JavaScript, as JSON or in a file
     #[arg(long, value_name = "JSON|FILE", value_parser = secret)]
     pub ice_servers: Option<Secret>,
+}
+
+/// Credentials for a limited time.
+#[derive(Args, Clone, Debug)]
+#[command(next_help_heading = "Connection")]
+pub struct RestArgs {
+    /// Make credentials for a limited time from the secret in this file, which the server shares (TURN REST API); --username is
+    /// the name behind the time of expiry
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["credential", "credential_file"])]
+    pub rest_secret_file: Option<PathBuf>,
+    /// How long the credentials of --rest-secret-file hold
+    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "1h", requires = "rest_secret_file")]
+    pub rest_lifetime: Duration,
+}
+
+impl RestArgs {
+    /// What these ask for, with `name` behind the time of expiry.
+    pub fn rest(&self, name: Option<&String>) -> Result<Option<Rest>, Error> {
+        let secret = self.rest_secret_file.as_ref().map(|path| secret_file(path, "--rest-secret-file")).transpose()?;
+        Ok(secret.map(|secret| Rest { secret, name: name.cloned(), lifetime: self.rest_lifetime }))
+    }
 }
 
 /// `--ice-server` and its relatives.
@@ -143,7 +167,7 @@ pub const fn family(ipv4: bool, ipv6: bool) -> Family {
 }
 
 /// The secret in a file, without the end of its line.
-pub fn secret_file(path: &PathBuf, flag: &str) -> Result<Secret, Error> {
+fn secret_file(path: &PathBuf, flag: &str) -> Result<Secret, Error> {
     Ok(Secret::new(read(path, flag)?.trim_end_matches(['\r', '\n'])))
 }
 

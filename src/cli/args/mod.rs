@@ -10,7 +10,7 @@ mod session;
 mod signaling;
 
 pub use codecs::{CodecArgs, HintArgs};
-pub use connection::{ConnectionArgs, ServerArgs, family, secret_file};
+pub use connection::{ConnectionArgs, RestArgs, ServerArgs, family};
 pub use constraints::ConstraintArgs;
 pub use media::MediaArgs;
 pub use recording::RecordingArgs;

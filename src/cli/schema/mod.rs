@@ -8,6 +8,7 @@ mod control;
 mod devices;
 mod record;
 mod screen;
+mod signal;
 mod transfer;
 mod turn_probe;
 
@@ -54,6 +55,7 @@ const COMMANDS: &[(&str, Tables)] = &[
     ("screen", screen::SCREEN),
     ("send-file", transfer::SEND_FILE),
     ("receive-file", transfer::RECEIVE_FILE),
+    ("signal", signal::SIGNAL),
     ("turn-probe", turn_probe::TURN_PROBE),
 ];
 

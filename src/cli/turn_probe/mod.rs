@@ -3,14 +3,14 @@
 mod monitoring;
 mod text;
 
-use super::args::{ServerArgs, family, secret_file};
+use super::args::{RestArgs, ServerArgs, family};
 use super::output::{self, Output};
 use super::run::{self, Context};
 use super::{exit, value};
 use clap::{Args, ValueEnum};
 use monitoring::State;
 use rtckit::error::{Error, ErrorKind};
-use rtckit::ops::turn_probe::{self, Interfaces, Options, Outcome, Report, Rest, Settings};
+use rtckit::ops::turn_probe::{self, Interfaces, Options, Outcome, Report, Settings};
 use rtckit::stop::StopReason;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -99,13 +99,8 @@ pub struct TurnProbeArgs {
     duration: Option<Duration>,
     #[command(flatten)]
     servers: ServerArgs,
-    /// Make credentials for a limited time from the secret in this file, which the server shares (TURN REST API); --username is
-    /// the name behind the time of expiry
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["credential", "credential_file"])]
-    rest_secret_file: Option<PathBuf>,
-    /// How long the credentials of --rest-secret-file hold
-    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = "1h", requires = "rest_secret_file")]
-    rest_lifetime: Duration,
+    #[command(flatten)]
+    rest: RestArgs,
     /// Probe from this interface, or from this address of ours
     #[arg(long, value_name = "NAME|ADDRESS")]
     interface: Option<String>,
@@ -134,14 +129,7 @@ fn percent(text: &str) -> Result<f64, String> {
 
 impl TurnProbeArgs {
     fn options(&self) -> Result<Options, Error> {
-        let rest = match &self.rest_secret_file {
-            None => None,
-            Some(path) => Some(Rest {
-                secret: secret_file(path, "--rest-secret-file")?,
-                name: self.servers.username.clone(),
-                lifetime: self.rest_lifetime,
-            }),
-        };
+        let rest = self.rest.rest(self.servers.username.as_ref())?;
         let urls = match &self.matrix {
             Some(host) => turn_probe::matrix(host, &self.ports, self.servers.username.is_some() || rest.is_some()),
             None => self.urls.clone(),
