@@ -65,7 +65,6 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["rooms"]),
     ("tower_http", &["rooms"]),
     ("rcgen", &["rooms"]),
-    ("ring", &["rooms", "signaling"]),
     ("tokio_tungstenite", &["rooms", "signaling"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),
