@@ -24,8 +24,33 @@ use tower_http::services::{ServeDir, ServeFile};
 
 /// The page in front of every room.
 const INDEX: &str = include_str!("page/index.html");
+const SCRIPT: &str = "text/javascript; charset=utf-8";
+
+/// A file of the page, and its media type.
+macro_rules! asset {
+    ($name:literal, $kind:expr) => {
+        ($name, $kind, include_bytes!(concat!("page/", $name)))
+    };
+}
+
 /// What the page is made of: below `/page/`, the name, the media type, the content.
-const ASSETS: &[(&str, &str, &[u8])] = &[];
+const ASSETS: &[(&str, &str, &[u8])] = &[
+    asset!("app.js", SCRIPT),
+    asset!("blake3.js", SCRIPT),
+    asset!("call.js", SCRIPT),
+    asset!("chat.js", SCRIPT),
+    asset!("filelist.js", SCRIPT),
+    asset!("icon.svg", "image/svg+xml"),
+    asset!("media.js", SCRIPT),
+    asset!("peer.js", SCRIPT),
+    asset!("receive.js", SCRIPT),
+    asset!("room.js", SCRIPT),
+    asset!("spool.js", SCRIPT),
+    asset!("stats.js", SCRIPT),
+    asset!("style.css", "text/css; charset=utf-8"),
+    asset!("tiles.js", SCRIPT),
+    asset!("transfer.js", SCRIPT),
+];
 
 /// What the page may do: its own scripts, styles and pictures, and a connection to where it came from.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; \
@@ -197,6 +222,15 @@ fn origin_allowed(headers: &HeaderMap, listed: &[String]) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn every_file_of_the_page_is_served() {
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("src/rooms/page");
+        let names = std::fs::read_dir(folder).unwrap().map(|file| file.unwrap().file_name().into_string().unwrap());
+        let mut names: Vec<String> = names.filter(|name| name != "index.html").collect();
+        names.sort();
+        assert_eq!(names, ASSETS.iter().map(|(name, ..)| *name).collect::<Vec<_>>());
+    }
 
     #[test]
     fn pages_from_here_and_listed_ones_may_connect() {

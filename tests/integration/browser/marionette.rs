@@ -1,6 +1,6 @@
 //! Firefox by Marionette, the protocol behind its WebDriver: messages of JSON, each behind its length, over TCP.
 
-use super::Driver;
+use super::{Driver, ELEMENT};
 use crate::support::dies_with_us;
 use serde_json::{Value, json};
 use std::cell::{Cell, RefCell};
@@ -91,6 +91,11 @@ impl Marionette {
         }
     }
 
+    fn find(&self, selector: &str) -> String {
+        let found = self.command("WebDriver:FindElement", &json!({ "using": "css selector", "value": selector }));
+        found[ELEMENT].as_str().unwrap().to_owned()
+    }
+
     fn read(&self) -> Value {
         let mut stream = self.stream.borrow_mut();
         let mut length = Vec::new();
@@ -124,5 +129,43 @@ impl Driver for Marionette {
 
     fn screenshot(&self) -> Value {
         self.command("WebDriver:TakeScreenshot", &json!({ "full": false }))
+    }
+
+    fn reload(&self) {
+        self.command("WebDriver:Refresh", &json!({}));
+    }
+
+    fn click(&self, selector: &str) {
+        self.command("WebDriver:ElementClick", &json!({ "id": self.find(selector) }));
+    }
+
+    fn write(&self, selector: &str, text: &str) {
+        self.command("WebDriver:ElementSendKeys", &json!({ "id": self.find(selector), "text": text }));
+    }
+
+    fn window(&self) -> String {
+        self.command("WebDriver:GetWindowHandle", &json!({})).as_str().unwrap().to_owned()
+    }
+
+    fn open_window(&self) -> String {
+        let opened = self.command("WebDriver:NewWindow", &json!({ "type": "window" }));
+        let handle = opened["handle"].as_str().unwrap().to_owned();
+        self.enter_window(&handle);
+        handle
+    }
+
+    fn enter_window(&self, handle: &str) {
+        self.command("WebDriver:SwitchToWindow", &json!({ "handle": handle, "focus": true }));
+    }
+
+    fn leave_windows(&self) {
+        let mut handles = self.command("WebDriver:GetWindowHandles", &json!({}));
+        let handles = handles.as_array_mut().unwrap();
+        let stays = handles.remove(0);
+        for handle in handles {
+            self.enter_window(handle.as_str().unwrap());
+            self.command("WebDriver:CloseWindow", &json!({}));
+        }
+        self.enter_window(stays.as_str().unwrap());
     }
 }

@@ -6,11 +6,14 @@
 mod marionette;
 mod page;
 mod webdriver;
+mod window;
 
 pub use page::{Media, Page};
+pub use window::Window;
 
 use crate::support::have;
 use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
 
 /// A window of a browser.
 trait Driver: Send {
@@ -20,6 +23,28 @@ trait Driver: Send {
     fn execute_async(&self, script: &str, args: &Value) -> Value;
     /// What the window shows: PNG in base64.
     fn screenshot(&self) -> Value;
+    /// Loads the page of the window again.
+    fn reload(&self);
+    /// Clicks on the first element that the CSS selector finds, as a mouse does.
+    fn click(&self, selector: &str);
+    /// Types into it, as a keyboard does; a field for files takes paths, each on a line.
+    fn write(&self, selector: &str, text: &str);
+    /// The current window.
+    fn window(&self) -> String;
+    /// Another window, which is the current one from now on.
+    fn open_window(&self) -> String;
+    /// Makes this window the current one.
+    fn enter_window(&self, handle: &str);
+    /// Closes all windows but one.
+    fn leave_windows(&self);
+}
+
+/// How WebDriver marks a reference to an element.
+const ELEMENT: &str = "element-6066-11e4-a52e-4f735466cecf";
+
+/// Where Chromium saves downloads.
+pub fn downloads() -> PathBuf {
+    Path::new(env!("CARGO_TARGET_TMPDIR")).join("downloads")
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! A fresh page with `peer.js` in it, and its functions as Rust sees them.
 
-use super::{Driver, installed, marionette::Marionette, webdriver::WebDriver};
+use super::{Driver, Window, installed, marionette::Marionette, webdriver::WebDriver};
 use crate::support::{have, in_repository};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
@@ -68,14 +68,29 @@ impl Page {
     fn in_browser(browser: &'static Browser, start: impl FnOnce() -> Box<dyn Driver>) -> Self {
         // A test that failed while it held the browser leaves nothing behind that a new page does not clear.
         let mut driver = browser.lock().unwrap_or_else(PoisonError::into_inner);
-        driver.get_or_insert_with(start).go(&format!("http://{}/", server()));
+        let started = driver.get_or_insert_with(start);
+        started.leave_windows();
+        started.go(&format!("http://{}/", server()));
         Self { driver }
     }
 
     /// Leaves for a page of this repository.
     pub fn show_file(&self, path: &str) {
-        let driver = self.driver.as_ref().expect("started when the page was opened");
-        driver.go(&format!("file://{}", in_repository(path).display()));
+        self.driver().go(&format!("file://{}", in_repository(path).display()));
+    }
+
+    /// The window that is there.
+    pub fn window(&self) -> Window<'_> {
+        Window::new(self, self.driver().window())
+    }
+
+    /// Another window of the same browser; it is closed when the next page is opened.
+    pub fn open_window(&self) -> Window<'_> {
+        Window::new(self, self.driver().open_window())
+    }
+
+    pub(super) fn driver(&self) -> &dyn Driver {
+        self.driver.as_deref().expect("started when the page was opened")
     }
 
     /// Evaluates an expression, or the body of a function in braces; `args` is `arguments` in it.
@@ -84,8 +99,7 @@ impl Page {
             "const done = arguments[arguments.length - 1]; (async () => {expression})().then(\
              (value) => done({{ value }}), (error) => done({{ error: String(error) }}));"
         );
-        let driver = self.driver.as_ref().expect("started when the page was opened");
-        let result = driver.execute_async(&script, &args);
+        let result = self.driver().execute_async(&script, &args);
         assert!(result["error"].is_null(), "in the page: {}: {}", expression, result["error"]);
         result["value"].clone()
     }
@@ -93,7 +107,7 @@ impl Page {
     /// What the window shows, as PNG.
     pub fn screenshot(&self) -> Vec<u8> {
         use base64::Engine;
-        let picture = self.driver.as_ref().expect("started when the page was opened").screenshot();
+        let picture = self.driver().screenshot();
         base64::engine::general_purpose::STANDARD.decode(picture.as_str().unwrap()).unwrap()
     }
 

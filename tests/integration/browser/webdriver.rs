@@ -1,6 +1,6 @@
 //! The few commands of W3C WebDriver that the tests need, over plain HTTP/1.1 to a chromedriver of our own.
 
-use super::Driver;
+use super::{Driver, ELEMENT, downloads};
 use crate::support::dies_with_us;
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
@@ -61,7 +61,7 @@ impl WebDriver {
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
             "timeouts": { "script": 30_000, "pageLoad": 20_000 },
-            "goog:chromeOptions": { "args": flags },
+            "goog:chromeOptions": { "args": flags, "prefs": { "download.default_directory": downloads() } },
         } } });
         let session = driver.command("POST", "", &wanted);
         driver.session = session["sessionId"].as_str().expect("a session has an id").to_owned();
@@ -79,6 +79,11 @@ impl WebDriver {
         let reply: Value = serde_json::from_str(&reply).unwrap_or_default();
         assert_eq!(status, 200, "WebDriver {method} {path}: {}", reply["value"]["message"]);
         reply["value"].clone()
+    }
+
+    fn find(&self, selector: &str) -> String {
+        let found = self.command("POST", "/element", &json!({ "using": "css selector", "value": selector }));
+        found[ELEMENT].as_str().unwrap().to_owned()
     }
 
     fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
@@ -121,5 +126,43 @@ impl Driver for WebDriver {
 
     fn screenshot(&self) -> Value {
         self.command("GET", "/screenshot", &json!({}))
+    }
+
+    fn reload(&self) {
+        self.command("POST", "/refresh", &json!({}));
+    }
+
+    fn click(&self, selector: &str) {
+        self.command("POST", &format!("/element/{}/click", self.find(selector)), &json!({}));
+    }
+
+    fn write(&self, selector: &str, text: &str) {
+        self.command("POST", &format!("/element/{}/value", self.find(selector)), &json!({ "text": text }));
+    }
+
+    fn window(&self) -> String {
+        self.command("GET", "/window", &json!({})).as_str().unwrap().to_owned()
+    }
+
+    fn open_window(&self) -> String {
+        let opened = self.command("POST", "/window/new", &json!({ "type": "window" }));
+        let handle = opened["handle"].as_str().unwrap().to_owned();
+        self.enter_window(&handle);
+        handle
+    }
+
+    fn enter_window(&self, handle: &str) {
+        self.command("POST", "/window", &json!({ "handle": handle }));
+    }
+
+    fn leave_windows(&self) {
+        let mut handles = self.command("GET", "/window/handles", &json!({}));
+        let handles = handles.as_array_mut().unwrap();
+        let stays = handles.remove(0);
+        for handle in handles {
+            self.enter_window(handle.as_str().unwrap());
+            self.command("DELETE", "/window", &json!({}));
+        }
+        self.enter_window(stays.as_str().unwrap());
     }
 }

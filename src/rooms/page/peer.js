@@ -1,0 +1,241 @@
+// The connection to one other member of the room: negotiation, media, channels. What is said to the other side goes through
+// `send`; what it says comes in by `take`.
+//
+// Events: `state` (connecting, connected, reconnecting, lost), `media` (a track came), `chat` (open or closed), `text`,
+// `channel` (one by which files come), `wanted` (one of ours, to who only came for files), `restarted` (it began anew: detail is its offer), `bye`, `silent` (it does not answer).
+
+import { LABEL } from './transfer.js';
+
+const KINDS = ['audio', 'video'];
+// A path that comes back by itself within this time needs no restart.
+const PATIENCE = 3000;
+// An answer to a restart takes no longer.
+const ANSWERING = 8000;
+const LOST = 30_000;
+
+export class Peer extends EventTarget {
+  #pc;
+  #send;
+  #tracks;
+  #local = new MediaStream();
+  #senders = new Map();
+  #offers;
+  #makingOffer = false;
+  #ignoring = false;
+  #chain = Promise.resolve();
+  #timer = 0;
+  #troubledSince = 0;
+  #closed = false;
+
+  // `polite`: who gives way when both offer at once. `offers`: whether we make the first offer. `tracks`: {audio, video},
+  // each a track or null.
+  constructor({ member, polite, offers, iceServers, tracks, send }) {
+    super();
+    this.id = member.id;
+    this.role = member.role;
+    this.polite = polite;
+    this.remote = new MediaStream();
+    this.chat = null;
+    this.state = 'connecting';
+    this.#offers = offers;
+    this.#send = send;
+    this.#tracks = tracks;
+    this.#pc = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
+    const pc = this.#pc;
+    pc.onnegotiationneeded = () => this.#offer();
+    pc.onicecandidate = ({ candidate }) => {
+      if (candidate?.candidate) send({ type: 'candidate', ...candidate.toJSON() });
+      else if (candidate === null) send({ type: 'end-of-candidates' });
+    };
+    pc.onconnectionstatechange = () => this.#connection();
+    pc.ontrack = ({ track }) => this.#track(track);
+    pc.ondatachannel = ({ channel }) => this.#channel(channel);
+  }
+
+  getStats() {
+    return this.#pc.getStats();
+  }
+
+  get maxMessage() {
+    return this.#pc.sctp?.maxMessageSize ?? 0;
+  }
+
+  start() {
+    if (!this.#offers) return;
+    // Only files are welcome there: the channel for them is ready before anybody chose some.
+    if (this.role === 'answer') {
+      this.#tell('wanted', this.#open());
+      return;
+    }
+    this.#serveChat(this.#pc.createDataChannel('chat'));
+    for (const kind of KINDS) {
+      const { sender } = this.#pc.addTransceiver(this.#tracks[kind] ?? kind, { direction: 'sendrecv', streams: [this.#local] });
+      this.#senders.set(kind, sender);
+    }
+  }
+
+  // What the other side says. One message after the other: a candidate waits for its description.
+  take(message) {
+    this.#chain = this.#chain.then(() => this.#take(message)).catch((error) => {
+      if (!this.#closed) console.warn(`${message.type} of the other side:`, error);
+    });
+  }
+
+  // Sends this track from now on, or nothing for null. No negotiation: both sides keep what they agreed on.
+  setTrack(kind, track) {
+    this.#tracks = { ...this.#tracks, [kind]: track };
+    this.#senders.get(kind)?.replaceTrack(track).catch((error) => console.warn(`${kind}:`, error));
+  }
+
+  // A channel to send files by; null where the other side takes none.
+  openFiles() {
+    return this.#pc.sctp === null ? null : this.#open();
+  }
+
+  close() {
+    this.#closed = true;
+    clearTimeout(this.#timer);
+    this.#pc.close();
+  }
+
+  #open() {
+    return this.#pc.createDataChannel(LABEL, { protocol: LABEL });
+  }
+
+  async #offer() {
+    // Whoever answers first has nothing to offer before.
+    if (!this.#offers && this.#pc.remoteDescription === null) return;
+    try {
+      this.#makingOffer = true;
+      await this.#pc.setLocalDescription();
+      this.#describe();
+    } catch (error) {
+      if (!this.#closed) console.warn('offer:', error);
+    } finally {
+      this.#makingOffer = false;
+    }
+  }
+
+  #describe() {
+    const { type, sdp } = this.#pc.localDescription;
+    this.#send({ type, sdp });
+  }
+
+  async #take(message) {
+    const pc = this.#pc;
+    if (this.#closed) return;
+    switch (message.type) {
+      case 'offer':
+      case 'answer': {
+        if (message.type === 'offer' && this.#isAnother(message.sdp)) {
+          this.#tell('restarted', message);
+          return;
+        }
+        const collides = message.type === 'offer' && (this.#makingOffer || pc.signalingState !== 'stable');
+        this.#ignoring = collides && !this.polite;
+        if (this.#ignoring || (message.type === 'answer' && pc.signalingState !== 'have-local-offer')) return;
+        await pc.setRemoteDescription({ type: message.type, sdp: message.sdp });
+        if (message.type === 'answer') return;
+        this.#attach();
+        await pc.setLocalDescription();
+        this.#describe();
+        break;
+      }
+      case 'candidate':
+        try {
+          const { candidate, sdpMid, sdpMLineIndex, usernameFragment } = message;
+          await pc.addIceCandidate({ candidate, sdpMid, sdpMLineIndex, usernameFragment });
+        } catch (error) {
+          // One of an offer that gave way, or of before a restart.
+          if (!this.#ignoring) console.info('candidate:', error);
+        }
+        break;
+      case 'bye':
+        this.#tell('bye');
+        break;
+    }
+  }
+
+  // Whether an offer comes from another connection than the one that this belongs to: then its certificate is another.
+  #isAnother(sdp) {
+    const fingerprint = (text) => /^a=fingerprint:(.*)$/m.exec(text ?? '')?.[1].trim().toLowerCase();
+    const before = this.#pc.remoteDescription?.sdp;
+    return before !== undefined && fingerprint(before) !== fingerprint(sdp);
+  }
+
+  // Our tracks go into the first offered section of their kind.
+  #attach() {
+    for (const transceiver of this.#pc.getTransceivers()) {
+      const { kind } = transceiver.receiver.track;
+      if (transceiver.mid === null || this.#senders.has(kind)) continue;
+      this.#senders.set(kind, transceiver.sender);
+      transceiver.direction = 'sendrecv';
+      transceiver.sender.setStreams?.(this.#local);
+      transceiver.sender.replaceTrack(this.#tracks[kind]).catch((error) => console.warn(`${kind}:`, error));
+    }
+  }
+
+  #track(track) {
+    for (const old of this.remote.getTracks()) {
+      if (old.kind !== track.kind) continue;
+      if (old.readyState === 'live') return;
+      this.remote.removeTrack(old);
+    }
+    this.remote.addTrack(track);
+    this.#tell('media', track);
+  }
+
+  #channel(channel) {
+    if (channel.label === LABEL) this.#tell('channel', channel);
+    else if (channel.label === 'chat') this.#serveChat(channel);
+    else channel.close();
+  }
+
+  #serveChat(channel) {
+    this.chat?.close();
+    this.chat = channel;
+    channel.onmessage = ({ data }) => {
+      if (typeof data === 'string') this.#tell('text', data);
+    };
+    channel.onopen = channel.onclose = () => this.#tell('chat');
+  }
+
+  #connection() {
+    const state = this.#pc.connectionState;
+    if (state === 'connected') {
+      clearTimeout(this.#timer);
+      this.#troubledSince = 0;
+      this.#become('connected');
+    } else if (state === 'disconnected' || state === 'failed') {
+      this.#troubledSince ||= performance.now();
+      this.#become(this.state === 'connecting' ? 'connecting' : 'reconnecting');
+      clearTimeout(this.#timer);
+      // The polite one waits for the other's offer first.
+      this.#timer = setTimeout(() => this.#restart(), (state === 'failed' ? 0 : PATIENCE) + (this.polite ? 1500 : 0));
+    }
+  }
+
+  // Looks for another path (ICE restart), until there is one.
+  #restart() {
+    if (this.#closed || this.#pc.connectionState === 'connected') return;
+    if (performance.now() - this.#troubledSince > LOST) this.#become('lost');
+    if (this.#pc.signalingState === 'have-local-offer') {
+      // The last one was not answered: maybe it never arrived.
+      this.#tell('silent');
+      this.#describe();
+    } else if (this.#pc.remoteDescription !== null) {
+      this.#pc.restartIce();
+    }
+    this.#timer = setTimeout(() => this.#restart(), ANSWERING);
+  }
+
+  #become(state) {
+    if (this.state === state) return;
+    this.state = state;
+    this.#tell('state', state);
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+}

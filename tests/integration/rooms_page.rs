@@ -1,0 +1,177 @@
+//! The page of `rtckit signal`, used as a person uses it: two of them meet, and one meets who means no good.
+
+use crate::browser::{Page, Window, downloads};
+use crate::support::{PATIENCE, Rtckit, Scratch, noise, one_call_at_a_time};
+use serde_json::json;
+use std::fs;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// The server, and where it is.
+fn serve() -> (Rtckit, String) {
+    let mut server = Rtckit::start(["signal", "--listen=127.0.0.1:0"]);
+    let url = server.line().trim_end_matches('/').to_owned();
+    (server, url)
+}
+
+/// Opens the page of a room, says who comes, and joins.
+fn join(window: &Window, room: &str, name: &str) {
+    window.go(room);
+    window.write("#name", name);
+    window.click("#join");
+}
+
+/// Waits until the picture of the other side is there, and moves.
+fn await_picture(window: &Window) {
+    window.until(
+        "{ const video = document.querySelector('#tiles video');
+           if (!video?.videoWidth) return false;
+           const canvas = new OffscreenCanvas(64, 48);
+           const context = canvas.getContext('2d', { willReadFrequently: true });
+           context.drawImage(video, 0, 0, 64, 48);
+           const picture = context.getImageData(0, 0, 64, 48).data.join();
+           const moved = window.lastPicture !== undefined && window.lastPicture !== picture;
+           window.lastPicture = picture;
+           return moved && document.querySelector('.no-picture').hidden; }",
+        &json!([]),
+    );
+}
+
+fn say(window: &Window, text: &str) {
+    if window.evaluate("document.querySelector('#chat').hidden", json!([])) == true {
+        window.click("[data-panel=chat]");
+    }
+    window.until("!document.querySelector('#chat-text').disabled", &json!([]));
+    // Enter.
+    window.write("#chat-text", &format!("{text}\u{e007}"));
+}
+
+/// `from` sends the file, `to` accepts and saves it: what is saved is what was sent.
+fn hand_over(from: &Window, to: &Window, file: &Path, content: &[u8]) {
+    let name = file.file_name().unwrap().to_str().unwrap();
+    let saved = downloads().join(name);
+    from.write("#picker", file.to_str().unwrap());
+    to.until_text("#file-list", name);
+    to.click("#file-list button.primary");
+    to.until_text("#file-list .done", "hash is right");
+    from.until_text("#file-list .done", "checked there");
+    to.click("#file-list .done a");
+    let begin = Instant::now();
+    while fs::read(&saved).ok().as_deref() != Some(content) {
+        assert!(begin.elapsed() < PATIENCE, "{name} is not saved");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+    fs::remove_file(saved).unwrap();
+}
+
+#[test]
+fn two_pages_call_each_other_chat_swap_files_and_meet_again_after_a_reload() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    let (_server, url) = serve();
+    let room = format!("{url}/demo");
+    let (ann, scratch) = (page.window(), Scratch::new());
+    join(&ann, &room, "Ann");
+    ann.until_text("#status", "Waiting");
+    let bob = page.open_window();
+    join(&bob, &room, "Bob");
+    ann.until_text("#status", "Connected with Bob");
+    bob.until_text("#status", "Connected with Ann");
+    await_picture(&ann);
+    await_picture(&bob);
+
+    say(&ann, "hello <b>Bob</b>");
+    bob.until("document.querySelector('[data-panel=chat]').dataset.new === '1'", &json!([]));
+    say(&bob, "grüße");
+    ann.until_text("#chat-log .theirs", "grüße");
+    bob.until_text("#chat-log .theirs", "hello <b>Bob</b>");
+
+    for (from, to, name, size) in [(&ann, &bob, "from ann", 1_500_000), (&bob, &ann, "from bob", 70_001)] {
+        let content = noise(size, 5);
+        let file = scratch.path(&format!("{name} {}.bin", std::process::id()));
+        fs::write(&file, &content).unwrap();
+        hand_over(from, to, &file, &content);
+    }
+
+    let carl = page.open_window();
+    join(&carl, &room, "Carl");
+    carl.until_text("#over", "The room is full");
+
+    bob.reload();
+    bob.until_text("#status", "Connected with Ann");
+    ann.until_text("#chat-log .event:last-child", "Bob came");
+    await_picture(&bob);
+    await_picture(&ann);
+    bob.click("#leave");
+    bob.until_text("#over", "You left");
+    ann.until_text("#status", "Bob left");
+}
+
+#[test]
+fn a_page_is_not_taken_in_by_a_member_who_means_no_good() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open_with_hidden_addresses() else { return };
+    let (_server, url) = serve();
+    let ann = page.window();
+    ann.go(&format!("{url}/demo"));
+    // Nobody is asked for a camera here.
+    ann.click("#with-camera");
+    ann.click("#with-microphone");
+    ann.click("#join");
+    ann.until_text("#status", "Waiting");
+    let errors = "{ window.errors = []; addEventListener('error', (event) => errors.push(event.message));
+        addEventListener('unhandledrejection', (event) => errors.push(String(event.reason))); }";
+    ann.evaluate(errors, json!([]));
+    let mallory = page.open_window();
+    mallory.go(&format!("{url}/healthz"));
+    let room = format!("{}/demo", url.replacen("http", "ws", 1));
+    let attack = format!("{{ {} }}", include_str!("browser/hostile.js"));
+    let codes = mallory.evaluate(&attack, json!([room, "<b>Mallory</b>\u{202e}"]));
+    let manifest = ["above", "absolute", "twice", "noEntry", "negative"];
+    let protocol = ["noJson", "binaryFirst", "sameRole", "noList", "fewer", "unasked"];
+    for (attacks, code) in [(&manifest[..], "manifest"), (&protocol[..], "protocol"), (&["otherVersion"], "version")] {
+        for attack in attacks {
+            assert_eq!(codes[attack], code, "{attack}: {codes}");
+        }
+    }
+    ann.until_text("#file-list", "From <b>Mallory</b>\u{fffd}: liar");
+    ann.click("#file-list button.primary");
+    ann.until_text("#file-list .failed", "liar arrived changed");
+    mallory.until("window.liarTold === 'integrity'", &json!([]));
+    ann.click("[data-panel=chat]");
+    ann.until_text("#chat-log .theirs", "<img src=x");
+    ann.until_text("#chat-log .theirs", "xxx… (cut)");
+    assert_eq!(ann.evaluate("[errors, document.title]", json!([])), json!([[], "demo – rtckit"]));
+}
+
+#[test]
+fn firefox_and_chromium_meet_in_a_room() {
+    let _turn = one_call_at_a_time();
+    let (Some(chromium), Some(firefox)) = (Page::open(), Page::open_in_firefox()) else { return };
+    let (_server, url) = serve();
+    let room = format!("{url}/demo");
+    let (ann, bob, scratch) = (firefox.window(), chromium.window(), Scratch::new());
+    join(&ann, &room, "Ann");
+    ann.until_text("#status", "Waiting");
+    join(&bob, &room, "Bob");
+    await_picture(&ann);
+    await_picture(&bob);
+    say(&bob, "from Chromium");
+    say(&ann, "from Firefox");
+    ann.until_text("#chat-log .theirs", "from Chromium");
+    bob.until_text("#chat-log .theirs", "from Firefox");
+    let content = noise(300_000, 9);
+    let file = scratch.path(&format!("from firefox {}.bin", std::process::id()));
+    fs::write(&file, &content).unwrap();
+    hand_over(&ann, &bob, &file, &content);
+    // What Firefox takes is judged by itself: it asks before it saves.
+    bob.write("#picker", file.to_str().unwrap());
+    ann.until_text("#file-list", "From Bob");
+    ann.click("#file-list button.primary");
+    ann.until_text("#file-list .done", "hash is right");
+    bob.until_text("#file-list .done", "checked there");
+    ann.reload();
+    ann.until_text("#status", "Connected with Bob");
+    await_picture(&ann);
+    await_picture(&bob);
+}
