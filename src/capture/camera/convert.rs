@@ -135,9 +135,18 @@ impl Layout {
         convert(&mut planar_image(picture), pixels, stride, range, matrix, mode)
     }
 
+    /// R, G and B of a whole JPEG. Of one that is cut off or spoilt a reader of files would show what it can; of a camera the
+    /// next one comes soon.
     fn decode_jpeg(&self, bytes: &[u8]) -> Result<Vec<u8>, ConvertError> {
         let failed = |error: zune_jpeg::errors::DecodeErrors| ConvertError::Jpeg(format!("{error:?}"));
-        let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB);
+        let options = DecoderOptions::default().jpeg_set_out_colorspace(ColorSpace::RGB).set_strict_mode(true);
+        let marked;
+        let bytes = if has_huffman_tables(bytes) {
+            bytes
+        } else {
+            marked = [START_OF_IMAGE, USUAL_TABLES, bytes.get(2..).unwrap_or_default()].concat();
+            &marked[..]
+        };
         let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
         decoder.decode_headers().map_err(failed)?;
         let size = decoder.info().map(|info| (usize::from(info.width), usize::from(info.height)));
@@ -147,6 +156,31 @@ impl Layout {
         }
         decoder.decode().map_err(failed)
     }
+}
+
+const START_OF_IMAGE: &[u8] = &[0xff, 0xd8];
+/// The segment by which AVI files say that a JPEG goes by the tables of T.81 annex K.
+const USUAL_TABLES: &[u8] = b"\xff\xe0\x00\x07AVI1\x00";
+
+/// Whether a JPEG defines Huffman tables before its scan. Many cameras leave them out and mean the usual ones.
+fn has_huffman_tables(jpeg: &[u8]) -> bool {
+    const DEFINE_TABLES: u8 = 0xc4;
+    const START_OF_SCAN: u8 = 0xda;
+    let mut rest = jpeg.get(START_OF_IMAGE.len()..).unwrap_or_default();
+    while let [0xff, marker, behind @ ..] = rest {
+        match (*marker, behind) {
+            (DEFINE_TABLES, _) => return true,
+            (START_OF_SCAN, _) => return false,
+            // Any number of these may stand before a marker.
+            (0xff, _) => rest = &rest[1..],
+            (_, [high, low, ..]) => {
+                rest = behind.get(usize::from(u16::from_be_bytes([*high, *low]))..).unwrap_or_default();
+            }
+            _ => return false,
+        }
+    }
+    // What is not made of segments is the decoder's to judge.
+    true
 }
 
 fn planar_image(picture: &mut I420) -> YuvPlanarImageMut<'_, u8> {
@@ -341,6 +375,39 @@ mod tests {
         }
     }
 
+    /// A picture of which no part is like another, as JPEG with the usual tables.
+    fn noisy_jpeg() -> (Layout, Vec<u8>) {
+        let mut state = 1_u32;
+        let pixels: Vec<u8> = std::iter::repeat_with(|| {
+            state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            state.to_be_bytes()[0]
+        })
+        .take(64 * 64 * 3)
+        .collect();
+        let mut jpeg = Vec::new();
+        let mut encoder = jpeg_encoder::Encoder::new(&mut jpeg, 80);
+        encoder.set_sampling_factor(jpeg_encoder::SamplingFactor::F_2_1);
+        encoder.encode(&pixels, 64, 64, jpeg_encoder::ColorType::Rgb).unwrap();
+        (Layout { format: PixelFormat::Mjpg, width: 64, height: 64, stride: 0, full_range: false }, jpeg)
+    }
+
+    #[test]
+    fn a_jpeg_without_huffman_tables_goes_by_the_usual_ones() {
+        let (layout, jpeg) = noisy_jpeg();
+        let (mut kept, mut rest) = (jpeg[..2].to_vec(), &jpeg[2..]);
+        while rest[1] != 0xda {
+            let (segment, behind) = rest.split_at(2 + usize::from(u16::from_be_bytes([rest[2], rest[3]])));
+            kept.extend(if segment[1] == 0xc4 { &[] } else { segment });
+            rest = behind;
+        }
+        kept.extend(rest);
+        assert!(kept.len() + 400 < jpeg.len());
+        let [mut with, mut without] = [I420::new(64, 64), I420::new(64, 64)];
+        layout.convert(&jpeg, &mut with).unwrap();
+        layout.convert(&kept, &mut without).unwrap();
+        assert_eq!(with.data(), without.data());
+    }
+
     #[test]
     fn a_damaged_picture_is_an_error_and_no_panic() {
         let mut jpeg = Vec::new();
@@ -351,6 +418,17 @@ mod tests {
         for cut in [0, 1, 2, 20, 100] {
             assert!(layout.convert(&jpeg[..cut.min(jpeg.len())], &mut picture).is_err(), "{cut}");
         }
+        let (large, jpeg_of_large) = noisy_jpeg();
+        let mut picture_of_large = I420::new(64, 64);
+        large.convert(&jpeg_of_large, &mut picture_of_large).unwrap();
+        for cut in (100..jpeg_of_large.len() - 64).step_by(97) {
+            assert!(large.convert(&jpeg_of_large[..cut], &mut picture_of_large).is_err(), "cut off at {cut}");
+        }
+        let mut spoilt = jpeg_of_large.clone();
+        // Bits that are no code of the usual tables.
+        let middle = spoilt.len() * 3 / 4;
+        spoilt[middle..middle + 32].as_chunks_mut().0.fill([0xff, 0]);
+        assert!(large.convert(&spoilt, &mut picture_of_large).is_err(), "spoilt");
         assert!(Layout { width: 32, ..layout }.convert(&jpeg, &mut I420::new(32, 6)).is_err(), "another size");
         for format in PixelFormat::ALL {
             let stride = 64;
