@@ -102,6 +102,11 @@ equal "bad pictures: each is counted as lost" "$(jq .video.lostFrames bad.json)"
 between "bad pictures: the others are kept" "$(jq .video.deliveredFrames bad.json)" 55 58
 equal "bad pictures: none is shown" "$(kinds bad.i420 115200)" 1
 
+# Each camera is tried out.
+rtckit devices --kind videoinput --test --json >works.json
+equal "all cameras work" "$? $(jq '[.tests[] | select(.ok)] | length' works.json)" "0 6"
+between "pictures of the webcam in a second" "$(jq '.tests[] | select(.label | test("Test Webcam")) | .framesPerSecond' works.json)" 28 31
+
 # No pictures for a while, then for too long.
 rtckit capture --video="camera:$node" --width exact:160 --height exact:120 -o paused.y4m --duration 5s --json >paused.json &
 capturing=$!
@@ -120,6 +125,9 @@ wait $capturing
 equal "a camera that stalls" "$? $(jq -r .error.name stalled.json) $(jq -r .error.message stalled.json | grep -c 'no picture for 5 s')" \
   "4 NotReadableError 1"
 check "a camera that stalls: what came before is kept" test -s stalled.y4m
+rtckit devices --kind videoinput --test --json >fails.json
+equal "a camera that stalls: trying it out tells" \
+  "$? $(jq -c '[.tests[] | select(.ok | not) | [.error.name, (.label | test("Test Webcam"))]]' fails.json)" '4 [["NotReadableError",true]]'
 echo resume >&3
 
 # The cable is pulled, and plugged in again elsewhere.
@@ -134,7 +142,33 @@ rtckit capture --video=pulled.y4m --json >again.json
 equal "a camera that is unplugged: the file plays" "$? $(jq '.video.deliveredFrames > 0' again.json)" "0 true"
 rtckit capture --video="camera:$id" --json >absent.json
 equal "it is gone" "$? $(jq -r .error.name absent.json)" "4 NotFoundError"
+
 plug 3
 rtckit devices --kind videoinput --json >moved.json
 equal "at another port it is the same camera" "$(jq -r '.devices[] | select(.label | test("Test Webcam")) | .deviceId' moved.json)" "$id"
+
+# A track whose camera is unplugged is fed from another one.
+mkfifo commands
+rtckit capture --video="camera:$node" --width exact:320 --height exact:240 --audio=test -o fed.y4m -o fed.wav --control commands \
+  --events-file events.ndjson --json >fed.json &
+capturing=$!
+exec 4>commands
+until_written fed.y4m.part
 unplug
+# until_says WORD
+until_says() {
+  for _ in $(seq 300); do
+    ! grep -q "$1" events.ndjson || return 0
+    sleep 0.1
+  done
+  fail "nobody says $1"
+}
+until_says '"ended"'
+echo '{"command":"replaceTrack","kind":"video","source":"camera:/dev/video1"}' >&4
+until_says '"answer"'
+sleep 1
+echo '{"command":"stop"}' >&4
+wait $capturing
+equal "a camera that is unplugged and replaced" "$? $(jq -r .ended fed.json)" "0 stopped"
+equal "its track lives again" "$(jq -r 'select(.type == "answer") | [.ok, .tracks[0].readyState] | join(" ")' events.ndjson | head -n 1)" "true live"
+between "and has pictures" "$(jq .video.deliveredFrames fed.json)" 20 1000

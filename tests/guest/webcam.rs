@@ -160,7 +160,8 @@ impl Camera {
 
     fn run(&mut self, events: &Receiver<Event>) -> io::Result<()> {
         loop {
-            let patience = self.due.map_or(Duration::from_secs(3600), |due| due.saturating_duration_since(Instant::now()));
+            let patience =
+                self.due.map_or(Duration::from_secs(3600), |due| due.saturating_duration_since(Instant::now()));
             match events.recv_timeout(patience) {
                 Ok(Event::Usb(Message::Submit(submit))) if submit.endpoint == 0 => self.control(&submit)?,
                 Ok(Event::Usb(Message::Submit(submit))) => self.waiting.push_back(submit),
@@ -364,7 +365,8 @@ fn frames(of: u8, kind: u8) -> Vec<u8> {
     let mut all = Vec::new();
     for (_, index, width, height) in FRAMES.into_iter().filter(|frame| frame.0 == of) {
         let bytes = most_bytes(width, height);
-        let bits = |interval: u32| u32::try_from(u64::from(bytes) * 80_000_000 / u64::from(interval)).unwrap_or(u32::MAX);
+        let bits =
+            |interval: u32| u32::try_from(u64::from(bytes) * 80_000_000 / u64::from(interval)).unwrap_or(u32::MAX);
         all.extend([34, 0x24, kind, index, 0]);
         all.extend([width, height].map(u16::to_le_bytes).concat());
         all.extend([bits(INTERVALS[1]), bits(INTERVALS[0]), bytes, INTERVALS[0]].map(u32::to_le_bytes).concat());
