@@ -1,13 +1,9 @@
 //! `resizeMode: crop-and-scale` of mediacapture-main: the largest part of each picture that has the wanted shape, from its
 //! middle, scaled; and pictures left out where fewer are wanted than come.
 
-use super::CaptureError;
 use crate::error::Error;
-use crate::media::{FramePool, I420, MediaTime, Source, VideoFormat, VideoFrame};
+use crate::media::{MediaTime, Scaler, Source, VideoFormat, VideoFrame};
 use crate::stop::Stop;
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
@@ -18,15 +14,14 @@ pub(super) struct CropAndScale<S> {
     /// Whether fewer pictures are wanted than come.
     thins: bool,
     due: Option<MediaTime>,
-    resizer: Resizer,
-    pool: FramePool,
+    scaler: Scaler,
 }
 
 impl<S: Source<VideoFrame>> CropAndScale<S> {
     /// Brings pictures of `native` shape to `wanted`.
     pub(super) fn new(source: S, native: VideoFormat, wanted: VideoFormat) -> Self {
         let thins = wanted.frame_rate.as_f64() < native.frame_rate.as_f64() * 0.9995;
-        Self { source, wanted, thins, due: None, resizer: Resizer::new(), pool: FramePool::new() }
+        Self { source, wanted, thins, due: None, scaler: Scaler::default() }
     }
 
     /// Whether it is the turn of a picture of this time: as many are kept as are wanted, evenly.
@@ -42,49 +37,14 @@ impl<S: Source<VideoFrame>> CropAndScale<S> {
         self.due = Some(if next < time.minus(period) { time } else { next });
         true
     }
-
-    fn fit(&mut self, picture: &I420) -> Result<I420, CaptureError> {
-        let (width, height) = (self.wanted.width, self.wanted.height);
-        let mut fitted = self.pool.take(width, height);
-        let whole = (f64::from(picture.width()), f64::from(picture.height()));
-        let ratio = f64::from(width) / f64::from(height);
-        let part = if whole.0 > whole.1 * ratio { (whole.1 * ratio, whole.1) } else { (whole.0, whole.0 / ratio) };
-        let sizes = [(1.0, picture.width(), picture.height()), (0.5, picture.chroma_width(), picture.chroma_height())];
-        let targets = [(width, height), (fitted.chroma_width(), fitted.chroma_height())];
-        let failed = |error: String| CaptureError::Convert { detail: error };
-        for (plane, (from, to)) in picture.planes().into_iter().zip(fitted.planes_mut()).enumerate() {
-            let (scale, from_width, from_height) = sizes[usize::from(plane > 0)];
-            let (to_width, to_height) = targets[usize::from(plane > 0)];
-            let (part_width, part_height) =
-                ((part.0 * scale).min(f64::from(from_width)), (part.1 * scale).min(f64::from(from_height)));
-            let (left, top) =
-                ((f64::from(from_width) - part_width) / 2.0, (f64::from(from_height) - part_height) / 2.0);
-            let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).crop(
-                left,
-                top,
-                part_width,
-                part_height,
-            );
-            let from = TypedImageRef::<U8>::from_buffer(from_width, from_height, from)
-                .map_err(|error| failed(error.to_string()))?;
-            let mut to =
-                TypedImage::<U8>::from_buffer(to_width, to_height, to).map_err(|error| failed(error.to_string()))?;
-            self.resizer.resize_typed(&from, &mut to, &options).map_err(|error| failed(error.to_string()))?;
-        }
-        Ok(fitted)
-    }
 }
 
 impl<S: Source<VideoFrame>> Source<VideoFrame> for CropAndScale<S> {
     fn next(&mut self, stop: &Stop) -> Result<Option<VideoFrame>, Error> {
         while let Some(frame) = self.source.next(stop)? {
-            if !self.takes(frame.time) {
-                continue;
+            if self.takes(frame.time) {
+                return Ok(Some(self.scaler.fill(&frame, self.wanted.width, self.wanted.height)?));
             }
-            if (frame.width(), frame.height()) == (self.wanted.width, self.wanted.height) {
-                return Ok(Some(frame));
-            }
-            return Ok(Some(VideoFrame::new(frame.time, self.fit(&frame)?)));
         }
         Ok(None)
     }
@@ -97,7 +57,7 @@ impl<S: Source<VideoFrame>> Source<VideoFrame> for CropAndScale<S> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::media::FrameRate;
+    use crate::media::{FrameRate, I420};
 
     struct Pictures(Vec<VideoFrame>);
 

@@ -126,12 +126,6 @@ pub enum CaptureError {
         /// What is wrong.
         detail: String,
     },
-    /// Pictures could not be cropped and scaled.
-    #[error("pictures cannot be converted: {detail}")]
-    Convert {
-        /// What the library says.
-        detail: String,
-    },
     /// This version has no such kind of source.
     #[error("no {what}: this version of rtckit reads test, files and stdin only")]
     NoDevice {
@@ -182,7 +176,6 @@ impl Classify for CaptureError {
             | Self::Stalled { .. }
             | Self::Device { .. }
             | Self::Unusable { .. } => ErrorKind::Device,
-            Self::Convert { .. } => ErrorKind::Internal,
             Self::NotRepeatable { .. } | Self::NoStdin | Self::BadSpec { .. } => ErrorKind::Usage,
             _ => ErrorKind::InvalidInput,
         }
@@ -198,7 +191,6 @@ impl Classify for CaptureError {
             | Self::Stalled { .. }
             | Self::Device { .. }
             | Self::Unusable { .. } => "NotReadableError",
-            Self::Convert { .. } => "OperationError",
             Self::Open { error, .. } if error.kind() == io::ErrorKind::NotFound => "NotFoundError",
             Self::Open { .. } | Self::Read { .. } => "NotReadableError",
             Self::UnknownFormat { .. } | Self::UnsupportedCodec { .. } => "NotSupportedError",

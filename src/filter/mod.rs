@@ -2,16 +2,14 @@
 //!
 //! Frames in, frames out, on the thread of whoever calls; nothing here opens a device or a file. [`Resampler`] changes
 //! the rate and the channels of sound, [`Volume`] its loudness, [`VoiceProcessor`] makes a voice fit for a conversation;
-//! [`PictureFilter`] applies CSS filters to pictures, [`Scaler`] changes their size.
+//! [`PictureFilter`] applies CSS filters to pictures.
 
 mod picture;
 mod resample;
-mod scale;
 mod voice;
 mod volume;
 
 pub use picture::{FilterError, FilterFunction, FilterList, PictureFilter, Shadow};
 pub use resample::{ResampleError, Resampler};
-pub use scale::{ScaleError, Scaler};
 pub use voice::{FarEnd, VoiceProcessor, VoiceSettings};
 pub use volume::{Volume, VolumeError};

@@ -17,6 +17,7 @@ mod frame_header;
 pub mod h264;
 mod opus_toc;
 mod sample_clock;
+mod scale;
 mod stage;
 mod time;
 mod video_codecs;
@@ -36,6 +37,7 @@ pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
 pub use frame_header::{FrameHeader, frame_header};
 pub use opus_toc::opus_packet_samples;
 pub use sample_clock::SampleClock;
+pub use scale::{ScaleError, Scaler};
 pub use stage::{
     AudioDecoder, AudioEncoder, AudioInput, EncoderControl, Loss, MediaInput, Sink, Source, VideoDecoder, VideoEncoder,
     VideoInput,

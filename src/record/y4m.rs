@@ -5,10 +5,7 @@
 
 use super::output::{Existing, Finished, Output, OutputError, Target};
 use crate::error::{Classify, Error, ErrorKind};
-use crate::media::{FrameRate, I420, MediaTime, Sink, VideoFrame};
-use fast_image_resize::images::{TypedImage, TypedImageRef};
-use fast_image_resize::pixels::U8;
-use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
+use crate::media::{FrameRate, I420, MediaTime, ScaleError, Scaler, Sink, VideoFrame};
 use std::sync::Arc;
 
 /// A picture may be so many frames early or late before one is repeated or left out: the jitter of a camera makes
@@ -23,27 +20,22 @@ pub enum Y4mError {
     #[error(transparent)]
     Output(#[from] OutputError),
     /// A picture could not be brought to the size of the file.
-    #[error("y4m: a picture of {from:?} cannot be scaled to {to:?}")]
-    Scale {
-        /// Its width and height.
-        from: (u32, u32),
-        /// The file's.
-        to: (u32, u32),
-    },
+    #[error("y4m: {0}")]
+    Scale(#[from] ScaleError),
 }
 
 impl Classify for Y4mError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Output(_) => ErrorKind::Output,
-            Self::Scale { .. } => ErrorKind::InvalidInput,
+            Self::Scale(_) => ErrorKind::InvalidInput,
         }
     }
 
     fn hint(&self) -> Option<String> {
         match self {
             Self::Output(error) => error.hint(),
-            Self::Scale { .. } => None,
+            Self::Scale(_) => None,
         }
     }
 }
@@ -57,7 +49,7 @@ pub struct Y4mSink {
     written: u64,
     repeated: u64,
     left_out: u64,
-    resizer: Resizer,
+    scaler: Scaler,
 }
 
 impl Y4mSink {
@@ -73,8 +65,8 @@ impl Y4mSink {
         origin: Option<MediaTime>,
     ) -> Result<Self, Y4mError> {
         let output = Output::create(target, existing)?;
-        let resizer = Resizer::new();
-        Ok(Self { output, rate, origin, last: None, written: 0, repeated: 0, left_out: 0, resizer })
+        let scaler = Scaler::default();
+        Ok(Self { output, rate, origin, last: None, written: 0, repeated: 0, left_out: 0, scaler })
     }
 
     /// Pictures written more than once to fill time.
@@ -151,7 +143,6 @@ impl Y4mSink {
         if from == size {
             return Ok(Arc::clone(&frame.picture));
         }
-        let failed = || Y4mError::Scale { from, to: size };
         // The largest even size of the same shape that fits.
         let even = |n: u64, most: u32| u32::try_from(n).unwrap_or(most).next_multiple_of(2).min(most).max(1);
         let scaled = |a: u32, b: u32, c: u32| u64::from(a) * u64::from(b) / u64::from(c.max(1));
@@ -161,26 +152,16 @@ impl Y4mSink {
             (even(scaled(from.0, size.1, from.1), size.0), size.1)
         };
         let mut out = I420::new(size.0, size.1);
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        let (chroma_from, chroma_to) = ((frame.chroma_width(), frame.chroma_height()), out.chroma_width());
-        let planes = frame.planes().into_iter().zip(out.planes_mut()).enumerate();
-        for (n, (source, target)) in planes {
+        let small = self.scaler.scale(frame, inner.0, inner.1)?;
+        for (n, (source, target)) in small.planes().into_iter().zip(out.planes_mut()).enumerate() {
             let luma = n == 0;
             let halve = |(w, h): (u32, u32)| if luma { (w, h) } else { (w.div_ceil(2), h.div_ceil(2)) };
-            let (source_size, inner, full) =
-                (if luma { from } else { chroma_from }, halve(inner), (if luma { size.0 } else { chroma_to }));
+            let (inner, outer) = (halve(inner), halve(size));
             target.fill(if luma { 16 } else { 128 });
-            let source =
-                TypedImageRef::<U8>::from_buffer(source_size.0, source_size.1, source).map_err(|_| failed())?;
-            let mut small = TypedImage::<U8>::new(inner.0, inner.1);
-            self.resizer.resize_typed(&source, &mut small, &options).map_err(|_| failed())?;
-            let outer = halve(size);
             let (left, top) = (even_half(outer.0 - inner.0, luma), even_half(outer.1 - inner.1, luma));
-            let rows = target.chunks_exact_mut(full as usize).skip(top as usize);
-            for (row, pixels) in rows.zip(small.pixels().chunks_exact(inner.0 as usize)) {
-                for (to, from) in row[left as usize..].iter_mut().zip(pixels) {
-                    *to = from.0;
-                }
+            let rows = target.chunks_exact_mut(outer.0 as usize).skip(top as usize);
+            for (row, pixels) in rows.zip(source.chunks_exact(inner.0 as usize)) {
+                row[left as usize..][..pixels.len()].copy_from_slice(pixels);
             }
         }
         Ok(Arc::new(out))

@@ -56,7 +56,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("ashpd", &["capture"]),
     ("pipewire", &["capture"]),
     ("yuv", &["capture", "filter", "record"]),
-    ("fast_image_resize", &["capture", "filter", "record"]),
+    ("fast_image_resize", &["media", "capture"]),
     ("stun_types", &["probe"]),
     ("x509_parser", &["probe", "peer"]),
     ("rtc_dtls", &["probe"]),

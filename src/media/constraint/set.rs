@@ -186,86 +186,34 @@ impl ConstraintSet for AudioConstraints {
     }
 }
 
-impl VideoConstraints {
-    /// What satisfies the basic sets of both; `None` when they exclude each other. Advanced sets are left out.
-    pub fn narrowed(&self, other: &Self) -> Option<Self> {
-        Some(Self {
-            width: both(&self.width, &other.width, Constraint::narrowed)?,
-            height: both(&self.height, &other.height, Constraint::narrowed)?,
-            aspect_ratio: both(&self.aspect_ratio, &other.aspect_ratio, Constraint::narrowed)?,
-            frame_rate: both(&self.frame_rate, &other.frame_rate, Constraint::narrowed)?,
-            facing_mode: both(&self.facing_mode, &other.facing_mode, StringConstraint::narrowed)?,
-            resize_mode: both(&self.resize_mode, &other.resize_mode, StringConstraint::narrowed)?,
-            device_id: both(&self.device_id, &other.device_id, StringConstraint::narrowed)?,
-            group_id: both(&self.group_id, &other.group_id, StringConstraint::narrowed)?,
-            pixel_format: both(&self.pixel_format, &other.pixel_format, StringConstraint::narrowed)?,
-            advanced: Vec::new(),
-        })
-    }
+/// What both kinds of sets can do, for each of their properties.
+macro_rules! combine {
+    ($set:ident: $($property:ident)*) => {
+        impl $set {
+            /// What satisfies the basic sets of both; `None` when they exclude each other. Advanced sets are left out.
+            pub fn narrowed(&self, other: &Self) -> Option<Self> {
+                $(let $property = both(&self.$property, &other.$property, |a, b| a.narrowed(b))?;)*
+                Some(Self { $($property,)* advanced: Vec::new() })
+            }
 
-    /// The basic set, narrowed by each of the advanced sets for which what comes of it is `possible`; for sources that are
-    /// made to fit rather than chosen.
-    pub fn settled(&self, possible: impl Fn(&Self) -> bool) -> Self {
-        let basic = Self { advanced: Vec::new(), ..self.clone() };
-        self.advanced.iter().fold(basic, |settled, set| settled.narrowed(set).filter(&possible).unwrap_or(settled))
-    }
+            /// The basic set, narrowed by each of the advanced sets for which what comes of it is `possible`; for sources that
+            /// are made to fit rather than chosen.
+            pub fn settled(&self, possible: impl Fn(&Self) -> bool) -> Self {
+                let basic = Self { advanced: Vec::new(), ..self.clone() };
+                let narrow = |settled: Self, set| settled.narrowed(set).filter(&possible).unwrap_or(settled);
+                self.advanced.iter().fold(basic, narrow)
+            }
 
-    /// These where they say something, else `other`'s.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            width: self.width.or(other.width),
-            height: self.height.or(other.height),
-            aspect_ratio: self.aspect_ratio.or(other.aspect_ratio),
-            frame_rate: self.frame_rate.or(other.frame_rate),
-            facing_mode: self.facing_mode.or(other.facing_mode),
-            resize_mode: self.resize_mode.or(other.resize_mode),
-            device_id: self.device_id.or(other.device_id),
-            group_id: self.group_id.or(other.group_id),
-            pixel_format: self.pixel_format.or(other.pixel_format),
-            advanced: if self.advanced.is_empty() { other.advanced } else { self.advanced },
+            /// These where they say something, else `other`'s.
+            #[must_use]
+            pub fn or(self, other: Self) -> Self {
+                let advanced = if self.advanced.is_empty() { other.advanced } else { self.advanced };
+                Self { $($property: self.$property.or(other.$property),)* advanced }
+            }
         }
-    }
+    };
 }
 
-impl AudioConstraints {
-    /// What satisfies the basic sets of both; `None` when they exclude each other. Advanced sets are left out.
-    pub fn narrowed(&self, other: &Self) -> Option<Self> {
-        Some(Self {
-            sample_rate: both(&self.sample_rate, &other.sample_rate, Constraint::narrowed)?,
-            sample_size: both(&self.sample_size, &other.sample_size, Constraint::narrowed)?,
-            channel_count: both(&self.channel_count, &other.channel_count, Constraint::narrowed)?,
-            latency: both(&self.latency, &other.latency, Constraint::narrowed)?,
-            echo_cancellation: both(&self.echo_cancellation, &other.echo_cancellation, BooleanConstraint::narrowed)?,
-            auto_gain_control: both(&self.auto_gain_control, &other.auto_gain_control, BooleanConstraint::narrowed)?,
-            noise_suppression: both(&self.noise_suppression, &other.noise_suppression, BooleanConstraint::narrowed)?,
-            device_id: both(&self.device_id, &other.device_id, StringConstraint::narrowed)?,
-            group_id: both(&self.group_id, &other.group_id, StringConstraint::narrowed)?,
-            advanced: Vec::new(),
-        })
-    }
-
-    /// The basic set, narrowed by each of the advanced sets for which what comes of it is `possible`; for sources that are
-    /// made to fit rather than chosen.
-    pub fn settled(&self, possible: impl Fn(&Self) -> bool) -> Self {
-        let basic = Self { advanced: Vec::new(), ..self.clone() };
-        self.advanced.iter().fold(basic, |settled, set| settled.narrowed(set).filter(&possible).unwrap_or(settled))
-    }
-
-    /// These where they say something, else `other`'s.
-    #[must_use]
-    pub fn or(self, other: Self) -> Self {
-        Self {
-            sample_rate: self.sample_rate.or(other.sample_rate),
-            sample_size: self.sample_size.or(other.sample_size),
-            channel_count: self.channel_count.or(other.channel_count),
-            latency: self.latency.or(other.latency),
-            echo_cancellation: self.echo_cancellation.or(other.echo_cancellation),
-            auto_gain_control: self.auto_gain_control.or(other.auto_gain_control),
-            noise_suppression: self.noise_suppression.or(other.noise_suppression),
-            device_id: self.device_id.or(other.device_id),
-            group_id: self.group_id.or(other.group_id),
-            advanced: if self.advanced.is_empty() { other.advanced } else { self.advanced },
-        }
-    }
-}
+combine!(VideoConstraints: width height aspect_ratio frame_rate facing_mode resize_mode device_id group_id pixel_format);
+combine!(AudioConstraints: sample_rate sample_size channel_count latency echo_cancellation auto_gain_control
+    noise_suppression device_id group_id);

@@ -1,8 +1,7 @@
 //! What is sent of what is captured: the limits that were asked for, and what else gives way when the bits are too few (W3C webrtc-pc `RTCRtpEncodingParameters`, mst-content-hint `RTCDegradationPreference`).
 
 use crate::error::Error;
-use crate::filter::Scaler;
-use crate::media::{DegradationPreference, FrameRate, MediaTime, VideoFormat, VideoFrame};
+use crate::media::{DegradationPreference, FrameRate, MediaTime, Scaler, VideoFormat, VideoFrame};
 
 /// Limits on a video that is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -1,7 +1,7 @@
 //! The size of pictures.
 
+use super::{FramePool, I420, VideoFrame};
 use crate::error::{Classify, ErrorKind};
-use crate::media::{FramePool, I420, VideoFrame};
 use fast_image_resize::images::{TypedImage, TypedImageRef};
 use fast_image_resize::pixels::U8;
 use fast_image_resize::{FilterType, ResizeAlg, ResizeOptions, Resizer};
@@ -22,7 +22,7 @@ impl Classify for ScaleError {
     }
 }
 
-/// Brings pictures to another size, whatever that does to their shape. Pictures come from a pool of its own.
+/// Brings pictures to another size. They come from a pool of its own.
 #[derive(Default)]
 pub struct Scaler {
     resizer: Resizer,
@@ -30,28 +30,55 @@ pub struct Scaler {
 }
 
 impl Scaler {
-    /// The picture in this size; the same one if it has it.
+    /// The picture in this size, whatever that does to its shape; the same one if it has it.
     ///
     /// # Errors
     /// When either has no pixels.
     pub fn scale(&mut self, frame: &VideoFrame, width: u32, height: u32) -> Result<VideoFrame, ScaleError> {
-        let (from, to) = ((frame.width(), frame.height()), (width, height));
+        self.resize(frame, None, (width, height))
+    }
+
+    /// The largest part of the picture that has the shape of this size, from its middle, in this size; the same one if it
+    /// has it.
+    ///
+    /// # Errors
+    /// When either has no pixels.
+    pub fn fill(&mut self, frame: &VideoFrame, width: u32, height: u32) -> Result<VideoFrame, ScaleError> {
+        let whole = (f64::from(frame.width()), f64::from(frame.height()));
+        let ratio = f64::from(width) / f64::from(height);
+        let part = if whole.0 > whole.1 * ratio { (whole.1 * ratio, whole.1) } else { (whole.0, whole.0 / ratio) };
+        self.resize(frame, Some(part), (width, height))
+    }
+
+    /// The `part` in the middle, in luma pixels, or the whole.
+    fn resize(
+        &mut self,
+        frame: &VideoFrame,
+        part: Option<(f64, f64)>,
+        to: (u32, u32),
+    ) -> Result<VideoFrame, ScaleError> {
+        let from = (frame.width(), frame.height());
         if from == to {
             return Ok(frame.clone());
         }
         let failed = || ScaleError { from, to };
-        if [from.0, from.1, width, height].contains(&0) {
+        if [from.0, from.1, to.0, to.1].contains(&0) {
             return Err(failed());
         }
-        let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        let mut out = self.pool.take(width, height);
+        let mut out = self.pool.take(to.0, to.1);
         let sizes = |picture: &I420| {
             let chroma = (picture.chroma_width(), picture.chroma_height());
             [(picture.width(), picture.height()), chroma, chroma]
         };
         let (sources, targets) = (sizes(&frame.picture), sizes(&out));
         let planes = frame.planes().into_iter().zip(sources).zip(out.planes_mut().into_iter().zip(targets));
-        for ((source, from), (target, to)) in planes {
+        for (((source, from), (target, to)), scale) in planes.zip([1.0, 0.5, 0.5]) {
+            let mut options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+            if let Some((width, height)) = part {
+                let plane = (f64::from(from.0), f64::from(from.1));
+                let (width, height) = ((width * scale).min(plane.0), (height * scale).min(plane.1));
+                options = options.crop((plane.0 - width) / 2.0, (plane.1 - height) / 2.0, width, height);
+            }
             let source = TypedImageRef::<U8>::from_buffer(from.0, from.1, source).map_err(|_| failed())?;
             let mut target = TypedImage::<U8>::from_buffer(to.0, to.1, target).map_err(|_| failed())?;
             self.resizer.resize_typed(&source, &mut target, &options).map_err(|_| failed())?;
