@@ -6,7 +6,7 @@ use super::{exit, salt};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rtckit::error::Error;
-use rtckit::ops::devices::{self, CodecInfo, DeviceInfo, DeviceKind, Options, Outcome, Report};
+use rtckit::ops::devices::{self, CodecInfo, DeviceInfo, DeviceKind, Options, Outcome, Report, Trial};
 use rtckit::progress::{Event, Progress};
 use std::fmt::Write;
 use std::process::ExitCode;
@@ -30,6 +30,9 @@ pub struct DevicesArgs {
     /// Tell of devices that come and go, until Ctrl-C
     #[arg(long, conflicts_with = "require")]
     watch: bool,
+    /// Open each device for a second and say whether it works; speakers play a quiet tone. Exit code 4 when one does not
+    #[arg(long, conflicts_with = "watch")]
+    test: bool,
 }
 
 /// The kinds as arguments.
@@ -47,13 +50,14 @@ pub fn devices(args: DevicesArgs, context: &Context) -> ExitCode {
     if let Some(warning) = warning {
         output.warn(&warning);
     }
-    let DevicesArgs { kind, capabilities, codecs, require, watch } = args;
+    let DevicesArgs { kind, capabilities, codecs, require, watch, test } = args;
     let options = Options { kinds: kind, capabilities, codecs, require, salt };
     let people = !(context.global.json || context.global.events);
     let watched = Arc::new(Watched { output: Arc::clone(&output), people });
-    let operation = async move |stop| match watch {
-        true => devices::watch(options, watched, stop).await,
-        false => devices::run(options).await,
+    let operation = async move |stop| match (watch, test) {
+        (true, _) => devices::watch(options, watched, stop).await,
+        (false, true) => devices::test(options, stop).await,
+        (false, false) => devices::run(options).await,
     };
     let outcome = match run::block_on(operation) {
         Ok(outcome) => outcome,
@@ -87,7 +91,22 @@ impl Progress for Watched {
 
 fn show(report: &Report) -> Result<(), Error> {
     let codecs = report.codecs.iter().flatten().map(codec_line).collect::<String>();
-    output::product((table(&report.devices) + &codecs).as_bytes())
+    let tests = report.tests.iter().flatten().map(test_line).collect::<String>();
+    output::product((table(&report.devices) + &codecs + &tests).as_bytes())
+}
+
+fn test_line(trial: &Trial) -> String {
+    let Trial { kind, label, seconds, frames_per_second, peak, error, .. } = trial;
+    if let Some(failure) = error {
+        return format!("fails  {kind}  {label}: {}\n", failure.message);
+    }
+    let gave = match (kind, frames_per_second, peak) {
+        (_, Some(rate), _) => format!(", {rate} pictures in a second"),
+        (_, _, Some(peak)) => format!(", peak {peak:.1} dBFS"),
+        (DeviceKind::AudioInput, ..) => ", silence".to_owned(),
+        _ => String::new(),
+    };
+    format!("works  {kind}  {label}: after {:.2} s{gave}\n", seconds.unwrap_or_default())
 }
 
 fn codec_line(codec: &CodecInfo) -> String {

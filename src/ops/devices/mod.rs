@@ -2,14 +2,17 @@
 //!
 //! ```text
 //! cameras, … -> DeviceInfo -> filter by kind -> Report
+//!                                -> trial -----------^
 //! ```
 
 mod codecs;
 mod list;
+mod trial;
 mod watch;
 
 pub use crate::media::{DeviceInfo, DeviceKind, DeviceSalt};
 pub use codecs::CodecInfo;
+pub use trial::{Failure, Trial, test};
 pub use watch::watch;
 
 use crate::error::{Error, ErrorKind};
@@ -38,6 +41,9 @@ pub struct Report {
     /// What can be sent, received and recorded, if that was asked for.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub codecs: Option<Vec<CodecInfo>>,
+    /// What became of the attempt to use each device, if that was asked for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tests: Option<Vec<Trial>>,
 }
 
 /// A report, which is there also when something required is not.
@@ -70,5 +76,5 @@ pub async fn run(options: Options) -> Outcome {
     let missing = require.into_iter().find(|kind| !devices.iter().any(|device| device.kind == *kind));
     let error =
         missing.map(|kind| Error::new(ErrorKind::Device, "NotFoundError", format!("there is no {kind}")).at("devices"));
-    Outcome { report: Report { devices, codecs }, error }
+    Outcome { report: Report { devices, codecs, tests: None }, error }
 }

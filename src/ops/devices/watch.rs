@@ -74,7 +74,7 @@ mod tests {
             path: None,
             capabilities: None,
         };
-        Report { devices: names.iter().map(device).collect(), codecs: None }
+        Report { devices: names.iter().map(device).collect(), ..Report::default() }
     }
 
     #[test]
