@@ -208,7 +208,8 @@ impl Peer {
         let began = Instant::now();
         let sending_stop = Stop::new();
         let progress = Arc::clone(&self.progress);
-        let sending = Sending::start(inputs, options.limits, video_track, audio_track, progress, &sending_stop)?;
+        let (limits, vacancy) = (options.limits, options.vacancy());
+        let sending = Sending::start(inputs, limits, video_track, audio_track, vacancy, progress, &sending_stop)?;
         let (mut signaling, data_io) = road.split();
         let end = self
             .until_end(&options, &mut session, &mut receiving, sending, requests, &mut signaling, channel, data_io)
@@ -292,8 +293,7 @@ impl Peer {
         let mut look = tokio::time::interval(LOOK_EVERY);
         let over = tokio::time::sleep(options.duration.unwrap_or(Duration::from_secs(u64::MAX >> 32)));
         tokio::pin!(over);
-        let receives = options.receive.has_sinks() || options.receive_files.is_some();
-        let sends_only = sending.is_active() && !receives && options.data.is_none();
+        let sends_only = sending.is_active() && options.lives_by_sending();
         let mut looking = options.stats.map(tokio::time::interval);
         let mut ended = None;
         let mut error = None;

@@ -4,7 +4,7 @@ use super::expect::Expectation;
 use crate::error::{Error, ErrorKind};
 use crate::media::VideoCodecs;
 use crate::ops::destination::Destination;
-use crate::ops::media::{SendLimits, SourceOptions, TerminalScreen};
+use crate::ops::media::{SendLimits, SourceOptions, TerminalScreen, Vacancy};
 use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
 use crate::record::{Container, Existing};
@@ -158,6 +158,20 @@ impl Options {
     pub(super) fn opens_channel(&self) -> bool {
         let both = self.data.as_ref().is_some_and(|init| init.negotiated.is_some());
         self.role == Role::Call || self.data_use == DataUse::Count || both
+    }
+
+    /// Whether nothing is left of the call when nothing is sent any more.
+    pub(super) fn lives_by_sending(&self) -> bool {
+        !self.receive.has_sinks() && self.receive_files.is_none() && self.data.is_none()
+    }
+
+    /// How long what is sent may come from nowhere.
+    pub(super) fn vacancy(&self) -> Vacancy {
+        match (self.controlled, self.lives_by_sending()) {
+            (false, _) => Vacancy::Closed,
+            (true, true) => Vacancy::WithOthers,
+            (true, false) => Vacancy::Open,
+        }
     }
 
     /// Whether the call is over when its data channel is.

@@ -9,7 +9,8 @@ use crate::error::{Error, ErrorKind};
 use crate::media::{AudioInput, AudioSettings, Codec, ContentHint, EncodedFrame, VideoInput, VideoSettings};
 use crate::ops::control::Request;
 use crate::ops::media::{
-    AudioEncoding, AudioTrack, Fit, Inputs, Pace, PictureStats, SendLimits, Threads, Tracks, VideoEncoding, VideoTrack,
+    AudioEncoding, AudioTrack, Fit, Inputs, Pace, PictureStats, SendLimits, Threads, Tracks, Vacancy, VideoEncoding,
+    VideoTrack,
 };
 use crate::peer::{LocalTrack, PeerError, SentReport};
 use crate::pipeline::Clock;
@@ -48,18 +49,19 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// Starts the threads and tasks. The timeline of all tracks begins now.
+    /// Starts the threads and tasks. The timeline of all tracks begins now. `vacancy` is for sources that end.
     pub(super) fn start(
         inputs: Inputs,
         limits: SendLimits,
         video: Option<LocalTrack>,
         audio: Option<LocalTrack>,
+        vacancy: Vacancy,
         progress: Arc<dyn Progress>,
         stop: &Stop,
     ) -> Result<Self, Error> {
         let clock = Clock::start();
         let content_hint = inputs.content_hint();
-        let sources = Tracks::new(&inputs, clock, Fit::Own, progress);
+        let sources = Tracks::new(&inputs, clock, Fit::Own, vacancy, progress);
         let inputs = inputs.begun_at(clock.origin())?;
         let mut sending = Self {
             threads: Threads::new(stop),

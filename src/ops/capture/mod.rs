@@ -25,7 +25,9 @@ use crate::capture::camera;
 use crate::error::{Error, ErrorKind};
 use crate::media::{AudioSettings, VideoInput, VideoSettings};
 use crate::ops::control::{Request, Requests};
-use crate::ops::media::{Ending, Fit, Inputs, Pace, RawAudio, RawVideo, SourceOptions, Threads, Tracks, Viewing};
+use crate::ops::media::{
+    Ending, Fit, Inputs, Pace, RawAudio, RawVideo, SourceOptions, Threads, Tracks, Vacancy, Viewing,
+};
 use crate::pipeline::Clock;
 use crate::pipeline::queue::{Overflow, Receiver, bounded};
 use crate::progress::{Event, Progress};
@@ -142,6 +144,7 @@ impl Capture {
         let clock = Clock::start();
         let mut running = self.start(inputs.begun_at(clock.origin())?, outputs, clock, &inner, report)?;
         let (ended, failure) = self.until_end(&mut running, &mut requests, clock).await;
+        let failure = failure.or_else(|| running.tracks.failure());
         inner.stop(StopReason::Done);
         let sources = running.sources.finish(Instant::now() + LETTING_GO).await;
         let writers = running.writers.finish(Instant::now() + SYNCING).await;
@@ -202,8 +205,9 @@ impl Capture {
         let duration = self.options.duration;
         let any_live = inputs.is_live() || self.options.controlled;
         let pace = if any_live { Pace::Clock(clock) } else { Pace::AsRead };
+        let vacancy = if self.options.controlled { Vacancy::WithOthers } else { Vacancy::Closed };
         let mut running = Running {
-            tracks: Tracks::new(&inputs, clock, Fit::Same, Arc::clone(&self.progress)),
+            tracks: Tracks::new(&inputs, clock, Fit::Same, vacancy, Arc::clone(&self.progress)),
             closed: Stop::new(),
             sources: Threads::new(inner),
             writers: Threads::new(inner),

@@ -36,6 +36,7 @@ pub(in crate::ops) use decoded::{RawAudio, RawVideo, decoded_audio, decoded_vide
 pub(in crate::ops) use ending::Ending;
 pub(in crate::ops) use open::Inputs;
 pub(in crate::ops) use play::{Hearing, Viewing};
+pub(in crate::ops) use switch::Vacancy;
 pub(in crate::ops) use threads::{Pace, Threads};
 pub(in crate::ops) use tracks::{Fit, Tracks};
 pub(in crate::ops) use video::{PictureStats, VideoTrack};

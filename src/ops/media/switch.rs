@@ -5,14 +5,81 @@
 //! source, its replacement -> Switched (one of them, or black and silence) -> encoder, file
 //!                               ^ TrackSwitch: mute, stop, replace
 //! ```
+//!
+//! As a sender of webrtc-pc outlives its track, what has ended can be replaced as long as the operation goes on: [`Vacancy`].
 
-use crate::error::Error;
+use crate::error::{Error, ErrorKind};
 use crate::media::{AudioFrame, FramePool, MediaKind, MediaTime, Source, VideoFrame};
 use crate::pipeline::Timed;
 use crate::progress::{Event, Progress};
 use crate::stop::{Stop, StopReason};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+/// How long the place of a source that has ended is kept for another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::ops) enum Vacancy {
+    /// Not at all: nobody could replace it.
+    Closed,
+    /// While other tracks live, on which the operation goes on.
+    WithOthers,
+    /// Until the operation ends.
+    Open,
+}
+
+/// The tracks of one operation. Clones share it.
+#[derive(Clone)]
+pub(super) struct Company(Arc<(Vacancy, Mutex<Members>)>);
+
+#[derive(Default)]
+struct Members {
+    live: usize,
+    /// What wakes those that wait for another source.
+    waiting: Vec<Stop>,
+}
+
+impl Company {
+    pub(super) fn new(vacancy: Vacancy) -> Self {
+        Self(Arc::new((vacancy, Mutex::default())))
+    }
+
+    fn members(&self) -> MutexGuard<'_, Members> {
+        self.0.1.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keeps(&self, members: &Members) -> bool {
+        match self.0.0 {
+            Vacancy::Closed => false,
+            Vacancy::WithOthers => members.live > 0,
+            Vacancy::Open => true,
+        }
+    }
+
+    fn join(&self) {
+        self.members().live += 1;
+    }
+
+    fn leave(&self) {
+        let mut members = self.members();
+        members.live -= 1;
+        if !self.keeps(&members) {
+            members.waiting.drain(..).for_each(|turn| turn.stop(StopReason::Done));
+        }
+    }
+
+    /// Blocks until `turn` is stopped, or nothing is left to wait with; false when that is so from the beginning.
+    fn wait(&self, turn: &Stop) -> bool {
+        let mut members = self.members();
+        let keeps = self.keeps(&members);
+        if keeps {
+            members.waiting.push(turn.clone());
+            drop(members);
+            while !turn.wait_for(Duration::from_secs(3600)) {}
+        }
+        keeps
+    }
+}
 
 /// The hand on a running track. Clones share it.
 pub(super) struct TrackSwitch<T>(Arc<Mutex<Wanted<T>>>);
@@ -20,7 +87,12 @@ pub(super) struct TrackSwitch<T>(Arc<Mutex<Wanted<T>>>);
 struct Wanted<T> {
     next: Option<Box<dyn Source<T>>>,
     muted: bool,
+    /// Its source has ended.
     over: bool,
+    /// Why, if it failed and its place was kept.
+    failure: Option<Error>,
+    /// Nobody reads it any more.
+    closed: bool,
     /// Wakes the source that is being read.
     turn: Stop,
 }
@@ -33,7 +105,8 @@ impl<T> Clone for TrackSwitch<T> {
 
 impl<T> TrackSwitch<T> {
     fn new() -> Self {
-        Self(Arc::new(Mutex::new(Wanted { next: None, muted: false, over: false, turn: Stop::new() })))
+        let turn = Stop::new();
+        Self(Arc::new(Mutex::new(Wanted { next: None, muted: false, over: false, failure: None, closed: false, turn })))
     }
 
     /// Whether the track gives black or silence instead of what its source gives.
@@ -53,19 +126,25 @@ impl<T> TrackSwitch<T> {
         wanted.turn.stop(StopReason::Done);
     }
 
-    /// Whether it has ended.
+    /// Whether it has ended, and is not about to be fed again.
     pub(super) fn is_over(&self) -> bool {
-        self.lock().over
+        let wanted = self.lock();
+        wanted.over && wanted.next.is_none()
     }
 
-    /// Feeds the track from `source` from now on; what fed it before is closed. Whether the track was still there.
+    /// Feeds the track from `source` from now on; what fed it before is closed. Whether there is still a track to feed.
     pub(super) fn replace(&self, source: Box<dyn Source<T>>) -> bool {
         let mut wanted = self.lock();
-        if !wanted.over {
+        if !wanted.closed {
             wanted.next = Some(source);
             wanted.turn.stop(StopReason::Done);
         }
-        !wanted.over
+        !wanted.closed
+    }
+
+    /// Why its source failed, if it did and nothing took its place.
+    pub(super) fn take_failure(&self) -> Option<Error> {
+        self.lock().failure.take()
     }
 
     fn lock(&self) -> MutexGuard<'_, Wanted<T>> {
@@ -103,6 +182,9 @@ pub(super) struct Switched<T> {
     switch: TrackSwitch<T>,
     kind: MediaKind,
     progress: Arc<dyn Progress>,
+    company: Company,
+    /// Whether it is one of those that live.
+    lives: bool,
     last: Option<MediaTime>,
     /// What all sources lost so far, and those before the current one.
     lost: Arc<AtomicU64>,
@@ -116,13 +198,17 @@ impl<T: Blank> Switched<T> {
         source: Box<dyn Source<T>>,
         kind: MediaKind,
         progress: Arc<dyn Progress>,
+        company: Company,
     ) -> (Self, TrackSwitch<T>) {
         let switch = TrackSwitch::new();
+        company.join();
         let track = Self {
             current: source,
             switch: switch.clone(),
             kind,
             progress,
+            company,
+            lives: true,
             last: None,
             lost: Arc::default(),
             lost_before: 0,
@@ -131,18 +217,22 @@ impl<T: Blank> Switched<T> {
         (track, switch)
     }
 
-    /// Takes up a replacement, and gives what wakes the source; `None` once the track is over.
+    /// Takes up a replacement, and gives what wakes the source; `None` while the track has ended.
     fn begin(&mut self, stop: &Stop) -> Option<Stop> {
         let mut wanted = self.switch.lock();
-        if wanted.over {
-            return None;
-        }
         if let Some(next) = wanted.next.take() {
             self.current = next;
             self.lost_before = self.lost.load(Ordering::Relaxed);
+            (wanted.over, wanted.failure) = (false, None);
         }
+        match (self.lives, wanted.over) {
+            (true, true) => self.company.leave(),
+            (false, false) => self.company.join(),
+            _ => {}
+        }
+        self.lives = !wanted.over;
         wanted.turn = stop.part();
-        Some(wanted.turn.clone())
+        self.lives.then(|| wanted.turn.clone())
     }
 
     /// Whether the source has ended by itself, and not because the track has another one or was stopped.
@@ -152,11 +242,35 @@ impl<T: Blank> Switched<T> {
         wanted.over |= end;
         end
     }
+
+    /// Waits for a replacement of what has ended; false when none can come.
+    fn is_replaced(&self, stop: &Stop) -> bool {
+        let turn = self.switch.lock().turn.clone();
+        let waited = !stop.is_stopped() && self.company.wait(&turn);
+        let mut wanted = self.switch.lock();
+        wanted.closed = !waited && wanted.next.is_none();
+        !wanted.closed
+    }
+}
+
+impl<T> Drop for Switched<T> {
+    fn drop(&mut self) {
+        self.switch.lock().closed = true;
+        if self.lives {
+            self.company.leave();
+        }
+    }
 }
 
 impl<T: Blank> Source<T> for Switched<T> {
     fn next(&mut self, stop: &Stop) -> Result<Option<T>, Error> {
-        while let Some(turn) = self.begin(stop) {
+        loop {
+            let Some(turn) = self.begin(stop) else {
+                if self.is_replaced(stop) {
+                    continue;
+                }
+                return self.switch.take_failure().map_or(Ok(None), Err);
+            };
             let given = self.current.next(&turn);
             if let Some(lost) = self.current.lost() {
                 self.lost.store(self.lost_before + lost.load(Ordering::Relaxed), Ordering::Relaxed);
@@ -173,12 +287,16 @@ impl<T: Blank> Source<T> for Switched<T> {
                     if self.is_end() {
                         let message = end.as_ref().err().map(ToString::to_string);
                         self.progress.event(Event::Ended { kind: self.kind.to_string(), message });
-                        return end;
+                        let mut wanted = self.switch.lock();
+                        match end {
+                            // What is damaged is no device that could be another.
+                            Err(error) if error.kind() != ErrorKind::Device => return Err(error),
+                            end => wanted.failure = end.err(),
+                        }
                     }
                 }
             }
         }
-        Ok(None)
     }
 
     fn lost(&self) -> Option<Arc<AtomicU64>> {
@@ -189,11 +307,9 @@ impl<T: Blank> Source<T> for Switched<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::error::ErrorKind;
     use crate::media::{AudioFormat, I420};
     use crate::progress::Silent;
     use std::num::NonZeroU32;
-    use std::time::Duration;
 
     /// Pictures of a shade, 100 ms apart, from a time on; then the end, an error, or nothing until it is stopped.
     struct Shade {
@@ -239,7 +355,11 @@ mod tests {
     }
 
     fn track(source: Box<Shade>) -> (Switched<VideoFrame>, TrackSwitch<VideoFrame>) {
-        Switched::new(source, MediaKind::Video, Arc::new(Silent))
+        of(source, &Company::new(Vacancy::Closed))
+    }
+
+    fn of(source: Box<Shade>, company: &Company) -> (Switched<VideoFrame>, TrackSwitch<VideoFrame>) {
+        Switched::new(source, MediaKind::Video, Arc::new(Silent), company.clone())
     }
 
     /// The shade and time of the next picture.
@@ -294,6 +414,64 @@ mod tests {
         let (mut source, switch) = track(shade(1, 0, Then::Fail));
         switch.replace(shade(3, 1, Then::End));
         assert_eq!(next(&mut source), Some((3, 100)));
+    }
+
+    /// Reads a track to its end, on a thread: the shades of its pictures, each once, and whether it failed.
+    fn read(mut source: Switched<VideoFrame>, stop: &Stop) -> std::thread::JoinHandle<(Vec<u8>, bool)> {
+        let stop = stop.clone();
+        std::thread::spawn(move || {
+            let mut shades = Vec::new();
+            loop {
+                match source.next(&stop) {
+                    Ok(Some(frame)) => shades.push(frame.picture.data()[0]),
+                    end => {
+                        shades.dedup();
+                        return (shades, end.is_err());
+                    }
+                }
+            }
+        })
+    }
+
+    /// Waits until the source of a track has ended.
+    fn await_end(switch: &TrackSwitch<VideoFrame>) {
+        while !switch.is_over() {
+            std::thread::yield_now();
+        }
+    }
+
+    #[test]
+    fn the_place_of_what_has_ended_is_kept_while_the_operation_goes_on() {
+        let (company, stop) = (Company::new(Vacancy::Open), Stop::new());
+        let (source, switch) = of(shade(1, 1, Then::Fail), &company);
+        let reading = read(source, &stop);
+        await_end(&switch);
+        // By itself, by a command, and at last for good.
+        assert!(switch.replace(shade(2, 100, Then::Stall)) && !switch.is_over());
+        switch.stop();
+        await_end(&switch);
+        assert!(switch.replace(shade(3, 200, Then::End)));
+        await_end(&switch);
+        stop.stop(StopReason::Done);
+        let (shades, failed) = reading.join().unwrap();
+        assert!(shades.starts_with(&[1]) && shades.ends_with(&[3]), "{shades:?}");
+        assert!(!failed, "what was replaced is no failure any more");
+        assert!(!switch.replace(shade(4, 1, Then::End)), "nobody reads it");
+    }
+
+    #[test]
+    fn what_has_ended_waits_only_as_long_as_others_live() {
+        let (company, stop) = (Company::new(Vacancy::WithOthers), Stop::new());
+        let ((first, one), (second, two)) =
+            (of(shade(1, 1, Then::Fail), &company), of(shade(2, 1, Then::Stall), &company));
+        let reading = [read(first, &stop), read(second, &stop)];
+        await_end(&one);
+        assert!(one.replace(shade(3, 200, Then::Fail)), "its place is kept");
+        await_end(&one);
+        two.stop();
+        let [(shades, failed), other] = reading.map(|thread| thread.join().unwrap());
+        assert_eq!((shades, failed, other), (vec![1, 3], true, (vec![2], false)));
+        assert!(!one.replace(shade(1, 1, Then::End)) && !two.replace(shade(1, 1, Then::End)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use super::decoded::{RawAudio, RawVideo};
 use super::open::{Inputs, Opener};
 use super::shifted::Shifted;
-use super::switch::{Blank, Switched, TrackSwitch};
+use super::switch::{Blank, Company, Switched, TrackSwitch, Vacancy};
 use super::threads::Pace;
 use crate::capture::{self, SourceSpec};
 use crate::error::{Error, ErrorKind};
@@ -58,6 +58,7 @@ struct Shared {
     opener: Opener,
     clock: Clock,
     fit: Fit,
+    company: Company,
     progress: Arc<dyn Progress>,
 }
 
@@ -66,8 +67,15 @@ impl Tracks {
     pub(in crate::ops) const COMMANDS: [&str; 5] = ["mute", "unmute", "stop", "replaceTrack", "state"];
 
     /// None yet. Replacements are opened like `inputs`, on the timeline of `clock`.
-    pub(in crate::ops) fn new(inputs: &Inputs, clock: Clock, fit: Fit, progress: Arc<dyn Progress>) -> Self {
-        let shared = Arc::new(Shared { opener: inputs.opener(), clock, fit, progress });
+    pub(in crate::ops) fn new(
+        inputs: &Inputs,
+        clock: Clock,
+        fit: Fit,
+        vacancy: Vacancy,
+        progress: Arc<dyn Progress>,
+    ) -> Self {
+        let company = Company::new(vacancy);
+        let shared = Arc::new(Shared { opener: inputs.opener(), clock, fit, company, progress });
         Self { video: None, audio: None, shared, opening: JoinSet::new() }
     }
 
@@ -103,6 +111,12 @@ impl Tracks {
     /// What the audio is set to now.
     pub(in crate::ops) fn audio_settings(&self) -> Option<AudioSettings> {
         self.audio.as_ref().map(Track::settings)
+    }
+
+    /// Why a source failed whose place is still kept. Each failure is told once.
+    pub(in crate::ops) fn failure(&self) -> Option<Error> {
+        let video = self.video.as_ref().and_then(|track| track.switch.take_failure());
+        video.or_else(|| self.audio.as_ref().and_then(|track| track.switch.take_failure()))
     }
 
     /// Obeys a command, and answers it when it is done. `others` are the commands that the operation knows besides.
@@ -189,7 +203,7 @@ impl<T, Format, Settings: Clone + Serialize> Track<T, Format, Settings> {
 
     fn replace(&self, kind: MediaKind, source: Box<dyn Source<T>>, settings: Settings) -> Result<Value, Error> {
         if !self.switch.replace(source) {
-            return Err(wrong("InvalidStateError", &format!("the {kind} has ended")));
+            return Err(wrong("InvalidStateError", &format!("the {kind} has ended, and nothing else goes on")));
         }
         *self.settings.lock().unwrap_or_else(PoisonError::into_inner) = settings;
         Ok(json!({ "tracks": [self.state(kind)] }))
@@ -204,7 +218,7 @@ impl Shared {
         format: Format,
         settings: Settings,
     ) -> (Track<T, Format, Settings>, Box<dyn Source<T>>) {
-        let (source, switch) = Switched::new(source, kind, Arc::clone(&self.progress));
+        let (source, switch) = Switched::new(source, kind, Arc::clone(&self.progress), self.company.clone());
         (Track { switch, format, settings: Arc::new(Mutex::new(settings)) }, Box::new(source))
     }
 
