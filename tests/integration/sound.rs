@@ -1,8 +1,9 @@
-//! Microphones and speakers, of PulseAudio servers that each test has for itself.
+//! Microphones and speakers, of sound servers that each test has for itself: PulseAudio, and PipeWire without PulseAudio's way in.
 
-use crate::support::{PulseAudio, Rtckit, Scratch, await_that, one_call_at_a_time};
+use crate::support::{PipeWire, PulseAudio, Rtckit, Scratch, await_that, one_call_at_a_time};
 use serde_json::Value;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -44,9 +45,40 @@ fn assert_pitch(what: &str, got: f64, expected: f64) {
 
 /// A call with itself, recorded to `wav`.
 fn hear(server: &PulseAudio, source: &str, wav: &Path, more: &[&str]) -> Rtckit {
+    Rtckit::spawn(server.reach(&mut hearing(source, wav, more)))
+}
+
+fn hearing(source: &str, wav: &Path, more: &[&str]) -> Command {
     let mut command = Rtckit::command(["call", "--loopback", "--json", "--duration=4s"]);
     command.arg(format!("--audio={source}")).arg("--audio-output").arg(wav).args(more);
-    Rtckit::spawn(server.reach(&mut command))
+    command
+}
+
+#[test]
+fn with_pipewire_alone_microphones_are_heard_and_what_is_played_is_too() {
+    let Some(session) = PipeWire::start(PipeWire::SOUND) else { return };
+    let run = |mut command: Command| Rtckit::spawn(session.reach(&mut command));
+    let listed = || -> Vec<(String, String, bool)> {
+        let exit = run(Rtckit::command(["devices", "--kind=audioinput,audiooutput", "--json"])).succeed(PATIENCE);
+        let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+        let text = |device: &Value, name: &str| device[name].as_str().unwrap().to_owned();
+        let devices = report["devices"].as_array().unwrap().iter();
+        devices.map(|it| (text(it, "kind"), text(it, "path"), it["default"] == true)).collect()
+    };
+    let expected = [("audioinput", "microphone"), ("audiooutput", "speaker")];
+    let expected = expected.map(|(kind, path)| (kind.to_owned(), path.to_owned(), true));
+    // The session manager takes a moment.
+    await_that("both devices", || listed() == expected);
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let (microphone, system) = (scratch.path("microphone.wav"), scratch.path("system.wav"));
+    run(hearing("microphone", &microphone, &["--noise-suppression=exact:false"])).succeed(PATIENCE);
+    assert_pitch("microphone", pitch(&samples(&microphone), 0.001..1.0), PipeWire::HEARD);
+    let mut listener = run(hearing("system", &system, &[]));
+    let mut talker = run(Rtckit::command(["call", "--loopback", "--audio=test", "--play", "--duration=6s"]));
+    listener.succeed(PATIENCE);
+    talker.succeed(PATIENCE);
+    assert_pitch("played", pitch(&samples(&system), 0.015..0.05), 440.0);
 }
 
 #[test]
@@ -126,6 +158,25 @@ fn a_device_that_comes_to_the_sound_server_is_told_and_processing_is_set_as_aske
     assert_eq!((&change["type"], &change["added"][0]["path"]), (&"devicechange".into(), &"late".into()), "{change}");
     watching.interrupt();
     watching.succeed(PATIENCE);
+}
+
+#[test]
+fn devices_are_tried_out() {
+    let Some(server) = PulseAudio::start("") else { return };
+    let _turn = one_call_at_a_time();
+    let run = |args: &[&str]| {
+        let mut command = Rtckit::command(["devices", "--test", "--kind=audioinput,audiooutput"]);
+        Rtckit::spawn(server.reach(command.args(args)))
+    };
+    let report: Value = serde_json::from_slice(&run(&["--json"]).succeed(PATIENCE).stdout).unwrap();
+    let tests = report["tests"].as_array().unwrap();
+    let kinds: Vec<_> = tests.iter().map(|test| test["kind"].as_str().unwrap()).collect();
+    assert_eq!(kinds, ["audioinput", "audiooutput", "audiooutput"], "{report}");
+    assert!(tests.iter().all(|test| test["ok"] == true && test["seconds"].as_f64().unwrap() < 10.0), "{report}");
+    let peak = tests[0]["peak"].as_f64().unwrap();
+    assert!((-40.0..=0.0).contains(&peak), "the microphone hears a tone: {report}");
+    let text = String::from_utf8(run(&[]).succeed(PATIENCE).stdout).unwrap();
+    assert_eq!(text.lines().filter(|line| line.starts_with("works  ")).count(), 3, "{text}");
 }
 
 #[test]

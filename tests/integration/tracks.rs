@@ -105,7 +105,8 @@ fn a_capture_is_muted_and_fed_from_elsewhere_and_each_command_is_answered() {
     }
     assert_eq!(ask(&mut run, &json!({ "command": "stop", "kind": "audio" }))["tracks"][0]["readyState"], "ended");
     let late = ask(&mut run, &json!({ "command": "replaceTrack", "kind": "audio", "source": "test" }));
-    assert_eq!(late["error"]["name"], "InvalidStateError", "what has ended is not fed again");
+    assert_eq!(late["tracks"][0]["readyState"], "live", "what has ended can be replaced: {late}");
+    assert_eq!(ask(&mut run, &json!({ "command": "stop", "kind": "audio" }))["tracks"][0]["readyState"], "ended");
     let back = ask(&mut run, &json!({ "command": "replaceTrack", "kind": "video", "source": "test" }));
     assert_eq!(back["ok"], true, "{back}");
     await_pictures(&mut run, &part, 5);
@@ -157,6 +158,34 @@ fn the_source_of_a_call_is_replaced_without_a_word_to_the_signaling() {
     assert_eq!((seen.first(), seen.last()), (Some(&Shown::Pattern), Some(&Shown::Pattern)), "{seen:?}");
     assert!(seen.contains(&Shown::Black), "{seen:?}");
     assert_eq!(scratch.names(), ["grey.y4m", "out.y4m"], "the socket is gone");
+}
+
+#[test]
+fn what_has_ended_by_itself_is_replaced_while_the_call_goes_on() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let out = scratch.path("out.y4m");
+    let clip = crate::support::in_repository("tests/data/vp8-opus.webm");
+    let source =
+        ["call", "--loopback", &format!("--video={}", clip.display()), "--audio=test", "--control=-", "--events"];
+    let mut call = Rtckit::start(source.iter().chain(&["--video-output", out.to_str().unwrap()]));
+    let until = |call: &mut Rtckit, wanted: &str| loop {
+        let event = call.json();
+        if event["type"] == wanted {
+            return event;
+        }
+    };
+    assert_eq!(until(&mut call, "ended")["kind"], "video");
+    call.write_json(&json!({ "command": "state", "kind": "video" }));
+    assert_eq!(until(&mut call, "answer")["tracks"][0]["readyState"], "ended");
+    let before = scratch.path("out.y4m.part").metadata().unwrap().len();
+    call.write_json(&json!({ "command": "replaceTrack", "kind": "video", "source": "test",
+        "constraints": { "width": WIDTH, "height": HEIGHT } }));
+    let answer = until(&mut call, "answer");
+    assert_eq!(answer["tracks"][0]["readyState"], "live", "{answer}");
+    await_growth(&scratch, before + 200_000);
+    call.write_json(&json!({ "command": "hangup" }));
+    call.succeed(PATIENCE);
 }
 
 #[test]

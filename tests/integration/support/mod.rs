@@ -2,6 +2,7 @@
 
 mod coturn;
 mod ffprobe;
+mod pipewire;
 mod process;
 mod pulse;
 mod sway;
@@ -10,6 +11,7 @@ mod x11;
 
 pub use coturn::Coturn;
 pub use ffprobe::MediaFile;
+pub use pipewire::PipeWire;
 pub use process::{Exit, PATIENCE, Rtckit};
 pub use pulse::PulseAudio;
 pub use sway::Sway;
