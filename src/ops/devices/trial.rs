@@ -62,7 +62,7 @@ pub struct Failure {
 /// Lists the devices and tries each that is listed, one after the other, until `stop`. That one does not work is an error.
 /// Speakers sound.
 pub async fn test(options: Options, stop: Stop) -> Outcome {
-    let salt = options.salt.clone();
+    let salt = options.salt;
     let Outcome { mut report, mut error } = super::run(options).await;
     let devices = report.devices.clone();
     let all = tokio::task::spawn_blocking(move || {

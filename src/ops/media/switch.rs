@@ -122,7 +122,7 @@ impl<T> TrackSwitch<T> {
     /// Ends the track.
     pub(super) fn stop(&self) {
         let mut wanted = self.lock();
-        wanted.over = true;
+        (wanted.over, wanted.next) = (true, None);
         wanted.turn.stop(StopReason::Done);
     }
 
@@ -462,15 +462,16 @@ mod tests {
     #[test]
     fn what_has_ended_waits_only_as_long_as_others_live() {
         let (company, stop) = (Company::new(Vacancy::WithOthers), Stop::new());
-        let ((first, one), (second, two)) =
-            (of(shade(1, 1, Then::Fail), &company), of(shade(2, 1, Then::Stall), &company));
+        let (first, one) = of(shade(1, 1, Then::Fail), &company);
+        let (mut second, two) = of(shade(2, 1, Then::Stall), &company);
+        assert_eq!(next(&mut second), Some((2, 100)));
         let reading = [read(first, &stop), read(second, &stop)];
         await_end(&one);
         assert!(one.replace(shade(3, 200, Then::Fail)), "its place is kept");
         await_end(&one);
         two.stop();
         let [(shades, failed), other] = reading.map(|thread| thread.join().unwrap());
-        assert_eq!((shades, failed, other), (vec![1, 3], true, (vec![2], false)));
+        assert_eq!((shades, failed, other), (vec![1, 3], true, (vec![], false)));
         assert!(!one.replace(shade(1, 1, Then::End)) && !two.replace(shade(1, 1, Then::End)));
     }
 
