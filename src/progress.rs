@@ -206,6 +206,23 @@ pub enum Event {
         /// What is wrong with it, if anything is.
         message: Option<String>,
     },
+    /// We are in a room, alone.
+    Waiting {
+        /// Its URL.
+        room: String,
+    },
+    /// A code was drawn, by which the other side finds us.
+    Code {
+        /// The code.
+        code: String,
+        /// The server on which it holds.
+        server: String,
+    },
+    /// What people at both sides compare, if they do not trust the server: it is the same unless somebody is in between.
+    Check {
+        /// The check string.
+        words: String,
+    },
     /// A server listens.
     Listening {
         /// Where: its URLs, the best one first.

@@ -8,9 +8,7 @@ use super::value::bytes;
 use super::{exit, terminal};
 use clap::Args;
 use rtckit::error::Error;
-use rtckit::ops::call::{
-    self, Config, DataUse, Destination, Ended, Io, NegotiateOptions, Options, Outcome, Report, Role, Signal,
-};
+use rtckit::ops::call::{self, Config, DataUse, Destination, Ended, Io, Options, Outcome, Report, Role, Signal};
 use rtckit::ops::transfer::FileState;
 use rtckit::progress::{Event, Progress};
 use std::fmt::Write;
@@ -140,7 +138,7 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
     Ok(Options {
         signal: if loopback { Signal::Loopback } else { signaling.signal()? },
         connection: Config { video_codecs: codecs.video_codec.clone(), ..connection.options()? },
-        negotiate: NegotiateOptions { timeout: run.setup.timeout, by_hand: by_hand && !loopback },
+        negotiate: run.setup.options(by_hand && !loopback),
         send: codecs.hint.said_of(media.options(control.is_some() || receive.sink_id.is_some())?),
         limits: codecs.limits(),
         receive: receive.options(),

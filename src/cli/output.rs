@@ -287,6 +287,11 @@ impl Progress for Output {
                 Event::Ended { kind, message: Some(message) } => {
                     format!("{} {kind} ended: {message}", yellow("warning:"))
                 }
+                Event::Waiting { room } => format!("waiting for the other side in {room}"),
+                Event::Code { code, server } => {
+                    format!("on the other side: rtckit receive-file {code} --signal {server}")
+                }
+                Event::Check { words } => format!("check string: {words}"),
                 Event::Join { room, address, members, resumed, .. } => {
                     let came = if resumed { "is back" } else { "joined" };
                     format!("{room}: {address} {came}, {members} there")

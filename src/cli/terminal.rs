@@ -103,18 +103,23 @@ pub fn ask_for_files(offer: &Offer) -> bool {
         count => format!("{count} files, first '{}'", offer.first),
     };
     let size = offer.bytes.map_or_else(|| "size unknown".to_owned(), value::bytes);
-    let ask = || {
-        let mut terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
-        write!(terminal, "receive {what} ({size})? [Y/n] ")?;
-        let mut answer = String::new();
-        io::BufRead::read_line(&mut io::BufReader::new(terminal), &mut answer)?;
-        Ok::<_, io::Error>(answer)
-    };
     // No answer, not even an empty line, is a no.
-    ask().is_ok_and(|answer| {
-        let answer = answer.to_lowercase();
-        !answer.is_empty() && (answer.trim().is_empty() || answer.trim().starts_with('y'))
-    })
+    ask(&format!("receive {what} ({size})? [Y/n] "))
+        .is_ok_and(|answer| !answer.is_empty() && (answer.trim().is_empty() || answer.trim().starts_with('y')))
+}
+
+/// Asks on the terminal whether the other side shows the same check string. Only what begins with a y is a yes.
+pub fn ask_for_check(words: &str) -> bool {
+    ask(&format!("does the other side show '{words}' too? [y/N] ")).is_ok_and(|answer| answer.trim().starts_with('y'))
+}
+
+/// A question, and the line that comes in answer, in lower case; empty when there is none.
+fn ask(question: &str) -> io::Result<String> {
+    let mut terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
+    write!(terminal, "{question}")?;
+    let mut answer = String::new();
+    io::BufRead::read_line(&mut io::BufReader::new(terminal), &mut answer)?;
+    Ok(answer.to_lowercase())
 }
 
 /// An input on which Ctrl-D ends the input while [`LongLines`] keeps the terminal from seeing to it.

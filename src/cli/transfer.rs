@@ -2,15 +2,15 @@
 
 use super::args::{ConnectionArgs, Endpoint, SetupArgs, SignalingArgs};
 use super::bars::Bars;
-use super::output::Output;
+use super::output::{self, Output};
 use super::run::{self, Context};
 use super::value::{self, bytes};
 use super::{exit, terminal};
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::ops::transfer::{
-    self, Consent, Destination, Existing, FileState, Io, Job, NegotiateOptions, Options, Outcome, ReceiveOptions,
-    Report, SendOptions, Signal,
+    self, Code, Consent, Destination, Existing, FileState, Io, Job, Options, Outcome, ReceiveOptions, Report,
+    SendOptions, Signal, Verify,
 };
 use rtckit::progress::{Event, Progress};
 use rtckit::stop::StopReason;
@@ -27,6 +27,9 @@ pub struct TransferArgs {
     /// Write the report to this file too, once everything is at the receiver
     #[arg(long, value_name = "FILE")]
     receipt: Option<PathBuf>,
+    /// Where the sides meet by a code: show a check string and ask whether the other side shows the same
+    #[arg(long)]
+    verify: bool,
     #[command(flatten)]
     signaling: SignalingArgs,
     #[command(flatten)]
@@ -53,6 +56,9 @@ pub struct SendFileArgs {
     /// Send at most so many bytes per second: 500k, 2M
     #[arg(long, value_name = "BYTES", value_parser = value::count)]
     limit_rate: Option<u64>,
+    /// Show the code as a QR code on stderr, too
+    #[arg(long)]
+    qr: bool,
     #[command(flatten)]
     transfer: TransferArgs,
 }
@@ -60,6 +66,9 @@ pub struct SendFileArgs {
 /// What `receive-file` takes.
 #[derive(Args, Clone, Debug)]
 pub struct ReceiveFileArgs {
+    /// The code that send-file printed, where the sides meet by one on a server of rooms (--signal ws://HOST)
+    #[arg(value_name = "CODE")]
+    code: Option<Code>,
     /// Where to: a folder, for one file also a file, or - for standard output
     #[arg(short, long, value_name = "DIR|FILE|-", default_value = ".")]
     output: PathBuf,
@@ -81,14 +90,14 @@ pub struct ReceiveFileArgs {
 
 /// Runs `rtckit send-file`.
 pub fn send_file(args: SendFileArgs, context: &Context) -> ExitCode {
-    let SendFileArgs { paths, exclude, follow_symlinks, name, limit_rate, transfer } = args;
+    let SendFileArgs { paths, exclude, follow_symlinks, name, limit_rate, qr, transfer } = args;
     let job = Job::Send(SendOptions { paths, exclude, follow_symlinks, stream_name: name, limit_rate });
-    run(job, transfer, false, context)
+    run(job, transfer, Pairing { code: None, qr }, false, context)
 }
 
 /// Runs `rtckit receive-file`.
 pub fn receive_file(args: ReceiveFileArgs, context: &Context) -> ExitCode {
-    let ReceiveFileArgs { output, overwrite, rename, skip_existing, yes, transfer } = args;
+    let ReceiveFileArgs { code, output, overwrite, rename, skip_existing, yes, transfer } = args;
     let existing = match (overwrite, rename, skip_existing) {
         (true, ..) => Existing::Overwrite,
         (_, true, _) => Existing::Rename,
@@ -103,19 +112,27 @@ pub fn receive_file(args: ReceiveFileArgs, context: &Context) -> ExitCode {
     }
     let consent = asks.then(|| Box::new(terminal::ask_for_files) as Consent);
     let destination = if to_stdout { Destination::Stdout } else { Destination::Path(output) };
-    run(Job::Receive(ReceiveOptions { destination, existing, consent }), transfer, to_stdout, context)
+    let job = Job::Receive(ReceiveOptions { destination, existing, consent });
+    run(job, transfer, Pairing { code, qr: false }, to_stdout, context)
 }
 
-fn run(job: Job, args: TransferArgs, to_stdout: bool, context: &Context) -> ExitCode {
-    let TransferArgs { receipt, signaling, connection, setup } = args;
+/// What is special about meeting by a code.
+struct Pairing {
+    code: Option<Code>,
+    qr: bool,
+}
+
+fn run(job: Job, args: TransferArgs, pairing: Pairing, to_stdout: bool, context: &Context) -> ExitCode {
+    let TransferArgs { receipt, verify, signaling, connection, setup } = args;
     let over_stdio = signaling.signal == Endpoint::Stdio;
     let sends = matches!(job, Job::Send(_));
     let terminal = std::io::stdin().is_terminal() || std::io::stdout().is_terminal();
     let options = || {
         Ok(Options {
-            signal: signaling.signal()?,
+            signal: signaling.signal_by_code(pairing.code, sends)?,
+            verify: verify.then(|| Box::new(terminal::ask_for_check) as Verify),
             connection: connection.options()?,
-            negotiate: NegotiateOptions { timeout: setup.timeout, by_hand: terminal && over_stdio },
+            negotiate: setup.options(terminal && over_stdio),
             receipt,
             ..Options::new(job)
         })
@@ -124,6 +141,13 @@ fn run(job: Job, args: TransferArgs, to_stdout: bool, context: &Context) -> Exit
         Ok(options) => options,
         Err(error) => return context.fail(&error),
     };
+    if pairing.qr && !matches!(options.signal, Signal::Code { .. }) {
+        return context.fail(&Error::new(
+            ErrorKind::Usage,
+            "usage",
+            "--qr shows a code: give --signal ws://HOST without a room",
+        ));
+    }
     let output = match context.output(over_stdio || to_stdout) {
         Ok(output) => output,
         Err(code) => return code,
@@ -137,7 +161,9 @@ fn run(job: Job, args: TransferArgs, to_stdout: bool, context: &Context) -> Exit
         });
     }
     let long_lines = by_hand.then(terminal::LongLines::begin);
-    let outcome = match transfer(options, Arc::clone(&output), context.began) {
+    let people = !(context.global.json || context.global.events);
+    let shown = Shown { on_stdout: people && !to_stdout, qr: pairing.qr && !context.global.quiet };
+    let outcome = match transfer(options, Arc::clone(&output), shown, context.began) {
         Ok(outcome) => outcome,
         Err(error) => return output.finish(&serde_json::json!({}), Some(&error), exit::INTERNAL, ""),
     };
@@ -151,28 +177,53 @@ fn run(job: Job, args: TransferArgs, to_stdout: bool, context: &Context) -> Exit
     output.finish(&report, error.as_ref(), code, &summary(&report, setup.timing))
 }
 
-fn transfer(options: Options, output: Arc<Output>, began: Instant) -> Result<Outcome, Error> {
+fn transfer(options: Options, output: Arc<Output>, shown: Shown, began: Instant) -> Result<Outcome, Error> {
     run::block_on(async move |stop| {
         let io =
             Io { input: Box::new(terminal::Typed::new(tokio::io::stdin())), output: Box::new(tokio::io::stdout()) };
         let bars = Bars::new(output.shows_bars());
-        let watched = Arc::new(Watched { output, bars });
+        let watched = Arc::new(Watched { output, bars, shown });
         let outcome = Box::pin(transfer::run(options, io, began, Arc::clone(&watched) as _, stop)).await;
         watched.bars.finish();
         outcome
     })
 }
 
+/// How a code is shown, besides to people on stderr.
+struct Shown {
+    on_stdout: bool,
+    qr: bool,
+}
+
+impl Shown {
+    fn show(&self, code: &str, output: &Output) {
+        if self.on_stdout
+            && let Err(error) = output::product(format!("{code}\n").as_bytes())
+        {
+            output.warn(&error.to_string());
+        }
+        if self.qr
+            && let Ok(square) = qrcode::QrCode::new(code)
+        {
+            output.say(&square.render::<qrcode::render::unicode::Dense1x2>().build());
+        }
+    }
+}
+
 /// The output, with bars on a terminal.
 struct Watched {
     output: Arc<Output>,
     bars: Bars,
+    shown: Shown,
 }
 
 impl Progress for Watched {
     fn event(&self, event: Event) {
         if matches!(&event, Event::ConnectionStateChange { state } if state == "connected") {
             terminal::restore();
+        }
+        if let Event::Code { code, .. } = &event {
+            self.shown.show(code, &self.output);
         }
         self.bars.show(&event);
         self.bars.aside(|| self.output.event(event));

@@ -9,6 +9,8 @@ pub mod control;
 mod destination;
 pub mod devices;
 pub mod media;
+#[cfg(test)]
+mod meeting;
 pub mod record;
 mod road;
 pub mod screen;

@@ -1,7 +1,17 @@
 //! The roads by which operations find their peer, opened; and the streams that a road leaves free.
+//!
+//! ```text
+//! Signal -> Entrance -(nobody is bothered before)-> enter, meet -> Road -> (connected) -> Signaling, Streams
+//! ```
 
 use crate::error::Error;
-use crate::signaling::{Directory, Exec, Message, Rest, SdpFormat, Signaling, Stdio, memory};
+use crate::peer::{Config, PeerError, check_server};
+use crate::progress::{Event, Progress};
+use crate::signaling::{
+    Code, CodeError, Directory, Exec, Meeting, Message, Rendezvous, Rest, Room, RoomOptions, RoomRole, SdpFormat,
+    Sealed, Signaling, SignalingError, Stdio, memory,
+};
+use crate::stop::Stop;
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite};
@@ -30,6 +40,15 @@ pub enum Signal {
         folder: PathBuf,
         /// How our description is written.
         format: SdpFormat,
+    },
+    /// A room of `rtckit signal`.
+    Room(RoomOptions),
+    /// A room under a code, which keeps the server out.
+    Code {
+        /// The server; its URL names no room.
+        server: RoomOptions,
+        /// What the other side was told; `None` to draw one.
+        code: Option<Code>,
     },
     /// Both sides are in this process.
     Loopback,
@@ -69,13 +88,28 @@ pub(super) enum Road {
     Apart(Box<dyn Signaling>, Option<Streams>),
 }
 
-impl Road {
+/// A road before anybody is bothered.
+pub(super) enum Entrance {
+    /// It is open.
+    Open(Road),
+    /// It leads through a room, which is to be entered.
+    Room(RoomOptions, Streams),
+    /// The same, by a code.
+    Code(RoomOptions, Option<Code>, Streams),
+}
+
+impl Entrance {
     /// Opens the road that `signal` asks for. Must be called inside a runtime.
     pub(super) fn open(signal: &Signal, input: Input, output: Output) -> Result<Self, Error> {
-        let streams = |input, output| Some(Streams { reader: Some(input), writer: output });
+        let streams = |input, output| Streams { reader: Some(input), writer: output };
         let opened: Result<Box<dyn Signaling>, _> = match signal {
             Signal::Stdio { format, trickle } => {
-                return Ok(Self::Stdio(Box::new(Stdio::new(input, output, *format, *trickle))));
+                let stdio = Stdio::new(input, output, *format, *trickle);
+                return Ok(Self::Open(Road::Stdio(Box::new(stdio))));
+            }
+            Signal::Room(room) => return Ok(Self::Room(room.clone(), streams(input, output))),
+            Signal::Code { server, code } => {
+                return Ok(Self::Code(server.clone(), code.clone(), streams(input, output)));
             }
             Signal::Exec { command } => Exec::start(command).map(|exec| Box::new(exec) as _),
             Signal::Directory { folder, format } => {
@@ -85,9 +119,133 @@ impl Road {
             Signal::Loopback => Ok(Box::new(memory::pair().0)),
         };
         let signaling = opened.map_err(|error| Error::from(error).at("signaling"))?;
-        Ok(Self::Apart(signaling, streams(input, output)))
+        Ok(Self::Open(Road::Apart(signaling, Some(streams(input, output)))))
     }
 
+    /// Enters a room, where there is one, and waits there for the other side.
+    pub(super) async fn enter(self, role: RoomRole, visit: Visit<'_>) -> Result<(Road, Option<Meeting>), Error> {
+        let (signaling, streams, met): (Box<dyn Signaling>, _, _) = match self {
+            Self::Open(road) => return Ok((road, None)),
+            Self::Room(options, streams) => {
+                let (room, met) = visit.room(&options, role).await.map_err(|error| error.at("signaling"))?;
+                (Box::new(room), streams, met)
+            }
+            Self::Code(options, code, streams) => {
+                let (sealed, met) = visit.code(&options, code).await.map_err(|error| error.at("signaling"))?;
+                (Box::new(sealed), streams, met)
+            }
+        };
+        Ok((Road::Apart(signaling, Some(streams)), Some(met)))
+    }
+}
+
+/// Asks a person whether the check string is the same at the other side.
+pub type Verify = Box<dyn FnOnce(&str) -> bool + Send + Sync>;
+
+/// How a room is visited.
+pub(super) struct Visit<'a> {
+    /// How long the other side may take to come; `None`: for ever.
+    pub patience: Option<Duration>,
+    /// Who compares the check string of a code, if anybody does.
+    pub verify: Option<Verify>,
+    pub progress: &'a dyn Progress,
+    pub stop: &'a Stop,
+}
+
+impl Visit<'_> {
+    async fn room(&self, options: &RoomOptions, role: RoomRole) -> Result<(Room, Meeting), Error> {
+        let mut room = self.unless_stopped(Room::join(options, role)).await?;
+        if room.is_alone() {
+            self.progress.event(Event::Waiting { room: options.url.to_string() });
+        }
+        match self.patiently(room.meet()).await {
+            Ok(met) => Ok((room, met)),
+            Err(error) => {
+                room.leave().await;
+                Err(error)
+            }
+        }
+    }
+
+    async fn code(mut self, options: &RoomOptions, code: Option<Code>) -> Result<(Sealed, Meeting), Error> {
+        let server = options.url.to_string();
+        let mut rendezvous = match code {
+            Some(code) => {
+                let found = self.unless_stopped(Rendezvous::find(options, code)).await?;
+                if found.is_alone() {
+                    self.progress.event(Event::Waiting { room: server });
+                }
+                found
+            }
+            None => {
+                let opened = self.unless_stopped(Rendezvous::open(options)).await?;
+                self.progress.event(Event::Code { code: opened.code().to_string(), server });
+                opened
+            }
+        };
+        let agreed = async {
+            let met = self.patiently(rendezvous.meet()).await?;
+            let keys = self.unless_stopped(rendezvous.prove(self.verify.is_some())).await?;
+            Ok((met, keys))
+        };
+        let (met, keys) = match agreed.await {
+            Ok(agreed) => agreed,
+            Err(error) => {
+                rendezvous.leave().await;
+                return Err(error);
+            }
+        };
+        if keys.is_checked {
+            self.progress.event(Event::Check { words: keys.check.clone() });
+        }
+        let check = keys.check.clone();
+        let mut sealed = rendezvous.sealed(keys);
+        let confirmed = async {
+            if let Some(verify) = self.verify.take() {
+                let asked = async { Ok(tokio::task::spawn_blocking(move || verify(&check)).await.unwrap_or(false)) };
+                if !self.unless_stopped(asked).await? {
+                    return Err(SignalingError::from(CodeError::Unconfirmed).into());
+                }
+            }
+            self.unless_stopped(sealed.ready()).await
+        };
+        if let Err(error) = confirmed.await {
+            // Whatever comes in place of the word that all is well tells the other side that it is not.
+            let _ = sealed.send(&Message::Bye).await;
+            let _ = sealed.close().await;
+            return Err(error);
+        }
+        Ok((sealed, met))
+    }
+
+    async fn unless_stopped<T>(&self, work: impl Future<Output = Result<T, SignalingError>>) -> Result<T, Error> {
+        tokio::select! {
+            biased;
+            () = self.stop.stopped() => Err(PeerError::Stopped.erase()),
+            done = work => Ok(done?),
+        }
+    }
+
+    /// No longer than we have patience.
+    async fn patiently<T>(&self, work: impl Future<Output = Result<T, SignalingError>>) -> Result<T, Error> {
+        let Some(after) = self.patience else { return self.unless_stopped(work).await };
+        match tokio::time::timeout(after, self.unless_stopped(work)).await {
+            Ok(done) => done,
+            Err(_) => Err(PeerError::Timeout { expected: "the other side", after }.erase()),
+        }
+    }
+}
+
+/// The servers of a room, where the user named none; those that connections cannot use are left out.
+pub(super) fn take_ice_servers(meeting: &Meeting, connection: &mut Config) {
+    if connection.ice_servers.is_empty() {
+        let usable =
+            |server: &&crate::ice_server::IceServer| !server.lacks_credentials() && check_server(server).is_ok();
+        connection.ice_servers = meeting.ice_servers.iter().filter(usable).cloned().collect();
+    }
+}
+
+impl Road {
     pub(super) fn signaling(&mut self) -> &mut dyn Signaling {
         match self {
             Self::Stdio(stdio) => &mut **stdio,

@@ -26,13 +26,15 @@ pub enum Role {
 pub struct NegotiateOptions {
     /// How long each side may take: to send its description, and then to be reached.
     pub timeout: Duration,
+    /// How long the other side may take to come to where it is met; `None`: for ever.
+    pub meeting: Option<Duration>,
     /// Whether a person carries the descriptions across; then the time that takes does not count.
     pub by_hand: bool,
 }
 
 impl Default for NegotiateOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(30), by_hand: false }
+        Self { timeout: Duration::from_secs(30), meeting: None, by_hand: false }
     }
 }
 

@@ -1,5 +1,7 @@
 //! Why a description or a message could not be read, or the road failed.
 
+use super::code::CodeError;
+use super::room::RoomError;
 use super::sdp::SdpError;
 use crate::error::{Classify, ErrorKind};
 use std::io;
@@ -90,6 +92,12 @@ pub enum SignalingError {
         /// Its offer.
         path: PathBuf,
     },
+    /// A code does not hold.
+    #[error(transparent)]
+    Code(#[from] CodeError),
+    /// A room failed.
+    #[error(transparent)]
+    Room(#[from] RoomError),
     /// The other end of a pair in memory is gone.
     #[error("the other side has closed the signaling")]
     Closed,
@@ -99,6 +107,8 @@ impl Classify for SignalingError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Output(_) | Self::File { .. } | Self::Taken { .. } => ErrorKind::Output,
+            Self::Room(error) => error.kind(),
+            Self::Code(error) => error.kind(),
             Self::Closed => ErrorKind::Refused,
             Self::Start { .. } => ErrorKind::Usage,
             Self::Command { status, .. } => ErrorKind::of_exit_code(status.code()),
@@ -110,6 +120,8 @@ impl Classify for SignalingError {
         match self {
             Self::NotSdp { .. } | Self::NoVersion { .. } | Self::Sdp(_) => "sdp-syntax-error",
             Self::Output(_) | Self::File { .. } | Self::Taken { .. } => "output",
+            Self::Room(error) => error.name(),
+            Self::Code(error) => error.name(),
             Self::Closed => "refused",
             Self::Start { .. } | Self::Command { .. } => "signaling-command",
             _ => "DataError",
@@ -118,6 +130,8 @@ impl Classify for SignalingError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
+            Self::Room(error) => return error.hint(),
+            Self::Code(error) => return error.hint(),
             Self::Command { status, .. } if status.code() == Some(127) => "the shell did not find it",
             Self::Taken { .. } => "let the two of one call have a folder of their own",
             Self::Empty => "give the other side's description on standard input: JSON, SDP, base64 or compact",

@@ -2,7 +2,7 @@
 //!
 //! What it is: the messages (JSEP, RFC 9429; the JSON of W3C webrtc-pc's `RTCSessionDescriptionInit` and
 //! `RTCIceCandidateInit`; trickle ICE, RFC 8838), the trait [`Signaling`] that carries them, and the roads that exist:
-//! standard input and output ([`Stdio`]), a command ([`Exec`]), a folder ([`Directory`]) and memory ([`memory::pair`]). What it is not: it never judges whether an
+//! standard input and output ([`Stdio`]), a command ([`Exec`]), a folder ([`Directory`]), a room on a server ([`Room`]), where a code can keep the server out ([`Rendezvous`]), and memory ([`memory::pair`]). What it is not: it never judges whether an
 //! answer suits an offer, that is `peer`; it never opens a terminal, that is the binary.
 //!
 //! ```text
@@ -10,6 +10,7 @@
 //! peer      -> Message -> SdpFormat::encode -> bytes out
 //! ```
 
+mod code;
 mod directory;
 mod error;
 mod exec;
@@ -17,6 +18,7 @@ mod format;
 pub mod memory;
 mod message;
 mod reader;
+mod room;
 pub mod sdp;
 mod stdio;
 mod tail;
@@ -24,12 +26,14 @@ mod tail;
 mod tests;
 mod text;
 
+pub use code::{Code, CodeError, Keys, Rendezvous, Sealed};
 pub use directory::Directory;
 pub use error::SignalingError;
 pub use exec::Exec;
 pub use format::{FormatError, SdpFormat};
 pub use message::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message};
 pub use reader::{MAX_MESSAGE_BYTES, QUIET, Reader};
+pub use room::{Meeting, Room, RoomError, RoomOptions, RoomRole, RoomUrl};
 pub use stdio::{Rest, RestReader, Stdio};
 pub use tail::Tail;
 

@@ -65,6 +65,8 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["rooms"]),
     ("tower_http", &["rooms"]),
     ("rcgen", &["rooms"]),
+    ("spake2", &["signaling"]),
+    ("qrcode", &["cli"]),
     ("tokio_tungstenite", &["rooms", "signaling"]),
     ("clap", &["cli", "main"]),
     ("clap_complete", &["cli"]),

@@ -18,6 +18,7 @@ mod man;
 mod play;
 mod record;
 mod roads;
+mod rooms;
 mod rooms_page;
 mod schema;
 mod screen;

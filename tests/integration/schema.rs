@@ -161,6 +161,7 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     // What only a reader that is too slow makes, and what a call as short as ours may end before.
     let round_trips = ["sent[].roundTripTime", "connection.selectedPair.currentRoundTripTime", "quality"];
     written.expect_events(&TRACKS_OF_DEVICES);
+    written.expect_events(&["waiting", "waiting.room"]);
     written.report.extend(["eventsDropped", "measured.avSkew"].iter().chain(&round_trips).map(ToString::to_string));
     for page in ["man/rtckit-call.1", "man/rtckit-answer.1"] {
         if page.contains("answer") {
@@ -224,6 +225,7 @@ fn what_a_transfer_writes_is_in_its_man_pages_and_the_other_way_round() {
         written.report.extend(rare.iter().map(ToString::to_string));
         written.report.insert("connection.selectedPair.currentRoundTripTime".to_owned());
         written.events.extend(["warning", "warning.message"].iter().map(ToString::to_string));
+        written.expect_events(&["waiting", "waiting.room", "code", "code.code", "code.server", "check", "check.words"]);
         assert_documented(written, page);
     }
 }

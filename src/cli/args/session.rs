@@ -124,9 +124,10 @@ impl DataArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Run")]
 pub struct SetupArgs {
-    /// How long connecting may take; while a person carries the descriptions across, the clock stands still
-    #[arg(long, value_name = "DURATION", value_parser = value::duration, default_value = default_timeout())]
-    pub timeout: Duration,
+    /// How long connecting may take, 30s if nothing is said; while a person carries the descriptions across, the clock stands still.
+    /// The other side may take as long to come into a room, and for ever if nothing is said
+    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    pub timeout: Option<Duration>,
     /// Show when each step of connecting was done, in seconds since the start of the process
     #[arg(long)]
     pub timing: bool,
@@ -158,7 +159,10 @@ fn interval(text: &str) -> Result<Duration, String> {
     })
 }
 
-/// The library's default, as a flag takes it.
-fn default_timeout() -> &'static str {
-    format!("{}s", NegotiateOptions::default().timeout.as_secs()).leak()
+impl SetupArgs {
+    /// What these ask for.
+    pub fn options(&self, by_hand: bool) -> NegotiateOptions {
+        let default = NegotiateOptions::default();
+        NegotiateOptions { timeout: self.timeout.unwrap_or(default.timeout), meeting: self.timeout, by_hand }
+    }
 }

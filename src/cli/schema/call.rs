@@ -172,6 +172,8 @@ const REPORT: &[Member] = &[
 ];
 
 const EVENTS: &[Member] = &[
+    ("waiting", "event", "we are in a room, alone"),
+    ("waiting.room", "text", "its URL"),
     ("connectionstatechange", "event", "RTCPeerConnection.connectionState changed"),
     ("connectionstatechange.state", "text", "connected, disconnected, failed or closed"),
     ("stats", "event", "with --stats: what getStats gives a page (W3C webrtc-stats); a member that is there is true"),

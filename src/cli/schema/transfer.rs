@@ -58,6 +58,13 @@ const REPORT: &[Member] = &[
 ];
 
 const EVENTS: &[Member] = &[
+    ("code", "event", "a code was drawn, for the other side"),
+    ("code.code", "text", "the code"),
+    ("code.server", "text", "the URL of the server on which it holds"),
+    ("check", "event", "what people compare: the same at both sides, unless somebody is in between"),
+    ("check.words", "text", "the check string"),
+    ("waiting", "event", "we are in a room, alone"),
+    ("waiting.room", "text", "its URL"),
     ("connectionstatechange", "event", "RTCPeerConnection.connectionState changed"),
     ("connectionstatechange.state", "text", "connected"),
     ("datachannel", "event", "the data channel is open"),

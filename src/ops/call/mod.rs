@@ -35,10 +35,10 @@ pub use crate::peer::{
     Role, Secret, StatsObject, check_server,
 };
 pub use crate::record::Existing;
-pub use crate::signaling::SdpFormat;
+pub use crate::signaling::{RoomError, RoomOptions, RoomUrl, SdpFormat};
 
 use super::control::Requests;
-use super::road::{self, Road, Streams};
+use super::road::{self, Entrance, Road, Streams, Visit};
 use crate::error::{Error, ErrorKind};
 use crate::filter::FarEnd;
 use crate::ops::media::Inputs;
@@ -84,7 +84,7 @@ pub async fn run(
     if options.signal == Signal::Loopback {
         return Box::pin(peer.loopback(options, io, requests)).await;
     }
-    match Road::open(&options.signal, io.input, io.output) {
+    match Entrance::open(&options.signal, io.input, io.output) {
         Ok(road) => {
             let media = MediaIo { input: io.media_input, output: io.media_output, screen: io.screen };
             peer.serve(options, road, media, requests).await
@@ -120,9 +120,9 @@ impl Peer {
         let sent = MediaIo { input: io.media_input, ..MediaIo::default() };
         let received = MediaIo { output: io.media_output, screen: io.screen, ..MediaIo::default() };
         let answer_stop = answerer.stop.clone();
-        let far = Road::Apart(Box::new(far), Some(answer_io));
+        let far = Entrance::Open(Road::Apart(Box::new(far), Some(answer_io)));
         let answer = tokio::spawn(answerer.serve(answering, far, received, Requests::none()));
-        let near = Road::Apart(Box::new(near), Some(call_io));
+        let near = Entrance::Open(Road::Apart(Box::new(near), Some(call_io)));
         let mut called = caller.serve(calling, near, sent, requests).await;
         if !called.report.was_connected() {
             answer_stop.stop(StopReason::Done);
@@ -146,7 +146,7 @@ impl Peer {
         called
     }
 
-    async fn serve(self, options: Options, road: Road, media: MediaIo, requests: Requests) -> Outcome {
+    async fn serve(self, options: Options, road: Entrance, media: MediaIo, requests: Requests) -> Outcome {
         let timing = Arc::new(Timing::new(self.process_start));
         let mut report = Report::new(options.role);
         let result = Box::pin(self.serve_reporting(options, road, media, requests, &timing, &mut report)).await;
@@ -156,8 +156,8 @@ impl Peer {
 
     async fn serve_reporting(
         self,
-        options: Options,
-        mut road: Road,
+        mut options: Options,
+        road: Entrance,
         media: MediaIo,
         requests: Requests,
         timing: &Arc<Timing>,
@@ -175,7 +175,7 @@ impl Peer {
             inputs = Inputs::open_for_conversation(options.send.clone(), media.input, far_end.clone()) => inputs?,
         };
         let inputs = if options.controlled { inputs.decoded().await? } else { inputs };
-        let connection = Config { video_codecs: options.video_codecs()?, ..options.connection.clone() };
+        let mut connection = Config { video_codecs: options.video_codecs()?, ..options.connection.clone() };
         let plan = MediaPlan {
             send_video: inputs.video_codecs(&connection.video_codecs)?,
             send_audio: inputs.audio_codec(&send::AUDIO).into_iter().collect(),
@@ -187,6 +187,25 @@ impl Peer {
             Player::open(&options.receive, &plan, media.screen, options.send.salt, far_end, &self.progress).await?;
         let mut receiving =
             Receiving::prepare(&options.receive, &plan, codecs, media.output, player, Arc::clone(timing))?;
+        let patience = options.negotiate.meeting;
+        let visit = Visit { patience, verify: None, progress: &*self.progress, stop: &self.stop };
+        let (mut road, met) = match Box::pin(road.enter(options.room_role(), visit)).await {
+            Ok(entered) => entered,
+            Err(error) => {
+                receiving.discard().await;
+                report.ended = self.stop.reason().map(Ended::from);
+                return if report.ended.is_some() { Ok(()) } else { Err(error) };
+            }
+        };
+        if let Some(met) = met {
+            road::take_ice_servers(&met, &mut connection);
+            if let Err(error) = options.take_part(&met) {
+                receiving.discard().await;
+                road.give_up().await;
+                return Err(error);
+            }
+            report.role = Report::new(options.role).role;
+        }
         let mut session = Session::new(&connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
         let connected = self.connect(&options, &plan, &mut session, &mut road).await;
         let (video_track, audio_track, channel) = match connected {

@@ -8,6 +8,7 @@ use crate::ops::media::{SendLimits, SourceOptions, TerminalScreen, Vacancy};
 use crate::ops::road::Signal;
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
 use crate::record::{Container, Existing};
+use crate::signaling::{Meeting, RoomRole};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -154,6 +155,27 @@ impl Options {
         })
     }
 
+    /// Whether there is anything that an offer of ours could be about.
+    fn can_offer(&self) -> bool {
+        let receives = self.receive.wants_video(false) || self.receive.wants_audio(false);
+        self.receive_files.is_none() && (self.send.any() || receives || self.data.is_some())
+    }
+
+    /// What we can do in a room, whichever command this is.
+    pub(super) fn room_role(&self) -> RoomRole {
+        if self.can_offer() { RoomRole::Any } else { RoomRole::Answer }
+    }
+
+    /// Takes the part in which we have met.
+    pub(super) fn take_part(&mut self, met: &Meeting) -> Result<(), Error> {
+        self.role = if met.we_offer { Role::Call } else { Role::Answer };
+        if met.we_offer && !self.can_offer() {
+            let error = Error::new(ErrorKind::Refused, "refused", "neither side has anything to offer").at("signaling");
+            return Err(error.with_hint("give --video, --audio, --record, --data, --chat or --pipe on one of them"));
+        }
+        Ok(())
+    }
+
     /// The caller opens the channel; an answerer waits for it when it serves a chat or a pipe, unless both are to open it.
     pub(super) fn opens_channel(&self) -> bool {
         let both = self.data.as_ref().is_some_and(|init| init.negotiated.is_some());
@@ -190,8 +212,7 @@ impl Options {
         let reads_stdin = self.send.reads_stdin();
         let writes_stdout = self.receive.destinations().filter(|to| **to == Destination::Stdout).count();
         let talks = self.data_use != DataUse::Count;
-        let receives = self.receive.wants_video(false) || self.receive.wants_audio(false);
-        if self.role == Role::Call && !self.send.any() && !receives && self.data.is_none() {
+        if self.role == Role::Call && self.receive_files.is_none() && !self.can_offer() {
             return usage("nothing to offer: give --video, --audio, --record, --data, --chat or --pipe");
         }
         // RFC 8832 section 5.1: both lengths are 16 bits. The library would send them modulo 65536.

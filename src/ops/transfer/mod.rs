@@ -15,19 +15,19 @@ mod streams;
 #[cfg(test)]
 mod tests;
 
-pub use super::road::Signal;
+pub use super::road::{Signal, Verify};
 pub use crate::peer::{Config, NegotiateOptions};
-pub use crate::signaling::SdpFormat;
+pub use crate::signaling::{Code, CodeError, SdpFormat};
 pub use crate::transfer::{Consent, Existing, FileReport, FileState, Offer, TransferReport};
 pub use options::{Destination, Io, Job, Options, ReceiveOptions, SendOptions};
 pub use report::{Outcome, Report};
 
-use super::road::{self, Road};
+use super::road::{self, Entrance, Road, Visit};
 use crate::error::{Error, ErrorKind};
 use crate::peer::{ConnectionState, DataChannel, PeerError, Role, Session, Timing};
 use crate::progress::{Event, Progress};
 use crate::record::{Output, Target};
-use crate::signaling::{Message, Signaling};
+use crate::signaling::{Message, RoomRole, Signaling};
 use crate::stop::Stop;
 use crate::transfer::{self, Bundle, CHANNEL, Connector, ScanOptions, Sources, Tally, TransferError};
 use channel::{Channel, Further, LOOK_EVERY, LOST_AFTER};
@@ -104,11 +104,13 @@ enum Work {
 impl Transfer {
     async fn run(self, options: Options, io: Io, report: &mut Report) -> Result<(), Error> {
         let (near, far) = streams::late();
-        let (work, role) = self.prepare(options.job, far).await?;
-        let mut road = Road::open(&options.signal, io.input, io.output)?;
-        let mut session =
-            Session::new(&options.connection, Arc::clone(&self.timing)).await.map_err(PeerError::erase)?;
-        let connected = self.connect(role, &options.negotiate, &mut session, &mut road).await;
+        let Options { job, signal, mut connection, negotiate, verify, .. } = options;
+        let (work, role) = self.prepare(job, far).await?;
+        let entrance = Entrance::open(&signal, io.input, io.output)?;
+        let visit = Visit { patience: negotiate.meeting, verify, progress: &*self.progress, stop: &self.stop };
+        let mut road = enter(entrance, role, visit, &mut connection).await?;
+        let mut session = Session::new(&connection, Arc::clone(&self.timing)).await.map_err(PeerError::erase)?;
+        let connected = self.connect(role, &negotiate, &mut session, &mut road).await;
         let channel = match connected {
             Ok(channel) => channel,
             Err(error) => {
@@ -121,7 +123,7 @@ impl Transfer {
         near.give(streams);
         // Once it is over the path may be forgotten.
         report.connected_by(session.report().await);
-        let further = Further { connection: options.connection, negotiate: options.negotiate, stop: self.stop.clone() };
+        let further = Further { connection, negotiate, stop: self.stop.clone() };
         // A relay is somebody else's: one allocation is enough.
         let further = (report.path != Some("relay")).then(|| Arc::new(further) as Arc<dyn Connector>);
         let bundle = Bundle::new(Box::new(Channel::first(channel, session.traffic())), further);
@@ -286,6 +288,24 @@ impl Transfer {
             }
         }
     }
+}
+
+/// Goes to where the peer is met, and sees to it that one of us sends and the other receives.
+async fn enter(entrance: Entrance, role: Role, visit: Visit<'_>, connection: &mut Config) -> Result<Road, Error> {
+    let (part, does) = match role {
+        Role::Call => (RoomRole::Offer, "sends"),
+        Role::Answer => (RoomRole::Answer, "receives"),
+    };
+    let (road, met) = Box::pin(entrance.enter(part, visit)).await?;
+    if let Some(met) = met {
+        if met.we_offer != (role == Role::Call) {
+            road.give_up().await;
+            let message = format!("the other side {does} as well");
+            return Err(Error::new(ErrorKind::Refused, "refused", message).at("signaling"));
+        }
+        road::take_ice_servers(&met, connection);
+    }
+    Ok(road)
 }
 
 /// What is wrong with the connections, once there was time to hear what the peer says of it.

@@ -1,7 +1,7 @@
 //! What a transfer is asked to do.
 
 use crate::error::{Error, ErrorKind};
-use crate::ops::road::{Input, Output, Signal};
+use crate::ops::road::{Input, Output, Signal, Verify};
 use crate::peer::{Config, NegotiateOptions};
 use crate::record::Existing as ExistingOutput;
 use crate::transfer::{self, Consent, Existing};
@@ -85,6 +85,8 @@ pub struct Options {
     pub connection: Config,
     /// Time-outs of the set-up.
     pub negotiate: NegotiateOptions,
+    /// Who compares the check string when the sides meet by a code, if anybody shall.
+    pub verify: Option<Verify>,
     /// A file for the report, as JSON.
     pub receipt: Option<PathBuf>,
 }
@@ -97,6 +99,7 @@ impl Options {
             signal: Signal::default(),
             connection: Config::default(),
             negotiate: NegotiateOptions::default(),
+            verify: None,
             receipt: None,
         }
     }
@@ -126,6 +129,9 @@ impl Options {
         }
         if self.uses_streams() && matches!(self.signal, Signal::Stdio { trickle: true, .. }) {
             return usage("with --trickle signaling keeps standard input and output: no file can use them".to_owned());
+        }
+        if self.verify.is_some() && !matches!(self.signal, Signal::Code { .. }) {
+            return usage("there is a check string only where the sides meet by a code".to_owned());
         }
         if let Job::Send(send) = &self.job {
             if send.paths.is_empty() {

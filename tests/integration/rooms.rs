@@ -1,0 +1,156 @@
+//! Meeting in a room of `rtckit signal`: calls and files, two processes and the server, which is the program itself.
+
+use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, noise, one_call_at_a_time};
+use serde_json::Value;
+use std::fs;
+use std::process::Command;
+
+/// A server of rooms that tells of its events.
+struct Server {
+    rtckit: Rtckit,
+    /// Its URL for clients, without a room.
+    url: String,
+}
+
+impl Server {
+    fn start(command: &mut Command) -> Self {
+        let mut rtckit = Rtckit::spawn(command.args(["--listen", "localhost:0", "--events"]));
+        let url = rtckit.json()["urls"][0].as_str().unwrap().replacen("http", "ws", 1);
+        Self { rtckit, url }
+    }
+
+    /// Waits until somebody comes in, and gives how many are there then.
+    fn join(&mut self) -> u64 {
+        loop {
+            let event = self.rtckit.json();
+            if event["type"] == "join" {
+                return event["members"].as_u64().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn two_calls_meet_whoever_comes_second_is_offered_to_and_a_third_is_told_that_it_is_full() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let mut server = Server::start(&mut Rtckit::command(["signal"]));
+    let room = format!("{}demo", server.url);
+    let call = |name: &str, more: &[&str]| {
+        let record = scratch.path(name).to_str().unwrap().to_owned();
+        let args = ["call", "--video=test", "--audio=test", "--json", "--signal", &room, "--record", &record];
+        Rtckit::start(args.iter().chain(more))
+    };
+    let mut first = call("first.webm", &[]);
+    assert_eq!(server.join(), 1);
+    let mut second = call("second.webm", &["--duration", "2s"]);
+    assert_eq!(server.join(), 2);
+    let third = Rtckit::start(["answer", "--chat", "--signal", &room]).wait(PATIENCE);
+    assert_eq!(third.code, Some(5), "{third:?}");
+    assert!(third.error_line().contains("room demo is full: 2 are in it"), "{third:?}");
+    let (second, first) = (second.succeed(PATIENCE), first.succeed(PATIENCE));
+    assert!(first.stderr.contains("waiting for the other side in ws://localhost:"), "{first:?}");
+    for (exit, role, name) in [(first, "call", "first.webm"), (second, "answer", "second.webm")] {
+        let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+        assert_eq!(report["role"], role);
+        let probe = MediaFile::open(&scratch.path(name));
+        probe.assert_plays();
+        assert_eq!(probe.streams().len(), 2, "{name}");
+        assert!(probe.duration() > 1.0, "{name}: {}", probe.duration());
+    }
+}
+
+#[test]
+fn files_go_through_a_room_whichever_side_is_there_first() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let mut server = Server::start(&mut Rtckit::command(["signal"]));
+    let room = format!("{}files", server.url);
+    let (file, inbox) = (scratch.path("file.bin"), scratch.path("inbox"));
+    fs::create_dir(&inbox).unwrap();
+    fs::write(&file, noise(1_000_000, 3)).unwrap();
+    let start = |sends: bool| match sends {
+        true => Rtckit::start(["send-file", file.to_str().unwrap(), "--signal", &room]),
+        false => Rtckit::start(["receive-file", "-o", inbox.to_str().unwrap(), "--overwrite", "--signal", &room]),
+    };
+    for sender_first in [true, false] {
+        let mut first = start(sender_first);
+        assert_eq!(server.join(), 1);
+        let mut second = start(!sender_first);
+        second.succeed(PATIENCE);
+        first.succeed(PATIENCE);
+        assert!(fs::read(inbox.join("file.bin")).unwrap() == fs::read(&file).unwrap());
+        fs::remove_file(inbox.join("file.bin")).unwrap();
+        assert_eq!(server.join(), 2);
+    }
+    // Two that send have nothing to say to each other.
+    let mut first = start(true);
+    assert_eq!(server.join(), 1);
+    let second = start(true).wait(PATIENCE);
+    assert_eq!(second.code, Some(5), "{second:?}");
+    assert!(second.error_line().contains("the other side sends as well"), "{second:?}");
+    assert_eq!(first.wait(PATIENCE).code, Some(5));
+}
+
+#[test]
+fn a_server_that_is_not_there_not_trusted_or_none_has_its_own_exit_code() {
+    let scratch = Scratch::new();
+    let data = scratch.path("data");
+    let server = Server::start(Rtckit::command(["signal", "--self-signed"]).env("XDG_DATA_HOME", &data));
+    let secure = format!("{}demo", server.url);
+    assert!(secure.starts_with("wss://localhost:"), "{secure}");
+    let ca = data.join("rtckit/ca.pem");
+    let strange = scratch.path("strange.pem");
+    fs::write(&strange, "no certificate").unwrap();
+    let plain = Server::start(&mut Rtckit::command(["signal"]));
+    for (url, more, code, said) in [
+        ("ws://127.0.0.1:9/demo".to_owned(), vec![], 7, "cannot reach ws://127.0.0.1:9/demo"),
+        ("ws://host.invalid/demo".to_owned(), vec![], 6, "cannot resolve host.invalid"),
+        (secure.clone(), vec![], 10, "cannot trust localhost"),
+        (secure.clone(), vec!["--ca-file", strange.to_str().unwrap()], 2, "there is no certificate in it"),
+        (secure, vec!["--ca-file", ca.to_str().unwrap()], 124, "the other side did not come within"),
+        (plain.url.replacen("ws", "wss", 1) + "demo", vec![], 10, "it does not speak TLS"),
+        (format!("{}metrics", plain.url), vec![], 5, "HTTP status 200"),
+        (plain.url.clone(), vec![], 2, "names no room"),
+    ] {
+        let args = ["call", "--data", "--timeout", "500ms", "--signal", &url];
+        let exit = Rtckit::start(args.iter().chain(&more)).wait(PATIENCE);
+        assert_eq!(exit.code, Some(code), "{url}: {exit:?}");
+        assert!(exit.error_line().contains(said), "{url}: {exit:?}");
+        assert!(code != 10 || exit.stderr.contains("hint: "), "{url}: {exit:?}");
+    }
+}
+
+#[test]
+fn a_code_brings_files_across_and_one_wrong_guess_ends_it_for_both() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let server = Server::start(&mut Rtckit::command(["signal"]));
+    let (file, inbox) = (scratch.path("file.bin"), scratch.path("inbox"));
+    fs::create_dir(&inbox).unwrap();
+    fs::write(&file, noise(300_000, 4)).unwrap();
+    let send = || Rtckit::start(["send-file", file.to_str().unwrap(), "--qr", "--signal", &server.url]);
+    let receive =
+        |code: &str| Rtckit::start(["receive-file", code, "-o", inbox.to_str().unwrap(), "--signal", &server.url]);
+    let mut sender = send();
+    let code = sender.line();
+    receive(&code.to_uppercase().replace('-', " ")).succeed(PATIENCE);
+    let exit = sender.succeed(PATIENCE);
+    assert!(exit.stderr.contains(&format!("rtckit receive-file {code} --signal {}", server.url)), "{exit:?}");
+    assert!(exit.stderr.contains('█'), "no QR code: {exit:?}");
+    assert!(fs::read(inbox.join("file.bin")).unwrap() == fs::read(&file).unwrap());
+
+    let mut sender = send();
+    let code = sender.line();
+    let number = code.split('-').next().unwrap();
+    let guess = if code.ends_with("amber-acorn") { "acorn-amber" } else { "amber-acorn" };
+    let guessed = receive(&format!("{number}-{guess}")).wait(PATIENCE);
+    let sent = sender.wait(PATIENCE);
+    assert_eq!((guessed.code, sent.code), (Some(8), Some(8)), "{guessed:?} {sent:?}");
+    assert!(guessed.error_line().contains("the other side has another code"), "{guessed:?}");
+    assert!(sent.error_line().contains("this one is used up"), "{sent:?}");
+    // What is no code at all uses nothing up.
+    let exit = receive("7-crosword-apollo").wait(PATIENCE);
+    assert_eq!(exit.code, Some(2), "{exit:?}");
+    assert!(exit.stderr.contains("did you mean 'crossword'?"), "{exit:?}");
+}
