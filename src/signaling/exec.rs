@@ -25,6 +25,8 @@ pub struct Exec {
     child: Child,
     /// `None` once it is closed.
     stdio: Option<Stdio>,
+    /// How its output ended, until it is known how the command did.
+    ended: Option<Result<Option<Message>, Error>>,
 }
 
 impl Exec {
@@ -46,7 +48,7 @@ impl Exec {
             return Err(fail(std::io::Error::other("it has no pipes")));
         };
         let stdio = Stdio::new(Box::new(output), Box::new(input), SdpFormat::Json, true);
-        Ok(Self { command: command.to_owned(), child, stdio: Some(stdio) })
+        Ok(Self { command: command.to_owned(), child, stdio: Some(stdio), ended: None })
     }
 
     /// Waits a moment for the end of a command that has closed its side; a bad one is the error.
@@ -84,14 +86,16 @@ impl Signaling for Exec {
 
     async fn receive(&mut self) -> Result<Option<Message>, Error> {
         let Some(stdio) = &mut self.stdio else { return Ok(None) };
-        match stdio.receive().await {
-            Ok(Some(message)) => Ok(Some(message)),
-            // A command that failed tells nothing or only the half of it; that it failed is what matters.
-            ended => {
-                self.exited().await?;
-                ended
+        if self.ended.is_none() {
+            match stdio.receive().await {
+                Ok(Some(message)) => return Ok(Some(message)),
+                // Kept, since the wait below may be dropped.
+                ended => self.ended = Some(ended),
             }
         }
+        // A command that failed tells nothing or only the half of it; that it failed is what matters.
+        self.exited().await?;
+        self.ended.take().unwrap_or(Ok(None))
     }
 
     fn trickles(&self) -> bool {

@@ -169,7 +169,7 @@ impl Options {
     /// Takes the part in which we have met.
     pub(super) fn take_part(&mut self, met: &Meeting) -> Result<(), Error> {
         self.role = if met.we_offer { Role::Call } else { Role::Answer };
-        if met.we_offer && !self.can_offer() {
+        if !self.can_offer() && (met.we_offer || met.other == RoomRole::Answer) {
             let error = Error::new(ErrorKind::Refused, "refused", "neither side has anything to offer").at("signaling");
             return Err(error.with_hint("give --video, --audio, --record, --data, --chat or --pipe on one of them"));
         }

@@ -298,7 +298,7 @@ async fn enter(entrance: Entrance, role: Role, visit: Visit<'_>, connection: &mu
     };
     let (road, met) = Box::pin(entrance.enter(part, visit)).await?;
     if let Some(met) = met {
-        if met.we_offer != (role == Role::Call) {
+        if met.other == part {
             road.give_up().await;
             let message = format!("the other side {does} as well");
             return Err(Error::new(ErrorKind::Refused, "refused", message).at("signaling"));

@@ -50,6 +50,8 @@ impl RoomOptions {
 pub struct Meeting {
     /// Whether it is on us to make the offer.
     pub we_offer: bool,
+    /// What the other side would like to do.
+    pub other: RoomRole,
     /// The servers that the room gives its members.
     pub ice_servers: Vec<IceServer>,
 }
@@ -90,18 +92,21 @@ impl Room {
     /// The same; whoever has another role than `wanted` is passed over.
     pub(super) async fn meet_one(&mut self, wanted: Option<RoomRole>) -> Result<Meeting, SignalingError> {
         let ice_servers = self.link.joined().ice_servers.clone();
+        let ours = self.role;
         let suits = |peer: &&Peer| wanted.is_none_or(|role| peer.role == role);
+        // Somebody who came for the same as we has nothing for us, and will see that.
+        let welcome = |peer: &&Peer| suits(peer) && (ours == RoomRole::Any || peer.role != ours);
         let found = self.link.joined().peers.iter().find(suits).cloned();
         let (peer, we_came_second) = match found {
             Some(peer) => (peer, true),
-            None => (self.newcomer(suits).await?, false),
+            None => (self.newcomer(welcome).await?, false),
         };
         let newcomer_offers = match we_came_second {
             true => newcomer_offers(peer.role, self.role),
             false => newcomer_offers(self.role, peer.role),
         };
         self.speak_with(peer.id);
-        Ok(Meeting { we_offer: newcomer_offers == we_came_second, ice_servers })
+        Ok(Meeting { we_offer: newcomer_offers == we_came_second, other: peer.role, ice_servers })
     }
 
     async fn newcomer(&mut self, suits: impl Fn(&&Peer) -> bool) -> Result<Peer, SignalingError> {
