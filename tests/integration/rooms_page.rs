@@ -1,7 +1,7 @@
-//! The page of `rtckit signal`, used as a person uses it: two of them meet, and one meets who means no good.
+//! The page of `rtckit signal`, used as a person uses it: it meets another page, rtckit, and a member who means no good.
 
 use crate::browser::{Page, Window, downloads};
-use crate::support::{PATIENCE, Rtckit, Scratch, noise, one_call_at_a_time};
+use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, have, noise, one_call_at_a_time};
 use serde_json::json;
 use std::fs;
 use std::path::Path;
@@ -19,6 +19,15 @@ fn join(window: &Window, room: &str, name: &str) {
     window.go(room);
     window.write("#name", name);
     window.click("#join");
+}
+
+/// Joins where nobody is asked for a camera, and is alone there.
+fn join_to_watch(window: &Window, room: &str) {
+    window.go(room);
+    window.click("#with-camera");
+    window.click("#with-microphone");
+    window.click("#join");
+    window.until_text("#status", "Waiting");
 }
 
 /// Waits until the picture of the other side is there, and moves.
@@ -49,13 +58,18 @@ fn say(window: &Window, text: &str) {
 /// `from` sends the file, `to` accepts and saves it: what is saved is what was sent.
 fn hand_over(from: &Window, to: &Window, file: &Path, content: &[u8]) {
     let name = file.file_name().unwrap().to_str().unwrap();
-    let saved = downloads().join(name);
     from.write("#picker", file.to_str().unwrap());
     to.until_text("#file-list", name);
     to.click("#file-list button.primary");
     to.until_text("#file-list .done", "hash is right");
     from.until_text("#file-list .done", "checked there");
     to.click("#file-list .done a");
+    assert_saved(name, content);
+}
+
+/// Waits until the browser has saved a download under this name; it is what was sent.
+fn assert_saved(name: &str, content: &[u8]) {
+    let saved = downloads().join(name);
     let begin = Instant::now();
     while fs::read(&saved).ok().as_deref() != Some(content) {
         assert!(begin.elapsed() < PATIENCE, "{name} is not saved");
@@ -113,12 +127,7 @@ fn a_page_is_not_taken_in_by_a_member_who_means_no_good() {
     let Some(page) = Page::open_with_hidden_addresses() else { return };
     let (_server, url) = serve();
     let ann = page.window();
-    ann.go(&format!("{url}/demo"));
-    // Nobody is asked for a camera here.
-    ann.click("#with-camera");
-    ann.click("#with-microphone");
-    ann.click("#join");
-    ann.until_text("#status", "Waiting");
+    join_to_watch(&ann, &format!("{url}/demo"));
     let errors = "{ window.errors = []; addEventListener('error', (event) => errors.push(event.message));
         addEventListener('unhandledrejection', (event) => errors.push(String(event.reason))); }";
     ann.evaluate(errors, json!([]));
@@ -174,4 +183,78 @@ fn firefox_and_chromium_meet_in_a_room() {
     ann.until_text("#status", "Connected with Bob");
     await_picture(&ann);
     await_picture(&bob);
+}
+
+#[test]
+fn rtckit_calls_a_page_in_a_room() {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(page) = Page::open() else { return };
+    let (_server, url) = serve();
+    let (ann, scratch) = (page.window(), Scratch::new());
+    join(&ann, &format!("{url}/demo"), "Ann");
+    ann.until_text("#status", "Waiting");
+    let (room, recording) = (format!("{}/demo", url.replacen("http", "ws", 1)), scratch.path("page.webm"));
+    let args = ["call", "--signal", &room, "--video=test", "--audio=test", "--chat", "--record"];
+    let mut caller = Rtckit::start(args.iter().map(AsRef::as_ref).chain([recording.as_os_str()]));
+    await_picture(&ann);
+    caller.write(b"from rtckit\n");
+    say(&ann, "grüße");
+    assert_eq!(caller.line(), "grüße");
+    ann.until_text("#chat-log .theirs", "from rtckit");
+    // Something to record.
+    ann.until("(window.since ??= performance.now()) + 2000 < performance.now()", &json!([]));
+    caller.close_stdin();
+    caller.succeed(PATIENCE);
+    ann.until_text("#status", "Waiting");
+    let file = MediaFile::open(&recording);
+    file.assert_plays();
+    assert!(file.duration() > 1.0 && file.stream("vp8").times.len() > 15, "{} s", file.duration());
+    assert!(file.stream("opus").times.len() > 50);
+}
+
+#[test]
+fn a_page_takes_what_send_file_sends_and_sends_to_receive_file() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open_with_hidden_addresses() else { return };
+    let (_server, url) = serve();
+    let (ann, scratch) = (page.window(), Scratch::new());
+    let room = format!("{}/demo", url.replacen("http", "ws", 1));
+    join_to_watch(&ann, &format!("{url}/demo"));
+    // The page's own hash is that of everybody, whatever the number of chunks.
+    for length in [0, 1, 64, 1023, 1024, 1025, 2048, 3073, 31_744] {
+        let hash = "{ const { Blake3 } = await import('/page/blake3.js');
+            return new Blake3().update(new Uint8Array(arguments[0]).fill(7)).hex(); }";
+        let theirs = ann.evaluate(hash, json!([length]));
+        assert_eq!(theirs, blake3::hash(&vec![7; length]).to_hex().as_str(), "{length}");
+    }
+    let (from, to) = (scratch.path("from"), scratch.path("to"));
+    fs::create_dir(&from).unwrap();
+    let files = [("empty", 0), ("small", 100), ("big", 1_000_001)]
+        .map(|(name, size)| (format!("{name} {}.bin", std::process::id()), noise(size, 11)));
+    for (name, content) in &files {
+        fs::write(from.join(name), content).unwrap();
+    }
+    let mut sender = Rtckit::start(["send-file", from.to_str().unwrap(), "--signal", &room]);
+    ann.until_text("#file-list", "and 2 more");
+    ann.click("#file-list button.primary");
+    sender.succeed(PATIENCE);
+    ann.until_text("#file-list .done", "3 files are here");
+    for (name, content) in &files {
+        ann.click(&format!("#file-list .done a[download='{name}']"));
+        assert_saved(name, content);
+    }
+    ann.until_text("#status", "Waiting");
+
+    let mut receiver = Rtckit::start(["receive-file", "--signal", &room, "--output", to.join("").to_str().unwrap()]);
+    ann.until_text("#file-list", "waits for files");
+    let paths: Vec<_> = files.iter().map(|(name, _)| from.join(name).to_str().unwrap().to_owned()).collect();
+    ann.write("#picker", &paths.join("\n"));
+    receiver.succeed(PATIENCE);
+    ann.until_text("#file-list .done", "checked there");
+    for (name, content) in &files {
+        assert!(fs::read(to.join(name)).unwrap() == *content, "{name}");
+    }
 }

@@ -149,7 +149,7 @@ export class Call {
     });
     on('channel', (channel) => this.#files.receive(channel, name));
     on('wanted', (channel) => {
-      this.#files.sendLater(channel, peer, this.#chosen, name);
+      this.#files.sendLater(channel, peer, this.#chosen, name).then(() => { peer.waitsForFiles = false; });
       this.#open('files');
     });
     on('silent', () => this.#room.renew());
@@ -269,7 +269,7 @@ export class Call {
     this.#open('files');
     let sent = false;
     for (const { peer } of this.#peers.values()) {
-      if (peer.role === 'answer') {
+      if (peer.waitsForFiles) {
         sent = true;
         continue;
       }

@@ -12,6 +12,8 @@ const PATIENCE = 3000;
 // An answer to a restart takes no longer.
 const ANSWERING = 8000;
 const LOST = 30_000;
+// Candidates that may come before the description they belong to.
+const MOST_EARLY = 64;
 
 export class Peer extends EventTarget {
   #pc;
@@ -23,6 +25,8 @@ export class Peer extends EventTarget {
   #makingOffer = false;
   #ignoring = false;
   #chain = Promise.resolve();
+  #early = [];
+  #takesMedia;
   #timer = 0;
   #troubledSince = 0;
   #closed = false;
@@ -37,6 +41,9 @@ export class Peer extends EventTarget {
     this.remote = new MediaStream();
     this.chat = null;
     this.state = 'connecting';
+    // Who only answers may have come for files alone, which its answer tells.
+    this.waitsForFiles = null;
+    this.#takesMedia = !(offers && member.role === 'answer');
     this.#offers = offers;
     this.#send = send;
     this.#tracks = tracks;
@@ -62,14 +69,11 @@ export class Peer extends EventTarget {
 
   start() {
     if (!this.#offers) return;
-    // Only files are welcome there: the channel for them is ready before anybody chose some.
-    if (this.role === 'answer') {
-      this.#tell('wanted', this.#open());
-      return;
-    }
-    this.#serveChat(this.#pc.createDataChannel('chat'));
+    // Who only answers has no chat. This one is never announced: it makes the section that channels for files need.
+    if (this.role === 'answer') this.#pc.createDataChannel('', { negotiated: true, id: 1000 });
+    else this.#serveChat(this.#pc.createDataChannel('chat'));
     for (const kind of KINDS) {
-      const { sender } = this.#pc.addTransceiver(this.#tracks[kind] ?? kind, { direction: 'sendrecv', streams: [this.#local] });
+      const { sender } = this.#pc.addTransceiver((this.#takesMedia && this.#tracks[kind]) || kind, { direction: 'sendrecv', streams: [this.#local] });
       this.#senders.set(kind, sender);
     }
   }
@@ -84,7 +88,7 @@ export class Peer extends EventTarget {
   // Sends this track from now on, or nothing for null. No negotiation: both sides keep what they agreed on.
   setTrack(kind, track) {
     this.#tracks = { ...this.#tracks, [kind]: track };
-    this.#senders.get(kind)?.replaceTrack(track).catch((error) => console.warn(`${kind}:`, error));
+    if (this.#takesMedia) this.#attach(kind);
   }
 
   // A channel to send files by; null where the other side takes none.
@@ -135,24 +139,33 @@ export class Peer extends EventTarget {
         this.#ignoring = collides && !this.polite;
         if (this.#ignoring || (message.type === 'answer' && pc.signalingState !== 'have-local-offer')) return;
         await pc.setRemoteDescription({ type: message.type, sdp: message.sdp });
+        for (const early of this.#early.splice(0)) await this.#candidate(early);
         if (message.type === 'answer') return;
-        this.#attach();
+        this.#join();
         await pc.setLocalDescription();
         this.#describe();
         break;
       }
       case 'candidate':
-        try {
-          const { candidate, sdpMid, sdpMLineIndex, usernameFragment } = message;
-          await pc.addIceCandidate({ candidate, sdpMid, sdpMLineIndex, usernameFragment });
-        } catch (error) {
-          // One of an offer that gave way, or of before a restart.
-          if (!this.#ignoring) console.info('candidate:', error);
-        }
+        await this.#candidate(message);
         break;
       case 'bye':
         this.#tell('bye');
         break;
+    }
+  }
+
+  async #candidate(message) {
+    if (this.#pc.remoteDescription === null) {
+      if (this.#early.length < MOST_EARLY) this.#early.push(message);
+      return;
+    }
+    const { candidate, sdpMid, sdpMLineIndex, usernameFragment } = message;
+    try {
+      await this.#pc.addIceCandidate({ candidate, sdpMid, sdpMLineIndex, usernameFragment });
+    } catch (error) {
+      // One of an offer that gave way, or of before a restart.
+      if (!this.#ignoring) console.info('candidate:', error);
     }
   }
 
@@ -164,15 +177,19 @@ export class Peer extends EventTarget {
   }
 
   // Our tracks go into the first offered section of their kind.
-  #attach() {
+  #join() {
     for (const transceiver of this.#pc.getTransceivers()) {
       const { kind } = transceiver.receiver.track;
       if (transceiver.mid === null || this.#senders.has(kind)) continue;
       this.#senders.set(kind, transceiver.sender);
       transceiver.direction = 'sendrecv';
       transceiver.sender.setStreams?.(this.#local);
-      transceiver.sender.replaceTrack(this.#tracks[kind]).catch((error) => console.warn(`${kind}:`, error));
+      this.#attach(kind);
     }
+  }
+
+  #attach(kind) {
+    this.#senders.get(kind)?.replaceTrack(this.#tracks[kind]).catch((error) => console.warn(`${kind}:`, error));
   }
 
   #track(track) {
@@ -206,6 +223,7 @@ export class Peer extends EventTarget {
       clearTimeout(this.#timer);
       this.#troubledSince = 0;
       this.#become('connected');
+      this.#lookForReceiver();
     } else if (state === 'disconnected' || state === 'failed') {
       this.#troubledSince ||= performance.now();
       this.#become(this.state === 'connecting' ? 'connecting' : 'reconnecting');
@@ -213,6 +231,15 @@ export class Peer extends EventTarget {
       // The polite one waits for the other's offer first.
       this.#timer = setTimeout(() => this.#restart(), (state === 'failed' ? 0 : PATIENCE) + (this.polite ? 1500 : 0));
     }
+  }
+
+  // Who only answers, and sends neither sound nor picture, came for files, and waits for their channel.
+  #lookForReceiver() {
+    if (this.#takesMedia || this.waitsForFiles !== null) return;
+    this.#takesMedia = this.#pc.getTransceivers().some(({ currentDirection }) => /recv/.test(currentDirection));
+    this.waitsForFiles = !this.#takesMedia;
+    if (this.waitsForFiles) this.#tell('wanted', this.#open());
+    else KINDS.forEach((kind) => this.#attach(kind));
   }
 
   // Looks for another path (ICE restart), until there is one.

@@ -1,7 +1,6 @@
 //! `send-file` and `receive-file`, from outside.
 
 mod answer;
-mod chromium;
 mod faults;
 mod pair;
 mod resume;
