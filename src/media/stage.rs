@@ -194,6 +194,7 @@ pub trait AudioDecoder: Send {
 pub struct EncoderControl {
     key_frame: AtomicBool,
     bits_per_second: AtomicU32,
+    held: AtomicBool,
 }
 
 impl EncoderControl {
@@ -215,6 +216,16 @@ impl EncoderControl {
     /// Asks for a target in bits per second; 0 takes the wish back.
     pub fn set_bitrate(&self, bits_per_second: u32) {
         self.bits_per_second.store(bits_per_second, Ordering::Release);
+    }
+
+    /// Asks for no more pictures, or for pictures again: what was encoded is still on its way.
+    pub fn hold(&self, held: bool) {
+        self.held.store(held, Ordering::Release);
+    }
+
+    /// Whether no picture is wanted at the moment.
+    pub fn is_held(&self) -> bool {
+        self.held.load(Ordering::Acquire)
     }
 
     /// The wanted target in bits per second, if any.

@@ -71,7 +71,9 @@ fn library_codec(codec: Codec) -> RTCRtpCodec {
         Codec::Opus => (2, "minptime=10;useinbandfec=1"),
     };
     let rtcp_feedback = match codec.kind() {
-        MediaKind::Video => vec![feedback("goog-remb", ""), feedback("ccm", "fir")],
+        MediaKind::Video => {
+            vec![feedback("nack", ""), feedback("nack", "pli"), feedback("goog-remb", ""), feedback("ccm", "fir")]
+        }
         MediaKind::Audio => Vec::new(),
     };
     RTCRtpCodec {

@@ -1,6 +1,7 @@
 //! What a session is made from.
 
 use super::identity::Identity;
+use super::net_sim::NetSim;
 use super::network::{Interfaces, PortRange};
 pub use crate::ice_server::{Family, IceServer, IceServerError, Secret};
 use crate::ice_server::{ServerTransport, ServerUrl};
@@ -73,6 +74,8 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// What video may be sent and received as.
     pub video_codecs: VideoCodecs,
+    /// A bad network on purpose.
+    pub net_sim: Option<NetSim>,
     /// A bad network, for tests.
     #[cfg(test)]
     pub(crate) bad_network: Option<BadNetwork>,

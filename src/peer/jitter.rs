@@ -72,6 +72,11 @@ impl JitterBuffer {
         }
     }
 
+    /// Waits so long for what is missing from now on.
+    pub(super) fn set_patience(&mut self, patience: Duration) {
+        self.patience = patience;
+    }
+
     /// Packets that were given up.
     pub(super) fn lost_packets(&self) -> u64 {
         self.lost_packets
@@ -210,7 +215,7 @@ impl JitterBuffer {
 }
 
 /// The 64-bit sequence number nearest to `near` with these low 16 bits.
-fn unwrap_near(near: u64, sequence: u16) -> u64 {
+pub(super) fn unwrap_near(near: u64, sequence: u16) -> u64 {
     #[expect(clippy::cast_possible_truncation, reason = "the low 16 bits are meant")]
     let step = sequence.wrapping_sub(near as u16).cast_signed();
     near.saturating_add_signed(i64::from(step))

@@ -40,6 +40,9 @@ pub struct SentReport {
     /// Key frames that the peer asked for; video only.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pli_count: Option<u64>,
+    /// Bits per second that the path has for this track at the end; video only, where the peer helps to know it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub target_bitrate: Option<u32>,
     /// Seconds there and back, by the last report that allowed one.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub round_trip_time: Option<f64>,
@@ -66,6 +69,10 @@ pub struct LocalTrack {
 impl LocalTrack {
     /// Bytes of RTP payload that fit every path: 1280 (IPv6) less IP, UDP, SRTP and header extensions.
     const PAYLOAD: usize = 1170;
+    /// Bytes of RTP with its extensions.
+    const HEADER: usize = 20;
+    /// A frame that takes longer to be sent makes the encoder wait for it.
+    const LONG: Duration = Duration::from_millis(100);
 
     pub(super) fn new(
         track: Arc<TrackLocalStaticRTP>,
@@ -77,6 +84,7 @@ impl LocalTrack {
     ) -> Self {
         let control = Arc::new(EncoderControl::new());
         shared.rtcp.steer(ssrc, Arc::clone(&control));
+        shared.congestion.steer(ssrc, wished.kind(), Arc::clone(&control));
         Self { track, sender, ssrc, wished, agreed, control, shared, departures }
     }
 
@@ -94,7 +102,7 @@ impl LocalTrack {
         self.sender.id()
     }
 
-    /// Where the peer's wishes arrive: key frames.
+    /// Where the peer's wishes arrive: key frames, and the bitrate that the path carries.
     pub fn control(&self) -> Arc<EncoderControl> {
         Arc::clone(&self.control)
     }
@@ -130,6 +138,8 @@ impl LocalTrack {
             let timestamp = first_timestamp.wrapping_add(frame.time.rescale(clock_rate).ticks() as u32);
             let payloads = packetiser.payloads(&frame.data, Self::PAYLOAD);
             let last = payloads.len().saturating_sub(1);
+            let bytes = payloads.iter().map(|payload| payload.len() + Self::HEADER).sum();
+            self.hold(&frames, self.shared.congestion.time_for(bytes) > Self::LONG);
             for (index, payload) in payloads.into_iter().enumerate() {
                 report.packets_sent += 1;
                 report.bytes_sent += payload.len() as u64;
@@ -143,10 +153,16 @@ impl LocalTrack {
                     ..Default::default()
                 };
                 sequence = sequence.wrapping_add(1);
+                let wait = self.shared.congestion.take(payload.len() + Self::HEADER);
+                // Sound is little, and nobody waits for a picture to hear it.
+                if codec.kind() == MediaKind::Video && !wait.is_zero() {
+                    tokio::time::sleep(wait).await;
+                }
                 if self.track.write_rtp(rtp::Packet { header, payload }).await.is_err() {
                     break 'frames;
                 }
             }
+            self.hold(&frames, false);
             report.frames_sent += 1;
             if let Some(count) = report.key_frames_sent.as_mut().filter(|_| frame.key) {
                 *count += 1;
@@ -155,6 +171,13 @@ impl LocalTrack {
         }
         self.handed_over(report.packets_sent).await;
         Ok(self.with_reception(report))
+    }
+
+    /// Makes the encoder wait while `long` or while frames pile up: each would only be late, and a queue that runs over
+    /// costs a key frame.
+    fn hold(&self, frames: &Receiver<EncodedFrame>, long: bool) {
+        const FEW: usize = 1;
+        self.control.hold(long || frames.waiting() > FEW);
     }
 
     /// Waits until the kernel has what was written to the library. It queues packets, and forgets the queue when the
@@ -201,6 +224,7 @@ impl LocalTrack {
         }
         if self.codec().kind() == MediaKind::Video {
             report.pli_count = Some(self.shared.rtcp.key_frame_requests(self.ssrc));
+            report.target_bitrate = self.control.bitrate();
         }
         report
     }

@@ -8,6 +8,7 @@
 //! queue -EncodedFrame-> LocalTrack -RTP-> Session -> sockets (SessionRuntime) -> network
 //! network -> sockets -> Session -RTP-> RemoteTrack [jitter buffer, depacketise] -EncodedFrame-> queue
 //! RTCP in: RtcpTap -> EncoderControl (PLI, FIR), round-trip time, loss, sender clocks
+//!          Congestion -> EncoderControl (bitrate), pace of LocalTrack; repair: NACK both ways
 //! ```
 //!
 //! Follows W3C webrtc-pc, RFC 8829 (JSEP), RFC 8445 (ICE), RFC 8834 (RTP), RFC 8831 (data channels).
@@ -15,6 +16,7 @@
 mod clock;
 mod codecs;
 mod config;
+mod congestion;
 mod data_channel;
 mod error;
 mod explain;
@@ -22,10 +24,12 @@ mod identity;
 mod jitter;
 mod local_track;
 mod negotiate;
+mod net_sim;
 mod network;
 mod payload;
 mod relay_stream;
 mod remote_track;
+mod repair;
 mod rtcp;
 mod runtime;
 mod server_watch;
@@ -46,6 +50,7 @@ pub use error::PeerError;
 pub use identity::{Identity, IdentityError};
 pub use local_track::{LocalTrack, SentReport};
 pub use negotiate::{NegotiateOptions, Role};
+pub use net_sim::NetSim;
 pub use network::{Interfaces, PortRange};
 pub use remote_track::{KeyFrameRequester, ReceivedReport, RemoteTrack};
 pub use server_watch::{ServerTrouble, Trouble};

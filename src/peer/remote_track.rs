@@ -1,10 +1,12 @@
 //! A track that we receive: RTP in, encoded frames out, on a timeline that all tracks of the session share.
 
+use super::congestion::Congestion;
 use super::jitter::{Departure, JitterBuffer};
 use super::payload::{assemble, depacketise};
 use super::rtcp::RtcpState;
 use super::statistics::Live;
 use super::timing::{Mark, Timing};
+use super::traffic::RoundTrips;
 use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, opus_packet_samples};
 use crate::pipeline::queue::{Sender, Sent};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
@@ -59,6 +61,8 @@ impl KeyFrameRequester {
 #[derive(Debug)]
 pub(super) struct Shared {
     pub rtcp: Arc<RtcpState>,
+    pub congestion: Arc<Congestion>,
+    pub round_trips: Arc<RoundTrips>,
     pub timing: Arc<Timing>,
     pub live: Live,
     /// When the first packet of any track came: the zero of the session's timeline.
@@ -86,8 +90,10 @@ pub struct RemoteTrack {
 }
 
 impl RemoteTrack {
-    /// How long a missing packet is waited for: several retransmission rounds.
+    /// How long a missing packet is waited for at first.
     const PATIENCE: Duration = Duration::from_millis(300);
+    /// The longest that a picture stands still for it.
+    const MOST_PATIENCE: Duration = Duration::from_millis(800);
     /// A sender begins with a key frame; it gets this long to complete.
     const FIRST_KEY_FRAME: Duration = Duration::from_millis(200);
     /// At most so often is a key frame asked for.
@@ -141,6 +147,7 @@ impl RemoteTrack {
                         report.packets_received += 1;
                         report.bytes_received += packet.payload.len() as u64;
                         jitter.note(packet.header.timestamp, self.codec, now);
+                        buffer.set_patience(self.patience(&jitter));
                         if *payload_type.get_or_insert(packet.header.payload_type) != packet.header.payload_type {
                             // Another codec in mid-stream: its packets only take sequence numbers.
                             packet.payload.clear();
@@ -198,6 +205,23 @@ impl RemoteTrack {
             }
         }
         finished(report, &buffer, &jitter, self.codec)
+    }
+}
+
+impl RemoteTrack {
+    /// Of video, three rounds of retransmission. Of sound, which is not sent again, as late as packets come here.
+    fn patience(&self, jitter: &Jitter) -> Duration {
+        match self.kind() {
+            MediaKind::Video => {
+                let round_trip = self.shared.round_trips.last().unwrap_or_default();
+                (round_trip * 4 + Duration::from_millis(100)).clamp(Self::PATIENCE, Self::MOST_PATIENCE)
+            }
+            MediaKind::Audio => {
+                const LEAST: Duration = Duration::from_millis(60);
+                let seconds = jitter.ticks / f64::from(self.codec.clock_rate().get());
+                Duration::from_secs_f64(seconds * 6.0).clamp(LEAST, Self::PATIENCE)
+            }
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use rtc::rtcp::receiver_report::ReceiverReport;
 use rtc::rtcp::reception_report::ReceptionReport;
 use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
 use rtc::shared::error::Error;
 use std::collections::{HashMap, VecDeque};
@@ -77,6 +78,10 @@ struct Inner {
     clocks: HashMap<u32, SenderClock>,
     reports_sent: HashMap<u32, VecDeque<(u32, Instant)>>,
     key_frame_requests: HashMap<u32, u64>,
+    /// Requests to send again, both ways.
+    nacks: HashMap<u32, u32>,
+    /// When a request was last passed on.
+    key_frame_wanted_at: HashMap<u32, Instant>,
     transport_feedback: u64,
 }
 
@@ -110,6 +115,11 @@ impl RtcpState {
         self.lock().key_frame_requests.get(&ssrc).copied().unwrap_or(0)
     }
 
+    /// Requests for retransmission: of the peer for a stream of ours, of ours for one of the peer's.
+    pub(super) fn nack_count(&self, ssrc: u32) -> u32 {
+        self.lock().nacks.get(&ssrc).copied().unwrap_or(0)
+    }
+
     /// Transport-wide congestion-control reports received.
     pub(super) fn transport_feedback(&self) -> u64 {
         self.lock().transport_feedback
@@ -128,9 +138,11 @@ impl RtcpState {
             } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
                 report.reports.iter().for_each(|block| inner.reception_report(block, now));
             } else if let Some(request) = packet.downcast_ref::<PictureLossIndication>() {
-                inner.key_frame_wanted(request.media_ssrc);
+                inner.key_frame_wanted(request.media_ssrc, now);
             } else if let Some(request) = packet.downcast_ref::<FullIntraRequest>() {
-                request.fir.iter().for_each(|entry| inner.key_frame_wanted(entry.ssrc));
+                request.fir.iter().for_each(|entry| inner.key_frame_wanted(entry.ssrc, now));
+            } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
+                *inner.nacks.entry(nack.media_ssrc).or_default() += 1;
             } else if packet.is::<TransportLayerCc>() {
                 inner.transport_feedback += 1;
             }
@@ -155,6 +167,8 @@ impl RtcpState {
                 if sent.len() > Inner::REPORTS_REMEMBERED {
                     sent.pop_front();
                 }
+            } else if let Some(nack) = packet.as_any().downcast_ref::<TransportLayerNack>() {
+                *self.lock().nacks.entry(nack.media_ssrc).or_default() += 1;
             }
         }
     }
@@ -168,10 +182,19 @@ fn middle_bits(ntp_time: u64) -> u32 {
 impl Inner {
     const REPORTS_REMEMBERED: usize = 32;
 
-    fn key_frame_wanted(&mut self, ssrc: u32) {
+    /// A key frame takes a while to arrive, and a peer that asks again meanwhile means the same one. One that is lost on the
+    /// way is asked for again after that.
+    const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(300);
+
+    fn key_frame_wanted(&mut self, ssrc: u32, now: Instant) {
         *self.key_frame_requests.entry(ssrc).or_default() += 1;
+        let last = self.key_frame_wanted_at.get(&ssrc);
+        if last.is_some_and(|at| now.saturating_duration_since(*at) < Self::KEY_FRAME_INTERVAL) {
+            return;
+        }
         if let Some(control) = self.encoders.get(&ssrc) {
             control.request_key_frame();
+            self.key_frame_wanted_at.insert(ssrc, now);
         }
     }
 
@@ -274,6 +297,20 @@ mod tests {
         state.received(&boxed(request), Instant::now());
         assert!(ours.take_key_frame_request() && !other.take_key_frame_request());
         assert_eq!((state.key_frame_requests(1), state.key_frame_requests(2)), (1, 0));
+    }
+
+    #[test]
+    fn a_peer_that_asks_and_asks_gets_a_few_key_frames_a_second() {
+        let (state, control) = (RtcpState::default(), Arc::new(EncoderControl::new()));
+        state.steer(1, Arc::clone(&control));
+        let begin = Instant::now();
+        let given = (0..100).filter(|n| {
+            let request = PictureLossIndication { sender_ssrc: 9, media_ssrc: 1 };
+            state.received(&boxed(request), begin + Duration::from_millis(n * 10));
+            control.take_key_frame_request()
+        });
+        assert_eq!(given.count(), 4);
+        assert_eq!(state.key_frame_requests(1), 100, "all are counted");
     }
 
     #[test]

@@ -8,6 +8,7 @@
 //! right behind the last flight of the handshake (which may be the first key frame).
 
 use super::clock::ProtocolClock;
+use super::net_sim::{NetSim, Network};
 use super::relay_stream::Doors;
 use super::server_watch::ServerWatch;
 use super::streams::{SessionListener, StreamTraffic};
@@ -42,6 +43,7 @@ pub(super) struct SessionRuntime {
     doors: Doors,
     family: Family,
     gate: Arc<Gate>,
+    network: Option<Arc<Network>>,
     /// Which datagrams never leave: a bad network for tests.
     #[cfg(test)]
     pub(super) lose: Arc<Mutex<Option<Lose>>>,
@@ -111,8 +113,8 @@ impl Gate {
 
 impl SessionRuntime {
     /// A runtime whose sockets are watched for `servers`, some of which are reached through `doors`, the others at their
-    /// addresses of `family`.
-    pub(super) fn new(servers: Arc<ServerWatch>, doors: Doors, family: Family) -> Self {
+    /// addresses of `family`. What passes its sockets passes `net_sim`.
+    pub(super) fn new(servers: Arc<ServerWatch>, doors: Doors, family: Family, net_sim: Option<NetSim>) -> Self {
         Self {
             tokio: TokioRuntime,
             clock: Arc::new(ProtocolClock::new()),
@@ -123,9 +125,15 @@ impl SessionRuntime {
             doors,
             family,
             gate: Arc::default(),
+            network: net_sim.map(Network::new),
             #[cfg(test)]
             lose: Arc::default(),
         }
+    }
+
+    /// The bad network, if there is one.
+    pub(super) fn network(&self) -> Option<&Arc<Network>> {
+        self.network.as_ref()
     }
 
     /// Loses datagrams as `bad` says.
@@ -156,7 +164,7 @@ impl SessionRuntime {
         &self.arrivals
     }
 
-    pub(super) fn round_trips(&self) -> &RoundTrips {
+    pub(super) fn round_trips(&self) -> &Arc<RoundTrips> {
         &self.round_trips
     }
 
@@ -203,8 +211,13 @@ impl Runtime for SessionRuntime {
 
     fn wrap_udp_socket(&self, socket: std::net::UdpSocket) -> io::Result<Arc<dyn AsyncUdpSocket>> {
         enlarge(&socket);
+        let socket = self.tokio.wrap_udp_socket(socket)?;
+        let socket = match &self.network {
+            Some(network) => network.wrap(socket),
+            None => socket,
+        };
         Ok(Arc::new(SessionSocket {
-            socket: self.tokio.wrap_udp_socket(socket)?,
+            socket,
             arrivals: Arc::clone(&self.arrivals),
             departures: Arc::clone(&self.departures),
             round_trips: Arc::clone(&self.round_trips),

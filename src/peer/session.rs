@@ -3,12 +3,15 @@
 use super::clock::ProtocolClock;
 use super::codecs::{Outgoing, codec_of, library_kind, library_track, media_engine};
 use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan};
+use super::congestion::{Congestion, CongestionTap};
 use super::data_channel::{DataChannel, DataChannelInit};
 use super::error::PeerError;
 use super::identity::Identity;
 use super::local_track::{LocalTrack, random_u32};
+use super::net_sim::Network;
 use super::relay_stream::{Doors, StreamServer};
 use super::remote_track::{RemoteTrack, Shared};
+use super::repair::{Asker, Resender};
 use super::rtcp::{RtcpState, RtcpTap};
 use super::runtime::{Gate, SessionRuntime, Stage, sctp_receive_window};
 use super::server_watch::{ServerTrouble, ServerWatch};
@@ -18,6 +21,10 @@ use crate::ice_server::ServerUrl;
 use crate::media::{Codec, MediaKind, VideoCodecs};
 use crate::signaling::Candidate;
 use rtc::ice::mdns::MulticastDnsMode;
+use rtc::interceptor::Slot;
+use rtc::peer_connection::configuration::interceptor_registry::{
+    configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc_receiver_only,
+};
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
@@ -32,7 +39,7 @@ use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{
     PeerConnection, PeerConnectionBuilder, PeerConnectionEventHandler, RTCConfigurationBuilder, RTCIceConnectionState,
     RTCIceGatheringState, RTCIceServer, RTCIceTransportPolicy, RTCPeerConnectionIceEvent, RTCPeerConnectionState,
-    Registry, SettingEngine, SettingEngineBuilder, configure_twcc_sender_only, register_default_interceptors,
+    Registry, SettingEngine, SettingEngineBuilder,
 };
 
 /// W3C `RTCPeerConnectionState`.
@@ -151,17 +158,24 @@ impl Session {
         let doors = Doors::open(&streams, &watch, config.family).await.map_err(|error| PeerError::NoInterface {
             detail: format!("none on loopback, where TURN over TCP needs one: {error}"),
         })?;
-        let runtime = Arc::new(SessionRuntime::new(watch, doors, config.family));
+        let runtime = Arc::new(SessionRuntime::new(watch, doors, config.family, config.net_sim.clone()));
         #[cfg(test)]
         config.bad_network.iter().for_each(|bad| runtime.suffer(bad));
         let rtcp = Arc::new(RtcpState::default());
         let mut media = media_engine(&config.video_codecs).map_err(PeerError::library("registering codecs"))?;
-        let registry = register_default_interceptors(Registry::new(), &mut media)
-            .and_then(|registry| configure_twcc_sender_only(registry, &mut media))
+        let (congestion, round_trips) = (Arc::new(Congestion::new()), runtime.round_trips());
+        let registry = configure_simulcast_extension_headers(&mut media)
+            .and_then(|()| configure_twcc_receiver_only(Registry::new(), &mut media))
+            .map(configure_rtcp_reports)
             .map_err(PeerError::library("registering interceptors"))?
-            .with(RtcpTap::SLOT.into(), RtcpTap::new(Arc::clone(&rtcp)));
+            .with(RtcpTap::SLOT.into(), RtcpTap::new(Arc::clone(&rtcp)))
+            .with(Slot::CongestionControl, CongestionTap::new(Arc::clone(&congestion)))
+            .with(Slot::NackResponder, Resender::new(Arc::clone(&congestion), Arc::clone(round_trips)))
+            .with(Slot::NackGenerator, Asker::new(Arc::clone(round_trips)));
         let shared = Arc::new(Shared {
             rtcp,
+            congestion,
+            round_trips: Arc::clone(round_trips),
             timing: Arc::clone(timing),
             live: Live::default(),
             origin: OnceLock::new(),
@@ -177,6 +191,7 @@ impl Session {
         let handler = Arc::new(Handler {
             shared: Arc::clone(&shared),
             clock: Arc::clone(runtime.clock()),
+            network: runtime.network().cloned(),
             gate: Arc::clone(runtime.gate()),
             carries_media: Arc::clone(&carries_media),
             max_message_size: Arc::clone(&max_message_size),
@@ -423,6 +438,9 @@ impl Session {
         if let Err(error) = self.pc.close().await {
             tracing::debug!("closing the connection: {error}");
         }
+        if let Some(network) = self.runtime.network() {
+            network.drained(Duration::from_secs(1)).await;
+        }
     }
 }
 
@@ -474,6 +492,7 @@ fn settings(mdns: MulticastDnsMode) -> SettingEngine {
 struct Handler {
     shared: Arc<Shared>,
     clock: Arc<ProtocolClock>,
+    network: Option<Arc<Network>>,
     gate: Arc<Gate>,
     carries_media: Arc<AtomicBool>,
     max_message_size: Arc<AtomicUsize>,
@@ -528,6 +547,7 @@ impl PeerConnectionEventHandler for Handler {
         if state == ConnectionState::Connected {
             self.shared.timing.mark(Mark::DtlsConnected);
             self.gate.reach(Stage::Media);
+            self.network.iter().for_each(|network| network.begin());
             // Media may follow at once, and its reports are measured with this clock.
             if self.carries_media.load(Ordering::Relaxed) { self.clock.stop_hurrying() } else { self.clock.settle() }
         }

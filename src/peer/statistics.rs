@@ -74,6 +74,9 @@ pub enum StatsKind {
         /// Seconds there and back, by the last check; of the pair in use alone.
         #[serde(skip_serializing_if = "Option::is_none")]
         current_round_trip_time: Option<f64>,
+        /// Bits per second that it carries, of the pair in use alone, where the peer helps to know it.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        available_outgoing_bitrate: Option<f64>,
     },
     /// `RTCIceCandidateStats` of ours.
     LocalCandidate(Candidate),
@@ -128,6 +131,9 @@ pub enum StatsKind {
         bytes_sent: u64,
         /// Frames.
         frames_sent: u64,
+        /// Bits per second that its encoder may make, where the peer helps to know it; video only.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        target_bitrate: Option<u32>,
         /// Retransmission requests of the peer.
         nack_count: u32,
         /// Key frames that the peer asked for.
@@ -283,6 +289,12 @@ impl Session {
                     .round_trip()
                     .filter(|_| selected == Some(it.stats.id.as_str()))
                     .map(|time| time.as_secs_f64()),
+                available_outgoing_bitrate: self
+                    .shared
+                    .congestion
+                    .available()
+                    .filter(|_| selected == Some(it.stats.id.as_str()))
+                    .map(f64::round),
             },
             RTCStatsReportEntry::LocalCandidate(it) => StatsKind::LocalCandidate(Candidate::of(it)),
             RTCStatsReportEntry::RemoteCandidate(it) => StatsKind::RemoteCandidate(Candidate::of(it)),
@@ -326,7 +338,8 @@ impl Session {
             packets_sent: live.packets_sent,
             bytes_sent: live.bytes_sent,
             frames_sent: live.frames_sent,
-            nack_count: it.nack_count,
+            target_bitrate: self.shared.congestion.target_of(live.ssrc),
+            nack_count: self.shared.rtcp.nack_count(live.ssrc),
             pli_count: live.key_frames_sent.map(|_| self.shared.rtcp.key_frame_requests(stream.ssrc)),
             remote_id: reception.map(|_| remote_id.clone()),
         };
@@ -363,7 +376,7 @@ impl Session {
             packets_lost: live.packets_lost,
             jitter: live.jitter,
             frames_received: live.frames_received,
-            nack_count: it.nack_count,
+            nack_count: self.shared.rtcp.nack_count(live.ssrc),
             pli_count: live.pli_count,
         };
         Some((entry.id().to_owned(), kind))

@@ -266,6 +266,11 @@ impl<T: Item> Receiver<T> {
         self.shared.take(&mut self.shared.lock())
     }
 
+    /// Items that wait at the moment.
+    pub fn waiting(&self) -> usize {
+        self.shared.lock().items.len()
+    }
+
     /// Ends the stream here: what is queued counts as dropped, whoever waits for more gets `None`, and senders find the
     /// receiver gone.
     pub fn close(&self) {

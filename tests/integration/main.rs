@@ -10,6 +10,7 @@ mod call_firefox;
 mod call_pair;
 mod capture;
 mod cli;
+mod congestion;
 mod connection;
 mod devices_guest;
 mod faults;

@@ -4,7 +4,7 @@ use crate::cli::value;
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::ice_server::{IceServer, Secret};
-use rtckit::ops::call::{Config, Family, IceTransportPolicy, Identity, Interfaces, PortRange, check_server};
+use rtckit::ops::call::{Config, Family, IceTransportPolicy, Identity, Interfaces, NetSim, PortRange, check_server};
 use rtckit::ops::turn_probe::Rest;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
@@ -81,6 +81,11 @@ pub struct ConnectionArgs {
     /// Offer candidates for TCP as well (RFC 6544), for networks that let no UDP through
     #[arg(long)]
     pub ice_tcp: bool,
+    /// Make the network worse on purpose, both ways: loss, delay and its jitter, a narrow link and its queue (what goes by
+    /// UDP alone); after a ';' and a time it changes once the connection is that old, as in
+    /// 'rate=2M,delay=50ms;10s:rate=500k'
+    #[arg(long, value_name = "loss=2%,delay=80ms±10ms,rate=1500k,queue=500ms,seed=7")]
+    pub net_sim: Option<NetSim>,
     /// Use this certificate (PEM, with its chain) for DTLS instead of a new one that signs itself
     #[arg(long, value_name = "FILE", requires = "private_key")]
     pub certificate: Option<PathBuf>,
@@ -101,6 +106,7 @@ impl ConnectionArgs {
             ports: self.port_range,
             public_addresses: self.public_ip.clone(),
             ice_tcp: self.ice_tcp,
+            net_sim: self.net_sim.clone(),
             identity: self.identity()?,
             ..Config::default()
         })

@@ -96,6 +96,11 @@ const REPORT: &[Member] = &[
     ("sent[].framesSent", "count", "frames"),
     ("sent[].keyFramesSent", "count", "key frames among them; video only"),
     ("sent[].pliCount", "count", "key frames that the peer asked for; video only"),
+    (
+        "sent[].targetBitrate",
+        "bit/s",
+        "what the path had for it at the end; video only, absent where the peer gives no feedback",
+    ),
     ("sent[].roundTripTime", "seconds", "there and back, by the last RTCP report that allowed it"),
     ("sent[].packetsLost", "count", "packets that the peer missed, by its own count"),
     ("sent[].fractionLost", "0 to 1", "the part of the packets that it missed since its report before"),
@@ -203,6 +208,11 @@ const EVENTS: &[Member] = &[
     ),
     ("stats.report[].nominated", "true or false", "whether a pair was nominated for use"),
     ("stats.report[].currentRoundTripTime", "seconds", "there and back, by the last check; of the pair in use alone"),
+    (
+        "stats.report[].availableOutgoingBitrate",
+        "bit/s",
+        "what the path carries, of the pair in use alone; absent where the peer gives no feedback",
+    ),
     ("stats.report[].address", "text", "IP address of a candidate; absent where it is hidden"),
     ("stats.report[].port", "number", "port of a candidate"),
     (
@@ -227,6 +237,11 @@ const EVENTS: &[Member] = &[
     ("stats.report[].kind", "text", "audio or video"),
     ("stats.report[].codecId", "text", "the id of its codec"),
     ("stats.report[].framesSent", "count", "frames out"),
+    (
+        "stats.report[].targetBitrate",
+        "bit/s",
+        "what the path has for a video of ours; absent where the peer gives no feedback",
+    ),
     ("stats.report[].framesReceived", "count", "whole frames in"),
     (
         "stats.report[].nackCount",

@@ -31,8 +31,8 @@ pub use crate::capture::screen::{CursorCapture, Region, ScreenOptions};
 pub use crate::ops::destination::Destination;
 pub use crate::ops::media::{FilterList, SendLimits, SourceOptions, TerminalScreen, Volume};
 pub use crate::peer::{
-    Config, DataChannelInit, Family, IceServer, IceTransportPolicy, Identity, Interfaces, NegotiateOptions, PortRange,
-    Role, Secret, StatsObject, check_server,
+    Config, DataChannelInit, Family, IceServer, IceTransportPolicy, Identity, Interfaces, NegotiateOptions, NetSim,
+    PortRange, Role, Secret, StatsObject, check_server,
 };
 pub use crate::record::Existing;
 pub use crate::signaling::{RoomError, RoomOptions, RoomUrl, SdpFormat};

@@ -261,7 +261,8 @@ impl Options {
         let answering = Self {
             role: Role::Answer,
             signal: Signal::Loopback,
-            connection: connection.clone(),
+            // One bad network is enough.
+            connection: Config { net_sim: None, ..connection.clone() },
             negotiate: self.negotiate.clone(),
             send: SourceOptions { salt: self.send.salt, ..SourceOptions::default() },
             limits: SendLimits::default(),

@@ -93,6 +93,9 @@ impl Encoding {
             for stage in &mut self.stages {
                 picture = stage(picture)?;
             }
+            if self.control.is_held() {
+                continue;
+            }
             let wanted = self.control.bitrate().map_or(self.most, |wanted| wanted.min(self.most));
             if wanted != bitrate {
                 self.encoder.set_bitrate(wanted)?;
