@@ -107,8 +107,9 @@ impl Adaptation {
         let since = self.stepped.map_or(f64::INFINITY, |at| now.minus(at).seconds().abs());
         let next = if bits_per_pixel(self.step) < TOO_FEW && since >= DOWN_AFTER {
             (self.step + 1).min(steps.len() - 1)
-        } else if self.step > 0 && bits_per_pixel(self.step - 1) > PLENTY && since >= UP_AFTER {
-            self.step - 1
+        } else if since >= UP_AFTER {
+            // A path that is back has room for more than the next step.
+            (0..self.step).find(|step| bits_per_pixel(*step) > PLENTY).unwrap_or(self.step)
         } else {
             self.step
         };
