@@ -133,7 +133,7 @@ async fn nobody_answers() {
     let (mut caller, _) = session().await;
     caller.create_data_channel(&DataChannelInit::reliable("x")).await.unwrap();
     let (mut near, _far) = memory::pair();
-    let options = NegotiateOptions { timeout: Duration::from_millis(50), by_hand: false };
+    let options = NegotiateOptions { timeout: Duration::from_millis(50), ..NegotiateOptions::default() };
     let error = caller.connect(Role::Call, &mut near, &options, &Stop::new()).await.unwrap_err();
     assert!(matches!(error, PeerError::Timeout { expected: "the answer", .. }), "{error}");
     caller.close().await;
