@@ -167,7 +167,7 @@ impl RemoteTrack {
                 () = self.key_frames.notify.notified(), if video => wants_key = true,
             }
             // Nothing more comes to fill a gap: what is behind it goes out at once.
-            let now = if over { Instant::now() + Self::PATIENCE } else { Instant::now() };
+            let now = if over { Instant::now() + Self::MOST_PATIENCE } else { Instant::now() };
             while let Some(departure) = buffer.pop(now) {
                 match (departure, &mut timeline) {
                     (Departure::Frame { timestamp, key, parts }, Some(timeline)) => {
