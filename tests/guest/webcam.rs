@@ -14,7 +14,7 @@ use std::error::Error;
 use std::io::{self, BufRead, Read, Write};
 use std::os::fd::AsRawFd;
 use std::os::unix::net::UnixStream;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::{Duration, Instant};
 
 /// Busnumber and device number, of which there is but one.
@@ -47,7 +47,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     std::fs::write("/sys/devices/platform/vhci_hcd.0/attach", format!("{port} {number} {DEVICE} {HIGH_SPEED}"))?;
     drop(of_the_kernel);
 
-    let (events, happened) = channel();
+    let (events, happened) = sync_channel(16);
     let (mut incoming, told) = (socket.try_clone()?, events.clone());
     std::thread::spawn(move || {
         while let Ok(message) = Message::read(&mut incoming) {
