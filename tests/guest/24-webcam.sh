@@ -166,9 +166,14 @@ until_says() {
 until_says '"ended"'
 echo '{"command":"replaceTrack","kind":"video","source":"camera:/dev/video1"}' >&4
 until_says '"answer"'
-sleep 1
+# Five more pictures, however slowly an unoptimised build scales them here.
+enough=$(($(stat -c %s fed.y4m.part) + 5 * (6 + 320 * 240 * 3 / 2)))
+for _ in $(seq 100); do
+  [ "$(stat -c %s fed.y4m.part)" -lt $enough ] || break
+  sleep 0.1
+done
+check "and has pictures" test "$(stat -c %s fed.y4m.part)" -ge $enough
 echo '{"command":"stop"}' >&4
 wait $capturing
 equal "a camera that is unplugged and replaced" "$? $(jq -r .ended fed.json)" "0 stopped"
 equal "its track lives again" "$(jq -r 'select(.type == "answer") | [.ok, .tracks[0].readyState] | join(" ")' events.ndjson | head -n 1)" "true live"
-between "and has pictures" "$(jq .video.deliveredFrames fed.json)" 20 1000
