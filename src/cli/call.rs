@@ -183,6 +183,9 @@ impl Progress for Watched {
         if matches!(&event, Event::ConnectionStateChange { state } if state == "connected") {
             terminal::restore();
         }
+        if let Event::Listening { urls } = &event {
+            self.0.say(&format!("listening at {}", urls.join(" ")));
+        }
         self.0.event(event);
     }
 }

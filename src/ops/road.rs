@@ -5,8 +5,9 @@
 //! ```
 
 use crate::error::Error;
-use crate::peer::{Config, PeerError, check_server};
+use crate::peer::{Config, PeerError, Role, check_server};
 use crate::progress::{Event, Progress};
+use crate::signaling::whip::{Client, ClientOptions, Listener, ListenerOptions, Protocol};
 use crate::signaling::{
     Code, CodeError, Directory, Exec, Meeting, Message, Rendezvous, Rest, Room, RoomOptions, RoomRole, SdpFormat,
     Sealed, Signaling, SignalingError, Stdio, memory,
@@ -50,8 +51,47 @@ pub enum Signal {
         /// What the other side was told; `None` to draw one.
         code: Option<Code>,
     },
+    /// A server of WHIP or WHEP.
+    Whip(ClientOptions),
+    /// Clients of WHIP or WHEP come to us.
+    WhipListen(ListenerOptions),
     /// Both sides are in this process.
     Loopback,
+}
+
+/// The one way in which media goes, where a road does not have both.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum OneWay {
+    /// To the other side.
+    Out,
+    /// From it.
+    In,
+}
+
+impl Signal {
+    /// Who offers, whatever the command is called.
+    pub(super) fn role(&self, role: Role) -> Role {
+        match self {
+            Self::Whip(_) => Role::Call,
+            Self::WhipListen(_) => Role::Answer,
+            _ => role,
+        }
+    }
+
+    /// Whether what comes in return to our offer may be an offer, which is answered instead.
+    pub(super) fn may_counter(&self) -> bool {
+        matches!(self, Self::Whip(ClientOptions { protocol: Protocol::Whep, .. }))
+    }
+
+    /// Which way media goes, where it goes but one.
+    pub(super) fn one_way(&self) -> Option<OneWay> {
+        match self {
+            Self::Whip(ClientOptions { protocol: Protocol::Whip, .. })
+            | Self::WhipListen(ListenerOptions { protocol: Protocol::Whep, .. }) => Some(OneWay::Out),
+            Self::Whip(_) | Self::WhipListen(_) => Some(OneWay::In),
+            _ => None,
+        }
+    }
 }
 
 impl Default for Signal {
@@ -99,10 +139,11 @@ pub(super) enum Entrance {
 }
 
 impl Entrance {
-    /// Opens the road that `signal` asks for. Must be called inside a runtime.
-    pub(super) fn open(signal: &Signal, input: Input, output: Output) -> Result<Self, Error> {
+    /// Opens the road that `signal` asks for, on which the other side may take as long as `patience`. Must be called inside a
+    /// runtime.
+    pub(super) fn open(signal: &Signal, input: Input, output: Output, patience: Duration) -> Result<Self, Error> {
         let streams = |input, output| Streams { reader: Some(input), writer: output };
-        let opened: Result<Box<dyn Signaling>, _> = match signal {
+        let opened: Result<Box<dyn Signaling>, Error> = match signal {
             Signal::Stdio { format, trickle } => {
                 let stdio = Stdio::new(input, output, *format, *trickle);
                 return Ok(Self::Open(Road::Stdio(Box::new(stdio))));
@@ -111,15 +152,25 @@ impl Entrance {
             Signal::Code { server, code } => {
                 return Ok(Self::Code(server.clone(), code.clone(), streams(input, output)));
             }
-            Signal::Exec { command } => Exec::start(command).map(|exec| Box::new(exec) as _),
+            Signal::Exec { command } => Exec::start(command).map(|exec| Box::new(exec) as _).map_err(Error::from),
             Signal::Directory { folder, format } => {
-                Directory::open(folder, *format).map(|directory| Box::new(directory) as _)
+                Directory::open(folder, *format).map(|directory| Box::new(directory) as _).map_err(Error::from)
             }
+            Signal::Whip(client) => Client::new(client.clone(), patience).map(|client| Box::new(client) as _),
+            Signal::WhipListen(listener) => Listener::bind(listener.clone()).map(|listener| Box::new(listener) as _),
             // The other end is opened by whoever has both; alone it leads nowhere.
             Signal::Loopback => Ok(Box::new(memory::pair().0)),
         };
-        let signaling = opened.map_err(|error| Error::from(error).at("signaling"))?;
+        let signaling = opened.map_err(|error| error.at("signaling"))?;
         Ok(Self::Open(Road::Apart(signaling, Some(streams(input, output)))))
+    }
+
+    /// Where the other side finds us, if it is to come.
+    pub(super) fn listens_at(&mut self) -> Option<&str> {
+        match self {
+            Self::Open(road) => road.signaling().listens_at(),
+            _ => None,
+        }
     }
 
     /// Enters a room, where there is one, and waits there for the other side.

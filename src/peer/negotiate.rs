@@ -6,6 +6,7 @@ use super::explain::explain;
 use super::network::{description_with_public_addresses, with_public_addresses};
 use super::session::{ConnectionState, Gathered, Session};
 use super::timing::Mark;
+use crate::ice_server::IceServer;
 use crate::signaling::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message, Signaling};
 use crate::stop::Stop;
 use std::time::Duration;
@@ -54,6 +55,8 @@ const NO_CODEC: &str = "no codec in common";
 struct Exchange {
     role: Role,
     trickle: bool,
+    /// Whether the other side comes when it likes: until then time does not count.
+    listens: bool,
     options: NegotiateOptions,
     /// Our own SDP; the answer is judged by it when it is an offer.
     local: String,
@@ -95,6 +98,7 @@ impl Session {
         let mut exchange = Exchange {
             role,
             trickle: signaling.trickles(),
+            listens: signaling.listens_at().is_some(),
             options: options.clone(),
             local: String::new(),
             remote_known: false,
@@ -115,6 +119,7 @@ impl Session {
         }
         loop {
             let deadline = exchange.deadline(self);
+            let servers_may_come = signaling.may_bring_ice_servers();
             tokio::select! {
                 biased;
                 () = stop.stopped() => return Err(PeerError::Stopped),
@@ -136,6 +141,7 @@ impl Session {
                             }
                             continue;
                         }
+                        Some(Gathered::Complete) if exchange.offered.ours.is_empty() && servers_may_come => continue,
                         Some(Gathered::Complete) if exchange.offered.ours.is_empty() => {
                             return Err(PeerError::NoCandidates { servers: self.server_troubles() });
                         }
@@ -158,7 +164,7 @@ impl Session {
                     return Err(self.failure(&exchange));
                 }
                 () = tokio::time::sleep_until(exchange.gathering_since.unwrap_or_else(Instant::now) + GATHERING),
-                    if exchange.lacks_candidates() =>
+                    if exchange.lacks_candidates() && !servers_may_come =>
                 {
                     return Err(PeerError::NoCandidates { servers: self.server_troubles() });
                 }
@@ -233,6 +239,7 @@ impl Session {
         match exchange.role {
             Role::Call => {
                 check_answer(&exchange.local, &description.sdp).map_err(|why| PeerError::Description { what, why })?;
+                self.gather_with(signaling.take_ice_servers(), exchange).await?;
                 let sdp = without_unspoken_forms(&description.sdp);
                 self.agree_on_codecs(&sdp, false).await?;
                 let answer = RTCSessionDescription::answer(sdp).map_err(refused)?;
@@ -242,6 +249,10 @@ impl Session {
             Role::Answer => {
                 self.shared.timing.mark(Mark::OfferCreated);
                 let origin = origin_of(&description.sdp).map(str::to_owned);
+                match signaling.take_ice_servers() {
+                    servers if servers.is_empty() => {}
+                    servers => self.add_ice_servers(servers).await?,
+                }
                 let sdp = without_unspoken_forms(&description.sdp);
                 let offer = RTCSessionDescription::offer(sdp.clone()).map_err(refused)?;
                 self.pc.set_remote_description(offer).await.map_err(refused)?;
@@ -289,7 +300,7 @@ impl Session {
             if let Some(complete) = self.pc.local_description().await {
                 sdp = description_with_public_addresses(&complete.sdp, &self.public_addresses);
             }
-            if !sdp.contains("\na=candidate:") {
+            if !sdp.contains("\na=candidate:") && !signaling.may_bring_ice_servers() {
                 return Err(PeerError::NoCandidates { servers: self.server_troubles() });
             }
         }
@@ -316,6 +327,20 @@ impl Session {
                 }
             }
         }
+    }
+
+    /// Gathers once more, with servers that came with the answer to the offer of `exchange`; what they give trickles.
+    async fn gather_with(&self, servers: Vec<IceServer>, exchange: &mut Exchange) -> Result<(), PeerError> {
+        if servers.is_empty() {
+            return Ok(());
+        }
+        self.add_ice_servers(servers).await?;
+        let doing = "gathering with servers of the other side";
+        let offer = RTCSessionDescription::offer(exchange.local.clone()).map_err(PeerError::library(doing))?;
+        self.pc.set_local_description(offer).await.map_err(PeerError::library(doing))?;
+        exchange.trickle = true;
+        exchange.gathering_since = Some(Instant::now());
+        Ok(())
     }
 
     async fn add_candidate(&self, candidate: Candidate) {
@@ -382,6 +407,9 @@ impl Exchange {
                 Role::Call => !self.remote_known,
                 Role::Answer => !self.remote_known || session.silence().is_none(),
             };
+        if self.listens && !self.remote_known {
+            return None;
+        }
         let patience = self.waiting_since + self.options.timeout;
         match self.nominated_at {
             Some(at) => Some(patience.min(at + HANDSHAKE)),

@@ -9,7 +9,7 @@
 
 use super::clock::ProtocolClock;
 use super::net_sim::{NetSim, Network};
-use super::relay_stream::Doors;
+use super::relay_stream::{Doors, StreamServer};
 use super::server_watch::ServerWatch;
 use super::streams::{SessionListener, StreamTraffic};
 use super::traffic::{Arrivals, Departures, RoundTrips};
@@ -20,7 +20,7 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use webrtc::runtime::{
@@ -40,7 +40,7 @@ pub(super) struct SessionRuntime {
     departures: Arc<Departures>,
     round_trips: Arc<RoundTrips>,
     servers: Arc<ServerWatch>,
-    doors: Doors,
+    doors: Mutex<Vec<Doors>>,
     family: Family,
     gate: Arc<Gate>,
     network: Option<Arc<Network>>,
@@ -122,7 +122,7 @@ impl SessionRuntime {
             departures: Arc::default(),
             round_trips: Arc::default(),
             servers,
-            doors,
+            doors: Mutex::new(vec![doors]),
             family,
             gate: Arc::default(),
             network: net_sim.map(Network::new),
@@ -134,6 +134,17 @@ impl SessionRuntime {
     /// The bad network, if there is one.
     pub(super) fn network(&self) -> Option<&Arc<Network>> {
         self.network.as_ref()
+    }
+
+    /// Opens doors to more servers; see [`Doors::open`].
+    pub(super) async fn open_doors(&self, servers: &[StreamServer]) -> io::Result<()> {
+        let doors = Doors::open(servers, &self.servers, self.family).await?;
+        self.doors().push(doors);
+        Ok(())
+    }
+
+    fn doors(&self) -> MutexGuard<'_, Vec<Doors>> {
+        self.doors.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Loses datagrams as `bad` says.
@@ -240,8 +251,8 @@ impl Runtime for SessionRuntime {
     }
 
     fn resolve_host<'a>(&'a self, host: &'a str) -> BoxFuture<'a, io::Result<Vec<SocketAddr>>> {
-        if let Some(addresses) = self.doors.addresses(host) {
-            let addresses = Ok(addresses.to_vec());
+        let door = self.doors().iter().find_map(|doors| doors.addresses(host).map(<[_]>::to_vec));
+        if let Some(addresses) = door.map(Ok) {
             self.servers.resolved(host, &addresses);
             return Box::pin(std::future::ready(addresses));
         }

@@ -100,6 +100,11 @@ impl ServerWatch {
         self.servers().push(Server { url, authority, addresses: Vec::new(), useful: false, trouble: None });
     }
 
+    /// How many servers are watched.
+    pub(super) fn count(&self) -> usize {
+        self.servers().len()
+    }
+
     /// The name of a server was looked up.
     pub(super) fn resolved(&self, authority: &str, result: &std::io::Result<Vec<SocketAddr>>) {
         for server in self.servers().iter_mut().filter(|server| server.authority == authority) {

@@ -2,7 +2,7 @@
 
 use super::clock::ProtocolClock;
 use super::codecs::{Outgoing, codec_of, library_kind, library_track, media_engine};
-use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan};
+use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan, check_server};
 use super::congestion::{Congestion, CongestionTap};
 use super::data_channel::{DataChannel, DataChannelInit};
 use super::error::PeerError;
@@ -154,7 +154,8 @@ impl Session {
     }
 
     async fn build(config: &Config, timing: &Arc<Timing>, mdns: MulticastDnsMode) -> Result<Self, PeerError> {
-        let (servers, streams, watch) = library_servers(&config.ice_servers);
+        let watch = Arc::new(ServerWatch::default());
+        let (servers, streams) = library_servers(&config.ice_servers, &watch);
         let doors = Doors::open(&streams, &watch, config.family).await.map_err(|error| PeerError::NoInterface {
             detail: format!("none on loopback, where TURN over TCP needs one: {error}"),
         })?;
@@ -243,6 +244,25 @@ impl Session {
             outgoing: Vec::new(),
             public_addresses: config.public_addresses.clone(),
         })
+    }
+
+    /// Uses these servers as well from the next gathering on. Those that a session cannot use are left out, with a note in
+    /// the log.
+    pub(super) async fn add_ice_servers(&self, servers: Vec<IceServer>) -> Result<(), PeerError> {
+        let (useful, useless): (Vec<_>, Vec<_>) = servers.into_iter().partition(|server| check_server(server).is_ok());
+        for server in useless {
+            tracing::warn!("ignored an ICE server of the other side: {}", server.urls.join(", "));
+        }
+        let (servers, streams) = library_servers(&useful, self.runtime.servers());
+        self.runtime.open_doors(&streams).await.map_err(|error| PeerError::NoInterface {
+            detail: format!("none on loopback, where TURN over TCP needs one: {error}"),
+        })?;
+        let before = self.pc.get_configuration().await;
+        let configuration = RTCConfigurationBuilder::default()
+            .with_ice_servers([before.ice_servers().to_vec(), servers].concat())
+            .with_ice_transport_policy(before.ice_transport_policy())
+            .build();
+        self.pc.set_configuration(configuration).await.map_err(PeerError::library("using servers of the other side"))
     }
 
     /// Adds what `plan` sends and prepares for what it receives. Before the first offer; when answering, after the offer
@@ -445,12 +465,12 @@ impl Session {
 }
 
 /// The servers as the library is given them: those behind TCP or TLS under the name of a door of ours.
-fn library_servers(servers: &[IceServer]) -> (Vec<RTCIceServer>, Vec<StreamServer>, Arc<ServerWatch>) {
-    let (mut streams, watch) = (Vec::new(), ServerWatch::default());
+fn library_servers(servers: &[IceServer], watch: &ServerWatch) -> (Vec<RTCIceServer>, Vec<StreamServer>) {
+    let mut streams = Vec::new();
     let given = servers.iter().map(|server| {
         let urls = server.urls.iter().map(|url| match ServerUrl::parse(url) {
             Ok(ServerUrl { host, port, transport, .. }) if transport.is_stream() => {
-                let name = format!("door-{}.invalid", streams.len());
+                let name = format!("door-{}.invalid", watch.count());
                 let authority = format!("{name}:3478");
                 watch.add(url, authority.clone());
                 streams.push(StreamServer { host, port, tls: transport.is_secure(), authority });
@@ -468,7 +488,7 @@ fn library_servers(servers: &[IceServer]) -> (Vec<RTCIceServer>, Vec<StreamServe
             credential: server.credential.as_ref().map_or_else(String::new, |secret| secret.reveal().to_owned()),
         }
     });
-    (given.collect(), streams, Arc::new(watch))
+    (given.collect(), streams)
 }
 
 fn settings(mdns: MulticastDnsMode) -> SettingEngine {

@@ -98,7 +98,15 @@ pub enum SignalingError {
     /// A room failed.
     #[error(transparent)]
     Room(#[from] RoomError),
-    /// The other end of a pair in memory is gone.
+    /// An address that cannot be listened on.
+    #[error("cannot listen on '{address}': {source}")]
+    Listen {
+        /// As given.
+        address: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The other end is gone.
     #[error("the other side has closed the signaling")]
     Closed,
 }
@@ -110,7 +118,7 @@ impl Classify for SignalingError {
             Self::Room(error) => error.kind(),
             Self::Code(error) => error.kind(),
             Self::Closed => ErrorKind::Refused,
-            Self::Start { .. } => ErrorKind::Usage,
+            Self::Start { .. } | Self::Listen { .. } => ErrorKind::Usage,
             Self::Command { status, .. } => ErrorKind::of_exit_code(status.code()),
             _ => ErrorKind::InvalidInput,
         }
@@ -123,6 +131,7 @@ impl Classify for SignalingError {
             Self::Room(error) => error.name(),
             Self::Code(error) => error.name(),
             Self::Closed => "refused",
+            Self::Listen { .. } => "usage",
             Self::Start { .. } | Self::Command { .. } => "signaling-command",
             _ => "DataError",
         }

@@ -2,7 +2,7 @@
 //!
 //! What it is: the messages (JSEP, RFC 9429; the JSON of W3C webrtc-pc's `RTCSessionDescriptionInit` and
 //! `RTCIceCandidateInit`; trickle ICE, RFC 8838), the trait [`Signaling`] that carries them, and the roads that exist:
-//! standard input and output ([`Stdio`]), a command ([`Exec`]), a folder ([`Directory`]), a room on a server ([`Room`]), where a code can keep the server out ([`Rendezvous`]), and memory ([`memory::pair`]). What it is not: it never judges whether an
+//! standard input and output ([`Stdio`]), a command ([`Exec`]), a folder ([`Directory`]), a client or the server of WHIP or WHEP ([`whip`]), a room on a server ([`Room`]), where a code can keep the server out ([`Rendezvous`]), and memory ([`memory::pair`]). What it is not: it never judges whether an
 //! answer suits an offer, that is `peer`; it never opens a terminal, that is the binary.
 //!
 //! ```text
@@ -25,6 +25,7 @@ mod tail;
 #[cfg(test)]
 mod tests;
 mod text;
+pub mod whip;
 
 pub use code::{Code, CodeError, Keys, Rendezvous, Sealed};
 pub use directory::Directory;
@@ -38,6 +39,7 @@ pub use stdio::{Rest, RestReader, Stdio};
 pub use tail::Tail;
 
 use crate::error::Error;
+use crate::ice_server::IceServer;
 
 /// A road to the other side. One owner drives it; `receive` may be raced against anything.
 #[async_trait::async_trait]
@@ -59,6 +61,21 @@ pub trait Signaling: Send {
     /// Whether candidates travel one by one after the description. Without trickle a description is sent only once its
     /// candidates are all in it.
     fn trickles(&self) -> bool;
+
+    /// Whether STUN and TURN servers may yet come by this road: until then it is no failure to have no candidate.
+    fn may_bring_ice_servers(&self) -> bool {
+        false
+    }
+
+    /// STUN and TURN servers that came by this road since the last call, for us to use as well.
+    fn take_ice_servers(&mut self) -> Vec<IceServer> {
+        Vec::new()
+    }
+
+    /// Where the other side finds us, if it comes to us.
+    fn listens_at(&self) -> Option<&str> {
+        None
+    }
 
     /// Flushes what was sent and ends our side of the road.
     ///

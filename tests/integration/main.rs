@@ -31,3 +31,4 @@ mod tracks;
 mod transfer;
 mod turn;
 mod turn_probe;
+mod whip;

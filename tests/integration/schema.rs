@@ -158,6 +158,15 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     assert_eq!(callee.wait(PATIENCE).code, Some(3));
     written.take(&events, "rtckit.answer/1");
 
+    // A listener that nobody comes to.
+    let events = scratch.path("listener.ndjson");
+    let road = ["answer", "--signal=whip-listen:127.0.0.1:0", "--events-file", events.to_str().unwrap()];
+    let mut listener = Rtckit::start(road);
+    await_that("it listens", || std::fs::read_to_string(&events).unwrap_or_default().contains("\"listening\""));
+    listener.interrupt();
+    assert_eq!(listener.wait(PATIENCE).code, Some(130));
+    written.take(&events, "rtckit.answer/1");
+
     // What only a reader that is too slow makes, and what a call as short as ours may end before.
     let round_trips = ["sent[].roundTripTime", "connection.selectedPair.currentRoundTripTime", "quality"];
     written.expect_events(&TRACKS_OF_DEVICES);

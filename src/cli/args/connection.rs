@@ -173,11 +173,12 @@ pub const fn family(ipv4: bool, ipv6: bool) -> Family {
 }
 
 /// The secret in a file, without the end of its line.
-fn secret_file(path: &PathBuf, flag: &str) -> Result<Secret, Error> {
+pub fn secret_file(path: &PathBuf, flag: &str) -> Result<Secret, Error> {
     Ok(Secret::new(read(path, flag)?.trim_end_matches(['\r', '\n'])))
 }
 
-fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
+/// A value that is a secret, as given.
+pub fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
 }
 

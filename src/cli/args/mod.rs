@@ -10,7 +10,7 @@ mod session;
 mod signaling;
 
 pub use codecs::{CodecArgs, HintArgs};
-pub use connection::{ConnectionArgs, RestArgs, ServerArgs, family};
+pub use connection::{ConnectionArgs, RestArgs, ServerArgs, family, secret, secret_file};
 pub use constraints::ConstraintArgs;
 pub use media::MediaArgs;
 pub use recording::RecordingArgs;
@@ -29,6 +29,11 @@ pub fn secrets_in_argv(matches: &ArgMatches) -> Option<&'static str> {
         }
         _ => Vec::new(),
     };
+    if !given("token").is_empty() {
+        return Some(
+            "a token on the command line can be read by every user of this machine: use --token-file or RTCKIT_TOKEN",
+        );
+    }
     let open = !given("credential").is_empty()
         || given("ice_server").iter().chain(&given("urls")).any(|url| url.contains('@'))
         || given("ice_servers").iter().any(|text| text.contains("\"credential\""));

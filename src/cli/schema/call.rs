@@ -181,6 +181,8 @@ const EVENTS: &[Member] = &[
     ("waiting.room", "text", "its URL"),
     ("connectionstatechange", "event", "RTCPeerConnection.connectionState changed"),
     ("connectionstatechange.state", "text", "connected, disconnected, failed or closed"),
+    ("listening", "event", "with whip-listen: and whep-listen: clients can come"),
+    ("listening.urls[]", "texts", "where to"),
     ("stats", "event", "with --stats: what getStats gives a page (W3C webrtc-stats); a member that is there is true"),
     ("stats.report[]", "objects", "its objects; which members one has depends on its type"),
     ("stats.report[].id", "text", "unique in its report, and the same in the next"),

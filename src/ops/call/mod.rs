@@ -35,6 +35,9 @@ pub use crate::peer::{
     PortRange, Role, Secret, StatsObject, check_server,
 };
 pub use crate::record::Existing;
+pub use crate::signaling::whip::{
+    ClientOptions as WhipOptions, ListenerOptions as WhipListenOptions, Protocol as WhipProtocol,
+};
 pub use crate::signaling::{RoomError, RoomOptions, RoomUrl, SdpFormat};
 
 use super::control::Requests;
@@ -84,8 +87,12 @@ pub async fn run(
     if options.signal == Signal::Loopback {
         return Box::pin(peer.loopback(options, io, requests)).await;
     }
-    match Entrance::open(&options.signal, io.input, io.output) {
-        Ok(road) => {
+    let options = options.one_way();
+    match Entrance::open(&options.signal, io.input, io.output, options.negotiate.timeout) {
+        Ok(mut road) => {
+            if let Some(url) = road.listens_at() {
+                peer.progress.event(Event::Listening { urls: vec![url.to_owned()] });
+            }
             let media = MediaIo { input: io.media_input, output: io.media_output, screen: io.screen };
             peer.serve(options, road, media, requests).await
         }
@@ -206,8 +213,19 @@ impl Peer {
             }
             report.role = Report::new(options.role).role;
         }
-        let mut session = Session::new(&connection, Arc::clone(timing)).await.map_err(|error| error.erase())?;
-        let connected = self.connect(&options, &plan, &mut session, &mut road).await;
+        let mut role = options.signal.role(options.role);
+        let (mut session, connected) = loop {
+            let mut session = Session::new(&connection, Arc::clone(timing)).await.map_err(PeerError::erase)?;
+            match self.connect(role, &options, &plan, &mut session, &mut road).await {
+                Err(PeerError::Unexpected { got: "offer", .. })
+                    if role == Role::Call && options.signal.may_counter() =>
+                {
+                    session.close().await;
+                    role = Role::Answer;
+                }
+                connected => break (session, connected.map_err(PeerError::erase)),
+            }
+        };
         let (video_track, audio_track, channel) = match connected {
             Ok(connected) => connected,
             Err(error) => {
@@ -228,7 +246,14 @@ impl Peer {
         let sending_stop = Stop::new();
         let progress = Arc::clone(&self.progress);
         let (limits, vacancy) = (options.limits, options.vacancy());
-        let sending = Sending::start(inputs, limits, video_track, audio_track, vacancy, progress, &sending_stop)?;
+        let sending = match Sending::start(inputs, limits, video_track, audio_track, vacancy, progress, &sending_stop) {
+            Ok(sending) => sending,
+            Err(error) => {
+                session.close().await;
+                road.give_up().await;
+                return Err(error);
+            }
+        };
         let (mut signaling, data_io) = road.split();
         let end = self
             .until_end(&options, &mut session, &mut receiving, sending, requests, &mut signaling, channel, data_io)
@@ -253,22 +278,22 @@ impl Peer {
 
     async fn connect(
         &self,
+        role: Role,
         options: &Options,
         plan: &MediaPlan,
         session: &mut Session,
         road: &mut Road,
-    ) -> Result<(Option<LocalTrack>, Option<LocalTrack>, Option<DataChannel>), Error> {
-        let erase = PeerError::erase;
-        let (video, audio) = session.add_media(plan).await.map_err(erase)?;
+    ) -> Result<(Option<LocalTrack>, Option<LocalTrack>, Option<DataChannel>), PeerError> {
+        let (video, audio) = session.add_media(plan).await?;
         let channel = match &options.data {
-            Some(init) if options.opens_channel() => Some(session.create_data_channel(init).await.map_err(erase)?),
+            Some(init) if options.opens_channel() => Some(session.create_data_channel(init).await?),
             _ => None,
         };
         let signaling = road.signaling();
-        if let Err(error) = session.connect(options.role, signaling, &options.negotiate, &self.stop).await {
+        if let Err(error) = session.connect(role, signaling, &options.negotiate, &self.stop).await {
             // A road that is broken or takes nothing more is no news now.
             let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
-            return Err(error.erase());
+            return Err(error);
         }
         self.tell(ConnectionState::Connected);
         for server in session.server_troubles().into_iter().filter(|server| server.trouble.is_definite()) {

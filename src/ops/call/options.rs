@@ -5,7 +5,7 @@ use crate::error::{Error, ErrorKind};
 use crate::media::VideoCodecs;
 use crate::ops::destination::Destination;
 use crate::ops::media::{SendLimits, SourceOptions, TerminalScreen, Vacancy};
-use crate::ops::road::Signal;
+use crate::ops::road::{OneWay, Signal};
 use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
 use crate::record::{Container, Existing};
 use crate::signaling::{Meeting, RoomRole};
@@ -212,7 +212,9 @@ impl Options {
         let reads_stdin = self.send.reads_stdin();
         let writes_stdout = self.receive.destinations().filter(|to| **to == Destination::Stdout).count();
         let talks = self.data_use != DataUse::Count;
-        if self.role == Role::Call && self.receive_files.is_none() && !self.can_offer() {
+        self.check_one_way()?;
+        let plays = self.signal.one_way() == Some(OneWay::In);
+        if self.role == Role::Call && self.receive_files.is_none() && !self.can_offer() && !plays {
             return usage("nothing to offer: give --video, --audio, --record, --data, --chat or --pipe");
         }
         // RFC 8832 section 5.1: both lengths are 16 bits. The library would send them modulo 65536.
@@ -252,6 +254,43 @@ impl Options {
             return usage("two outputs have the same name");
         }
         Ok(())
+    }
+
+    /// Whether what is asked for goes the way of the road.
+    fn check_one_way(&self) -> Result<(), Error> {
+        let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
+        let Some(way) = self.signal.one_way() else { return Ok(()) };
+        if self.data.is_some() || self.receive_files.is_some() {
+            return usage("WHIP and WHEP carry sound and pictures, no data and no files");
+        }
+        let receives = self.receive.wants_video(false) || self.receive.wants_audio(false);
+        let listens = matches!(self.signal, Signal::WhipListen(_));
+        match way {
+            OneWay::Out if self.role == Role::Answer => usage("sound and pictures go out that way: use rtckit call"),
+            OneWay::In if self.role == Role::Call && listens => usage("they come in that way: use rtckit answer"),
+            OneWay::Out if !self.send.any() => usage("nothing to publish: give --video or --audio"),
+            OneWay::Out if receives => usage("nothing comes back that way: sound and pictures only go out"),
+            OneWay::In if self.send.any() => usage("nothing can be sent that way: sound and pictures only come in"),
+            _ => Ok(()),
+        }
+    }
+
+    /// The same with nothing received where the road only leads out; where it only leads in, with all of it where nothing
+    /// says what it is for.
+    pub(super) fn one_way(mut self) -> Self {
+        let receive = &mut self.receive;
+        match self.signal.one_way() {
+            Some(OneWay::Out) => {
+                receive.offer_to_receive_video = Some(false);
+                receive.offer_to_receive_audio = Some(false);
+            }
+            Some(OneWay::In) if !receive.wants_video(false) && !receive.wants_audio(false) => {
+                receive.offer_to_receive_video.get_or_insert(true);
+                receive.offer_to_receive_audio.get_or_insert(true);
+            }
+            _ => {}
+        }
+        self
     }
 
     /// What each side does when both are in this process: the caller sends, the answerer receives.

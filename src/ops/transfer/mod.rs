@@ -106,7 +106,7 @@ impl Transfer {
         let (near, far) = streams::late();
         let Options { job, signal, mut connection, negotiate, verify, .. } = options;
         let (work, role) = self.prepare(job, far).await?;
-        let entrance = Entrance::open(&signal, io.input, io.output)?;
+        let entrance = Entrance::open(&signal, io.input, io.output, negotiate.timeout)?;
         let visit = Visit { patience: negotiate.meeting, verify, progress: &*self.progress, stop: &self.stop };
         let mut road = enter(entrance, role, visit, &mut connection).await?;
         let mut session = Session::new(&connection, Arc::clone(&self.timing)).await.map_err(PeerError::erase)?;

@@ -124,6 +124,9 @@ impl Options {
     /// Whether what is asked for fits together.
     pub(super) fn check(&self) -> Result<(), Error> {
         let usage = |message: String| Err(Error::new(ErrorKind::Usage, "usage", message));
+        if self.signal.one_way().is_some() {
+            return usage("WHIP and WHEP carry sound and pictures, no files".to_owned());
+        }
         if self.signal == Signal::Loopback {
             return usage("a transfer has two ends: there is no loopback".to_owned());
         }

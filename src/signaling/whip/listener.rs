@@ -1,0 +1,366 @@
+//! The server end of WHIP and WHEP: one session, with whoever comes first.
+//!
+//! ```text
+//! POST offer    -> receive() gives it; send(answer) -> 201, Location, ETag
+//! PATCH         -> receive() gives the candidates     -> 204
+//! DELETE        -> receive() gives a bye              -> 200
+//! ```
+//!
+//! Whoever comes next is told 409. What has no token, is too long or no offer never gets as far as
+//! [`Signaling::receive`]. An ICE restart is refused with 422, which RFC 9725 section 4.3.1 has for it.
+
+use super::{FRAGMENT, Fragment, Protocol, SDP, is_type};
+use crate::error::Error;
+use crate::ice_server::Secret;
+use crate::signaling::{Description, DescriptionKind, Message, Signaling, SignalingError, sdp};
+use axum::Router;
+use axum::body::Bytes;
+use axum::extract::rejection::BytesRejection;
+use axum::extract::{DefaultBodyLimit, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::response::{IntoResponse, Response};
+use std::net::TcpListener;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+/// A longer description is nobody's.
+const LONGEST_BODY: usize = 256 << 10;
+/// As many messages may wait for their reader; a client that sends more waits too.
+const WAITING: usize = 64;
+/// How long requests that are being answered may hold up the end.
+const ENDING: Duration = Duration::from_millis(500);
+
+/// What a listener is made from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerOptions {
+    /// What it speaks.
+    pub protocol: Protocol,
+    /// Where: `HOST:PORT`; port 0 for any that is free.
+    pub address: String,
+    /// The bearer token that a client must have; without it anybody may come.
+    pub token: Option<Secret>,
+}
+
+/// A road on which the other side comes to us.
+pub struct Listener {
+    shared: Arc<Shared>,
+    messages: mpsc::Receiver<Message>,
+    url: String,
+    stop: CancellationToken,
+    server: Option<JoinHandle<()>>,
+}
+
+struct Shared {
+    path: &'static str,
+    token: Option<Secret>,
+    messages: mpsc::Sender<Message>,
+    stage: Mutex<Stage>,
+}
+
+/// How far the one session is.
+enum Stage {
+    /// Nobody has come.
+    Free,
+    /// There is an offer, and its client waits for the answer.
+    Offered { session: Session, answer: oneshot::Sender<String> },
+    /// The session is there.
+    Taken(Session),
+    /// It is over.
+    Over,
+}
+
+#[derive(Clone)]
+struct Session {
+    id: String,
+    /// Of the client's ICE session.
+    username_fragment: Option<String>,
+}
+
+impl Session {
+    fn etag(&self) -> String {
+        format!("\"{}\"", self.id)
+    }
+}
+
+/// What a request is about.
+enum Target<'a> {
+    Endpoint,
+    Session(&'a str),
+    Nothing,
+}
+
+impl Listener {
+    /// Begins to listen. Must be called inside a runtime.
+    ///
+    /// # Errors
+    /// When the address cannot be listened on.
+    pub fn bind(options: ListenerOptions) -> Result<Self, Error> {
+        let fail = |source| SignalingError::Listen { address: options.address.clone(), source };
+        let socket = TcpListener::bind(&options.address).map_err(fail)?;
+        let address = socket.local_addr().map_err(fail)?;
+        socket.set_nonblocking(true).map_err(fail)?;
+        let socket = tokio::net::TcpListener::from_std(socket).map_err(fail)?;
+        if options.token.is_none() && !address.ip().is_loopback() {
+            tracing::warn!("{address}: without --token-file anybody who gets there may come");
+        }
+        let (sender, messages) = mpsc::channel(WAITING);
+        let path = match options.protocol {
+            Protocol::Whip => "/whip",
+            Protocol::Whep => "/whep",
+        };
+        let stage = Mutex::new(Stage::Free);
+        let shared = Arc::new(Shared { path, token: options.token, messages: sender, stage });
+        let router =
+            Router::new().fallback(serve).layer(DefaultBodyLimit::max(LONGEST_BODY)).with_state(Arc::clone(&shared));
+        let stop = CancellationToken::new();
+        let serving = axum::serve(socket, router).with_graceful_shutdown(stop.clone().cancelled_owned());
+        let server = tokio::spawn(async move {
+            if let Err(error) = serving.await {
+                tracing::warn!("no longer listening: {error}");
+            }
+        });
+        Ok(Self { shared, messages, url: format!("http://{address}{path}"), stop, server: Some(server) })
+    }
+}
+
+#[async_trait::async_trait]
+impl Signaling for Listener {
+    async fn send(&mut self, message: &Message) -> Result<(), Error> {
+        let Message::Description(description) = message else { return Ok(()) };
+        let mut stage = self.shared.stage();
+        let Stage::Offered { session, answer } = std::mem::replace(&mut *stage, Stage::Over) else {
+            return Err(SignalingError::Closed.into());
+        };
+        // Its client has hung up on us meanwhile.
+        answer.send(description.sdp.clone()).map_err(|_| SignalingError::Closed)?;
+        *stage = Stage::Taken(session);
+        Ok(())
+    }
+
+    async fn receive(&mut self) -> Result<Option<Message>, Error> {
+        Ok(self.messages.recv().await)
+    }
+
+    fn trickles(&self) -> bool {
+        false
+    }
+
+    fn listens_at(&self) -> Option<&str> {
+        Some(&self.url)
+    }
+
+    async fn close(&mut self) -> Result<(), Error> {
+        *self.shared.stage() = Stage::Over;
+        self.stop.cancel();
+        if let Some(server) = self.server.take() {
+            let abort = server.abort_handle();
+            if tokio::time::timeout(ENDING, server).await.is_err() {
+                abort.abort();
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+/// Answers any request. Pages of other origins may ask (CORS): who is let in is up to the token.
+async fn serve(
+    State(shared): State<Arc<Shared>>,
+    method: Method,
+    uri: Uri,
+    headers: HeaderMap,
+    body: Result<Bytes, BytesRejection>,
+) -> Response {
+    let mut response = match body {
+        Ok(body) => shared.answer(&method, uri.path(), &headers, &body).await,
+        Err(rejection) => rejection.into_response(),
+    };
+    for (name, value) in [
+        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location, ETag, Link, Retry-After"),
+        (header::CACHE_CONTROL, "no-store"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+impl Shared {
+    fn stage(&self) -> MutexGuard<'_, Stage> {
+        self.stage.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn target<'a>(&self, path: &'a str) -> Target<'a> {
+        match path.strip_prefix(self.path) {
+            Some("" | "/") => Target::Endpoint,
+            Some(rest) => rest.strip_prefix('/').map_or(Target::Nothing, Target::Session),
+            None if path == "/" => Target::Endpoint,
+            None => Target::Nothing,
+        }
+    }
+
+    async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+        let target = self.target(path);
+        let allowed = match target {
+            Target::Endpoint => "POST, OPTIONS",
+            Target::Session(_) => "PATCH, DELETE, OPTIONS",
+            Target::Nothing => return said(StatusCode::NOT_FOUND, "there is nothing here"),
+        };
+        if method == Method::OPTIONS {
+            return preflight(allowed, &target);
+        }
+        if !self.admits(headers) {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            return (challenge, said(StatusCode::UNAUTHORIZED, "the token is wrong or missing")).into_response();
+        }
+        match (method.as_str(), target) {
+            ("GET" | "HEAD", _) => StatusCode::NO_CONTENT.into_response(),
+            ("POST", Target::Endpoint) => self.post(headers, body).await,
+            ("PATCH", Target::Session(id)) => self.patch(id, headers, body).await,
+            ("DELETE", Target::Session(id)) => self.delete(id).await,
+            _ => ([(header::ALLOW, allowed)], StatusCode::METHOD_NOT_ALLOWED).into_response(),
+        }
+    }
+
+    fn admits(&self, headers: &HeaderMap) -> bool {
+        let Some(token) = &self.token else { return true };
+        let given = text(headers, header::AUTHORIZATION).and_then(|value| value.split_once(' '));
+        given.is_some_and(|(scheme, given)| {
+            scheme.eq_ignore_ascii_case("Bearer") && is_same(given.trim().as_bytes(), token.reveal().as_bytes())
+        })
+    }
+
+    async fn post(&self, headers: &HeaderMap, body: &Bytes) -> Response {
+        if !is_type(text(headers, header::CONTENT_TYPE).unwrap_or_default(), SDP) {
+            return said(StatusCode::UNSUPPORTED_MEDIA_TYPE, "an offer is application/sdp");
+        }
+        let Ok(offer) = std::str::from_utf8(body) else {
+            return said(StatusCode::BAD_REQUEST, "the offer is no UTF-8");
+        };
+        if let Err(error) = sdp::inspect(offer) {
+            return said(StatusCode::BAD_REQUEST, &error.to_string());
+        }
+        let session = Session { id: unguessable(), username_fragment: Fragment::of_session(offer).username_fragment };
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut stage = self.stage();
+            match *stage {
+                Stage::Free => {}
+                Stage::Over => return said(StatusCode::GONE, "it is over"),
+                _ => return said(StatusCode::CONFLICT, "somebody else is here already"),
+            }
+            let description = Description { kind: DescriptionKind::Offer, sdp: offer.to_owned() };
+            if self.messages.try_send(Message::Description(description)).is_err() {
+                return said(StatusCode::SERVICE_UNAVAILABLE, "too much is waiting here");
+            }
+            *stage = Stage::Offered { session: session.clone(), answer };
+        }
+        match answered.await {
+            Ok(answer) => {
+                let location = format!("{}/{}", self.path, session.id);
+                let headers =
+                    [(header::CONTENT_TYPE, SDP), (header::LOCATION, &location), (header::ETAG, &session.etag())];
+                (StatusCode::CREATED, headers, answer).into_response()
+            }
+            Err(_) => said(StatusCode::NOT_ACCEPTABLE, "the offer cannot be used here"),
+        }
+    }
+
+    /// The session that is there, if it is called `id`.
+    fn session(&self, id: &str) -> Option<Session> {
+        match &*self.stage() {
+            Stage::Taken(session) => Some(session.clone()).filter(|session| session.id == id),
+            _ => None,
+        }
+    }
+
+    async fn patch(&self, id: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+        let Some(session) = self.session(id) else { return said(StatusCode::NOT_FOUND, "no such session") };
+        if !is_type(text(headers, header::CONTENT_TYPE).unwrap_or_default(), FRAGMENT) {
+            return said(StatusCode::UNSUPPORTED_MEDIA_TYPE, "candidates are application/trickle-ice-sdpfrag");
+        }
+        let no_restart = || said(StatusCode::UNPROCESSABLE_ENTITY, "ICE cannot be restarted here");
+        match text(headers, header::IF_MATCH) {
+            Some("*" | "\"*\"") => return no_restart(),
+            Some(etag) if etag != session.etag() => {
+                return said(StatusCode::PRECONDITION_FAILED, "it is another ICE session by now");
+            }
+            // There is but one, as it cannot be restarted, and clients exist that do not name it.
+            Some(_) | None => {}
+        }
+        let fragment = match std::str::from_utf8(body).map(Fragment::parse) {
+            Ok(Ok(fragment)) => fragment,
+            Ok(Err(error)) => return said(StatusCode::BAD_REQUEST, &error.to_string()),
+            Err(_) => return said(StatusCode::BAD_REQUEST, "the fragment is no UTF-8"),
+        };
+        if fragment.username_fragment.is_some() && fragment.username_fragment != session.username_fragment {
+            return no_restart();
+        }
+        let end = fragment.end_of_candidates.then_some(Message::EndOfCandidates);
+        for message in fragment.candidates.into_iter().map(Message::Candidate).chain(end) {
+            if self.messages.send(message).await.is_err() {
+                return said(StatusCode::GONE, "it is over");
+            }
+        }
+        StatusCode::NO_CONTENT.into_response()
+    }
+
+    async fn delete(&self, id: &str) -> Response {
+        if self.session(id).is_none() {
+            return said(StatusCode::NOT_FOUND, "no such session");
+        }
+        *self.stage() = Stage::Over;
+        // Nobody reads it only where the call is over already.
+        let _ = self.messages.send(Message::Bye).await;
+        StatusCode::OK.into_response()
+    }
+}
+
+fn preflight(allowed: &'static str, target: &Target) -> Response {
+    let headers = [
+        (header::ALLOW, allowed),
+        (header::ACCESS_CONTROL_ALLOW_METHODS, allowed),
+        (header::ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type, If-Match"),
+        (header::ACCESS_CONTROL_MAX_AGE, "86400"),
+    ];
+    let accepted = match target {
+        Target::Endpoint => (HeaderName::from_static("accept-post"), SDP),
+        _ => (HeaderName::from_static("accept-patch"), FRAGMENT),
+    };
+    (StatusCode::OK, headers, [accepted]).into_response()
+}
+
+/// An answer for people, who see it in the log of their client.
+fn said(status: StatusCode, why: &str) -> Response {
+    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{why}\n")).into_response()
+}
+
+fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {
+    headers.get(name).and_then(|value| value.to_str().ok()).map(str::trim)
+}
+
+/// Compares in a time that does not tell how much is right.
+fn is_same(left: &[u8], right: &[u8]) -> bool {
+    left.len() == right.len() && left.iter().zip(right).fold(0, |sum, (left, right)| sum | (left ^ right)) == 0
+}
+
+/// The URL of a session is what it takes to end it.
+fn unguessable() -> String {
+    use ring::rand::SecureRandom;
+    let mut bytes = [0_u8; 16];
+    ring::rand::SystemRandom::new().fill(&mut bytes).expect("the system has random numbers");
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,141 @@
+//! The listener asked by a client of HTTP, in order and out of it.
+
+use super::*;
+use crate::signaling::sdp::tests::OFFER;
+use reqwest::{Client, RequestBuilder, Url};
+
+const PATIENCE: Duration = Duration::from_secs(20);
+
+fn listener(token: Option<&str>) -> Listener {
+    let options =
+        ListenerOptions { protocol: Protocol::Whip, address: "127.0.0.1:0".to_owned(), token: token.map(Secret::new) };
+    Listener::bind(options).unwrap()
+}
+
+fn client() -> Client {
+    let tls = tokio_rustls::rustls::ClientConfig::builder_with_provider(Arc::new(
+        tokio_rustls::rustls::crypto::ring::default_provider(),
+    ))
+    .with_safe_default_protocol_versions()
+    .unwrap()
+    .with_root_certificates(tokio_rustls::rustls::RootCertStore::empty())
+    .with_no_client_auth();
+    Client::builder().no_proxy().tls_backend_preconfigured(tls).build().unwrap()
+}
+
+fn offer(client: &Client, url: &str) -> RequestBuilder {
+    client.post(url).header("Content-Type", SDP).body(OFFER)
+}
+
+async fn status(request: RequestBuilder) -> u16 {
+    request.send().await.unwrap().status().as_u16()
+}
+
+async fn received(listener: &mut Listener) -> Message {
+    tokio::time::timeout(PATIENCE, listener.receive()).await.expect("a message comes").unwrap().expect("it is open")
+}
+
+/// An offer that is answered: the URL of its session, and its entity tag.
+async fn admitted(listener: &mut Listener, client: &Client) -> (Url, String) {
+    let url = listener.url.clone();
+    let posting = tokio::spawn(offer(client, &url).send());
+    let Message::Description(found) = received(listener).await else { panic!("no offer") };
+    assert_eq!((found.kind, found.sdp.as_str()), (DescriptionKind::Offer, OFFER));
+    let answer = Description { kind: DescriptionKind::Answer, sdp: "v=0\r\nanswer".to_owned() };
+    listener.send(&Message::Description(answer)).await.unwrap();
+    let response = posting.await.unwrap().unwrap();
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!((response.status().as_u16(), header("content-type").as_str()), (201, SDP));
+    let (session, etag) = (Url::parse(&url).unwrap().join(&header("location")).unwrap(), header("etag"));
+    assert_eq!(response.text().await.unwrap(), "v=0\r\nanswer");
+    (session, etag)
+}
+
+#[tokio::test]
+async fn a_client_offers_trickles_and_ends() {
+    let (mut listener, client) = (listener(None), client());
+    let (session, etag) = admitted(&mut listener, &client).await;
+    let fragment = format!(
+        "{}a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\n",
+        Fragment::of_session(OFFER).encode(OFFER)
+    );
+    let patch = |if_match: Option<&str>, kind: &str, body: &str| {
+        let request = client.patch(session.clone()).header("Content-Type", kind).body(body.to_owned());
+        if_match.into_iter().fold(request, |request, etag| request.header("If-Match", etag))
+    };
+    assert_eq!(status(patch(Some(&etag), FRAGMENT, &fragment)).await, 204);
+    let Message::Candidate(candidate) = received(&mut listener).await else { panic!("no candidate") };
+    assert_eq!(candidate.candidate, "candidate:1 1 udp 1 192.0.2.1 9 typ host");
+    assert_eq!(received(&mut listener).await, Message::EndOfCandidates);
+
+    assert_eq!(status(patch(None, FRAGMENT, "a=end-of-candidates\r\n")).await, 204);
+    assert_eq!(received(&mut listener).await, Message::EndOfCandidates);
+    assert_eq!(status(patch(Some("\"other\""), FRAGMENT, &fragment)).await, 412);
+    assert_eq!(status(patch(Some("*"), FRAGMENT, &fragment)).await, 422);
+    assert_eq!(status(patch(Some(&etag), SDP, &fragment)).await, 415);
+    assert_eq!(status(patch(Some(&etag), FRAGMENT, "nonsense")).await, 400);
+    let restart = "a=ice-ufrag:new\r\na=ice-pwd:newnewnewnewnewnewnewnew\r\n";
+    assert_eq!(status(patch(Some(&etag), FRAGMENT, restart)).await, 422);
+
+    assert_eq!(status(client.post(session.clone()).body("")).await, 405);
+    assert_eq!(status(client.delete(session.clone())).await, 200);
+    assert_eq!(received(&mut listener).await, Message::Bye);
+    assert_eq!(status(client.delete(session)).await, 404);
+}
+
+#[tokio::test]
+async fn whoever_comes_second_is_told_so_and_who_comes_too_late_as_well() {
+    let (mut listener, client) = (listener(None), client());
+    let url = listener.url.clone();
+    let posting = tokio::spawn(offer(&client, &url).send());
+    received(&mut listener).await;
+    assert_eq!(status(offer(&client, &url)).await, 409);
+    // The offer cannot be used: its client learns it while the road is closed.
+    listener.close().await.unwrap();
+    assert_eq!(posting.await.unwrap().unwrap().status().as_u16(), 406);
+    assert!(offer(&client, &url).send().await.is_err(), "it still listens");
+}
+
+#[tokio::test]
+async fn what_is_no_offer_gets_no_further_and_leaves_the_place_free() {
+    let (mut listener, client) = (listener(None), client());
+    let url = listener.url.clone();
+    assert_eq!(status(client.post(&url).header("Content-Type", "text/plain").body(OFFER)).await, 415);
+    for body in ["", "v=0\r\n", "hello", "\u{0}"] {
+        assert_eq!(status(client.post(&url).header("Content-Type", SDP).body(body)).await, 400, "{body}");
+    }
+    assert_eq!(status(client.post(&url).header("Content-Type", SDP).body("v".repeat(1 << 20))).await, 413);
+    assert_eq!(status(client.get(&url)).await, 204);
+    assert_eq!(status(client.put(&url)).await, 405);
+    assert_eq!(status(client.get(format!("{url}ed"))).await, 404);
+    assert_eq!(status(client.delete(format!("{url}/guess"))).await, 404);
+    admitted(&mut listener, &client).await;
+}
+
+#[tokio::test]
+async fn without_the_token_only_a_page_may_ask_what_it_may_do() {
+    let (listener, client) = (listener(Some("s3cret")), client());
+    let url = listener.url.clone();
+    for wrong in ["s3cre", "s3cret2", "S3cret", ""] {
+        let response = offer(&client, &url).bearer_auth(wrong).send().await.unwrap();
+        assert_eq!(response.status().as_u16(), 401);
+        assert_eq!(response.headers()["www-authenticate"], "Bearer");
+    }
+    assert_eq!(status(offer(&client, &url).basic_auth("s3cret", None::<&str>)).await, 401);
+    assert_eq!(status(client.get(&url).bearer_auth("s3cret")).await, 204);
+    let response = client.request(Method::OPTIONS, &url).send().await.unwrap();
+    assert_eq!(response.status().as_u16(), 200);
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!((header("accept-post").as_str(), header("access-control-allow-origin").as_str()), (SDP, "*"));
+    assert!(header("access-control-allow-headers").contains("Authorization"));
+    assert!(header("access-control-allow-methods").contains("POST"));
+}
+
+#[tokio::test]
+async fn an_address_that_is_taken_is_an_error_with_the_address_in_it() {
+    let taken = listener(None);
+    let address = taken.url.trim_start_matches("http://").trim_end_matches("/whip").to_owned();
+    let options = ListenerOptions { protocol: Protocol::Whep, address: address.clone(), token: None };
+    let Err(error) = Listener::bind(options) else { panic!("two listen on {address}") };
+    assert!(error.to_string().contains(&address), "{error}");
+}

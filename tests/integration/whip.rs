@@ -1,0 +1,405 @@
+//! WHIP and WHEP: servers and clients whose other end is Chromium, and servers that refuse.
+
+use crate::browser::{Media, Page};
+use crate::support::{Coturn, MediaFile, PATIENCE, Rtckit, Scratch, have, one_call_at_a_time};
+use serde_json::{Value, json};
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::time::{Duration, Instant};
+
+/// A server that answers one request after the other, when the test says.
+struct Server {
+    listener: TcpListener,
+}
+
+/// One request, to be answered.
+struct Request {
+    stream: TcpStream,
+    method: String,
+    path: String,
+    /// In lower case.
+    head: String,
+    body: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        listener.set_nonblocking(true).unwrap();
+        Self { listener }
+    }
+
+    fn url(&self, scheme: &str) -> String {
+        format!("{scheme}://{}/live/x", self.listener.local_addr().unwrap())
+    }
+
+    /// The next request.
+    fn next(&self) -> Request {
+        let begin = Instant::now();
+        loop {
+            match self.listener.accept() {
+                Ok((stream, _)) => return Request::read(stream),
+                Err(_) => assert!(begin.elapsed() < PATIENCE, "no request came"),
+            }
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+}
+
+impl Request {
+    fn read(mut stream: TcpStream) -> Self {
+        stream.set_nonblocking(false).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let (mut bytes, mut chunk) = (Vec::new(), [0; 4096]);
+        loop {
+            let text = String::from_utf8_lossy(&bytes).into_owned();
+            if let Some((head, body)) = text.split_once("\r\n\r\n") {
+                let lower = head.to_ascii_lowercase();
+                let length =
+                    lower.lines().find_map(|line| line.strip_prefix("content-length: ")?.parse::<usize>().ok());
+                if body.len() >= length.unwrap_or(0) {
+                    let mut words = head.split(' ').map(str::to_owned);
+                    let (method, path) = (words.next().unwrap(), words.next().unwrap());
+                    return Self { stream, method, path, head: lower, body: body.to_owned() };
+                }
+            }
+            let count = stream.read(&mut chunk).unwrap();
+            assert!(count > 0, "a request broke off: {text}");
+            bytes.extend_from_slice(&chunk[..count]);
+        }
+    }
+
+    fn answer(mut self, status: &str, headers: &str, body: &str) {
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\nConnection: close\r\n{headers}\r\n");
+        self.stream.write_all((head + body).as_bytes()).unwrap();
+    }
+
+    fn description(&self, kind: &str) -> Value {
+        assert!(self.head.contains("content-type: application/sdp"), "{}", self.head);
+        json!({ "type": kind, "sdp": self.body })
+    }
+}
+
+const CREATED: &str = "Content-Type: application/sdp\r\nLocation: /session/1\r\nETag: \"1\"\r\n";
+
+/// Answers the offer as the page does.
+fn page_answers(page: &Page, server: &Server) {
+    let request = server.next();
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("POST", "/live/x"));
+    let answer = page.answer(&request.description("offer"), false);
+    request.answer("201 Created", CREATED, answer["sdp"].as_str().unwrap());
+}
+
+/// Waits for the end of the session, and of the run.
+fn await_end(server: &Server, rtckit: &mut Rtckit) -> Value {
+    let request = server.next();
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("DELETE", "/session/1"));
+    request.answer("200 OK", "", "");
+    let exit = rtckit.succeed(PATIENCE);
+    serde_json::from_slice(&exit.stdout).unwrap()
+}
+
+#[test]
+fn chromium_shows_what_is_published_by_whip_until_ctrl_c() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create(Media::Receive, false);
+    let server = Server::start();
+    let url = server.url("whip+http");
+    let mut call = Rtckit::start(["call", "--video=test", "--audio=test", "--signal", &url, "--json"]);
+    page_answers(&page, &server);
+    let state = page.await_frames("peer", 20);
+    assert!(state["frames"]["changed"].as_u64() > Some(10), "the picture stands still: {state}");
+    call.interrupt();
+    let request = server.next();
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("DELETE", "/session/1"));
+    request.answer("200 OK", "", "");
+    let exit = call.wait(PATIENCE);
+    assert_eq!(exit.code, Some(130), "{exit:?}");
+    let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+    assert_eq!(report["sent"].as_array().map(Vec::len), Some(2), "{report}");
+    assert!(report["received"].as_array().is_none_or(Vec::is_empty), "nothing comes back: {report}");
+}
+
+#[test]
+fn candidates_trickle_to_chromium_in_patch_requests() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create(Media::Receive, false);
+    let server = Server::start();
+    let url = server.url("whip+http");
+    let mut call = Rtckit::start(["call", "--video=test", "--trickle", "--duration=500ms", "--signal", &url, "--json"]);
+    let request = server.next();
+    assert!(!request.body.contains("a=candidate:"), "the offer waits for nobody: {}", request.body);
+    let answer = page.answer(&request.description("offer"), false);
+    request.answer("201 Created", CREATED, answer["sdp"].as_str().unwrap());
+    let candidates = page_takes_candidates(&page, &server);
+    assert!(!candidates.is_empty(), "nothing trickled");
+    call.succeed(PATIENCE);
+}
+
+/// Hands the candidates of PATCH requests to the page until the session ends; all of them.
+fn page_takes_candidates(page: &Page, server: &Server) -> Vec<String> {
+    let mut candidates = Vec::new();
+    loop {
+        let request = server.next();
+        if request.method == "DELETE" {
+            request.answer("200 OK", "", "");
+            return candidates;
+        }
+        assert_eq!((request.method.as_str(), request.path.as_str()), ("PATCH", "/session/1"));
+        assert!(request.head.contains("content-type: application/trickle-ice-sdpfrag"), "{}", request.head);
+        assert!(request.head.contains("if-match: \"1\""), "{}", request.head);
+        let mid = request.body.lines().find_map(|line| line.strip_prefix("a=mid:")).unwrap();
+        for candidate in request.body.lines().filter_map(|line| line.strip_prefix("a=candidate:")) {
+            let candidate = format!("candidate:{candidate}");
+            page.call("addCandidate", json!(["peer", { "candidate": &candidate, "sdpMid": mid }]));
+            candidates.push(candidate);
+        }
+        request.answer("204 No Content", "", "");
+    }
+}
+
+#[test]
+fn a_relay_that_the_server_names_is_used() {
+    if !have("turnserver") {
+        return;
+    }
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create(Media::Receive, false);
+    let (server, coturn) = (Server::start(), Coturn::start());
+    let url = server.url("whip+http");
+    // One of our own that is not there, without which there would be nothing to ask for a relay.
+    let own = ["--ice-transport-policy=relay", "--ice-server=turn:nobody:nothing@127.0.0.1:9", "--trickle"];
+    let relayed = own.into_iter().chain(["--duration=1s", "--json", "-v"]);
+    let mut call = Rtckit::start(["call", "--video=test", "--signal", &url].into_iter().chain(relayed));
+    let request = server.next();
+    let answer = page.answer(&request.description("offer"), false);
+    let (turn, user, password) = (coturn.url("turn"), Coturn::USER, Coturn::PASSWORD);
+    let link = format!("Link: <{turn}>; rel=\"ice-server\"; username=\"{user}\"; credential=\"{password}\"\r\n");
+    request.answer("201 Created", &format!("{CREATED}{link}"), answer["sdp"].as_str().unwrap());
+    let candidates = page_takes_candidates(&page, &server);
+    assert!(!candidates.is_empty() && candidates.iter().all(|text| text.contains(" typ relay ")), "{candidates:?}");
+    let exit = call.succeed(PATIENCE);
+    assert!(!exit.stderr.contains(password), "{exit:?}");
+    let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+    assert_eq!(report["connection"]["selectedPair"]["local"]["candidateType"], "relay", "{report}");
+    assert!(report["sent"][0]["framesSent"].as_u64() > Some(5), "{report}");
+}
+
+#[test]
+fn what_chromium_plays_by_whep_is_recorded() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    let recording = scratch.path("played.webm");
+    page.create(Media::Send, false);
+    let server = Server::start();
+    let (url, path) = (server.url("whep+http"), recording.to_str().unwrap());
+    let args = ["answer", "--signal", &url, "--duration=2s", "--record", path, "--json"];
+    let mut player = Rtckit::start(args);
+    page_answers(&page, &server);
+    let report = await_end(&server, &mut player);
+    assert_eq!(report["received"].as_array().map(Vec::len), Some(2), "{report}");
+    MediaFile::open(&recording).assert_plays();
+}
+
+#[test]
+fn an_offer_that_chromium_makes_in_return_is_answered() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create_offerer(Media::Send, None);
+    let server = Server::start();
+    let url = server.url("whep+http");
+    let mut player = Rtckit::start(["call", "--signal", &url, "--duration=1s", "--json"]);
+    let offer = page.offer(false);
+    server.next().answer("406 Not Acceptable", CREATED, offer["sdp"].as_str().unwrap());
+    let request = server.next();
+    assert_eq!((request.method.as_str(), request.path.as_str()), ("PATCH", "/session/1"));
+    let answer = request.description("answer");
+    request.answer("204 No Content", "", "");
+    page.accept(&answer);
+    let report = await_end(&server, &mut player);
+    assert!(report["received"][0]["framesReceived"].as_u64() > Some(5), "{report}");
+}
+
+#[test]
+fn a_server_that_refuses_has_its_exit_code_and_leaves_no_file() {
+    let scratch = Scratch::new();
+    let recording = scratch.path("never.webm");
+    let path = recording.to_str().unwrap();
+    for (status, headers, body, code, said) in [
+        ("401 Unauthorized", "", "", 8, "--token-file"),
+        ("404 Not Found", "Content-Type: text/plain\r\n", "no such stream", 5, "no such stream"),
+        ("503 Service Unavailable", "Retry-After: 100\r\n", "", 5, "100 s"),
+        ("201 Created", "Content-Type: text/html\r\n", "<p>", 5, "text/html"),
+    ] {
+        let server = Server::start();
+        let mut player = Rtckit::start(["call", "--signal", &server.url("whep+http"), "--record", path]);
+        server.next().answer(status, headers, body);
+        let exit = player.wait(PATIENCE);
+        assert_eq!(exit.code, Some(code), "{status}: {exit:?}");
+        assert!(exit.error_line().contains("WHEP server") && exit.stderr.contains(said), "{exit:?}");
+    }
+    let silent = Server::start();
+    let url = silent.url("whep+http");
+    let exit = Rtckit::start(["call", "--signal", &url, "--timeout=500ms", "--record", path]).wait(PATIENCE);
+    assert_eq!(exit.code, Some(124), "{exit:?}");
+    let gone = silent.url("whep+http");
+    let tls = silent.url("whep+https");
+    let mut player = Rtckit::start(["call", "--signal", &tls, "--record", path]);
+    // What the client of a moment ago left, and then the one that speaks TLS.
+    silent.listener.set_nonblocking(false).unwrap();
+    let mut hello = [0; 4096];
+    while hello[0] != 0x16 {
+        let (mut stream, _) = silent.listener.accept().unwrap();
+        let _ = stream.read(&mut hello);
+        let _ = stream.write_all(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    }
+    assert_eq!(player.wait(PATIENCE).code, Some(10));
+    drop(silent);
+    let exit = Rtckit::start(["call", "--signal", &gone, "--record", path]).wait(PATIENCE);
+    assert_eq!(exit.code, Some(7), "{exit:?}");
+    assert_eq!(scratch.names(), [""; 0]);
+}
+
+#[test]
+fn the_token_comes_from_a_file_or_the_environment() {
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path("token"), "from-file\n").unwrap();
+    let file = format!("--token-file={}", scratch.path("token").display());
+    for (args, variable, expected) in [(vec![file.as_str()], None, "from-file"), (vec![], Some("from-env"), "from-env")]
+    {
+        let server = Server::start();
+        let mut command = Rtckit::command(["call", "--signal", &server.url("whep+http")].into_iter().chain(args));
+        command.stdin(std::process::Stdio::null()).envs(variable.map(|token| ("RTCKIT_TOKEN", token)));
+        let mut player = Rtckit::spawn(&mut command);
+        let request = server.next();
+        assert!(request.head.contains(&format!("authorization: bearer {expected}")), "{}", request.head);
+        request.answer("403 Forbidden", "", "");
+        let exit = player.wait(PATIENCE);
+        assert_eq!(exit.code, Some(8), "{exit:?}");
+        assert!(!exit.stderr.contains(expected), "the token is shown: {exit:?}");
+    }
+}
+
+#[test]
+fn what_does_not_go_the_way_of_the_road_is_refused() {
+    for (args, said) in [
+        (["call", "--signal=whip+http://127.0.0.1:1/", "--json"].as_slice(), "nothing to publish"),
+        (&["call", "--signal=whip+http://127.0.0.1:1/", "--video=test", "--measure"], "only go out"),
+        (&["answer", "--signal=whip+http://127.0.0.1:1/", "--video=test"], "use rtckit call"),
+        (&["call", "--signal=whep+http://127.0.0.1:1/", "--video=test"], "only come in"),
+        (&["call", "--signal=whep+http://127.0.0.1:1/", "--data"], "no data"),
+        (&["call", "--signal=whip-listen:127.0.0.1:0"], "use rtckit answer"),
+        (&["answer", "--signal=whep-listen:127.0.0.1:0", "--video=test"], "use rtckit call"),
+        (&["answer", "--signal=whip-listen:127.0.0.1"], "HOST:PORT"),
+        (&["answer", "--signal=whip-listen:127.0.0.1:0", "--trickle"], "--trickle"),
+        (&["send-file", "Cargo.toml", "--signal=whip+http://127.0.0.1:1/"], "no files"),
+    ] {
+        let exit = Rtckit::start(args).wait(PATIENCE);
+        assert_eq!(exit.code, Some(2), "{exit:?}");
+        assert!(exit.stderr.contains(said) || String::from_utf8_lossy(&exit.stdout).contains(said), "{exit:?}");
+    }
+}
+
+/// A client of WHIP or WHEP in the page: its offer, and what became of it.
+fn page_offers(page: &Page, url: &str, token: &str) -> Value {
+    let client = "{
+        const [url, token] = arguments;
+        const { sdp } = await offer('peer');
+        const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${token}` };
+        const response = await fetch(url, { method: 'POST', headers, body: sdp });
+        const answer = await response.text();
+        if (response.status === 201) await accept('peer', { type: 'answer', sdp: answer });
+        const session = new URL(response.headers.get('location') ?? '', url).href;
+        return { status: response.status, session, etag: response.headers.get('etag') };
+    }";
+    page.evaluate(client, json!([url, token]))
+}
+
+/// The status of a request of the page.
+fn fetched(page: &Page, method: &str, url: &Value, token: &str) -> Value {
+    let request = "{
+        const [method, url, token] = arguments;
+        const headers = { 'Content-Type': 'application/sdp', Authorization: `Bearer ${token}` };
+        const known = peer('peer').connection.localDescription?.sdp;
+        const body = method === 'POST' ? known ?? (await offer('peer')).sdp : undefined;
+        return (await fetch(url, { method, headers, body })).status;
+    }";
+    page.evaluate(request, json!([method, url, token]))
+}
+
+/// A listener, and where it listens.
+fn listening(args: &[&str], token: &std::path::Path) -> (Rtckit, String) {
+    let token = format!("--token-file={}", token.display());
+    let mut rtckit = Rtckit::start(args.iter().copied().chain(["--events", &token]));
+    let event = rtckit.json();
+    assert_eq!(event["type"], "listening", "{event}");
+    (rtckit, event["urls"][0].as_str().unwrap().to_owned())
+}
+
+/// The last line of `--events`.
+fn result(exit: &crate::support::Exit) -> Value {
+    let stdout = String::from_utf8_lossy(&exit.stdout);
+    serde_json::from_str(stdout.lines().last().unwrap()).unwrap()
+}
+
+#[test]
+fn a_page_publishes_by_whip_into_a_recording_and_ends_it() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path("token"), "s3cret").unwrap();
+    let recording = scratch.path("published.webm");
+    let args = ["answer", "--signal=whip-listen:127.0.0.1:0", "--record", recording.to_str().unwrap()];
+    let (mut rtckit, url) = listening(&args, &scratch.path("token"));
+    page.create_offerer(Media::Send, None);
+    let endpoint = json!(url);
+    assert_eq!(fetched(&page, "POST", &endpoint, "guess"), 401);
+    let session = page_offers(&page, &url, "s3cret");
+    assert_eq!(session["status"], 201, "{session}");
+    page.await_connected();
+    assert_eq!(fetched(&page, "POST", &endpoint, "s3cret"), 409, "one at a time");
+    crate::support::await_growth(&scratch, 60_000);
+    assert_eq!(fetched(&page, "DELETE", &session["session"], "s3cret"), 200);
+    let exit = rtckit.succeed(PATIENCE);
+    assert_eq!(result(&exit)["ended"], "peer-hung-up", "{exit:?}");
+    MediaFile::open(&recording).assert_plays();
+}
+
+#[test]
+fn a_page_plays_by_whep_what_a_call_sends() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path("token"), "s3cret").unwrap();
+    let args = ["call", "--signal=whep-listen:127.0.0.1:0", "--video=test", "--audio=test"];
+    let (mut rtckit, url) = listening(&args, &scratch.path("token"));
+    page.create_offerer(Media::Receive, None);
+    let session = page_offers(&page, &url, "s3cret");
+    assert_eq!(session["status"], 201, "{session}");
+    let state = page.await_frames("peer", 20);
+    assert!(state["frames"]["changed"].as_u64() > Some(10), "the picture stands still: {state}");
+    assert_eq!(fetched(&page, "DELETE", &session["session"], "s3cret"), 200);
+    let exit = rtckit.succeed(PATIENCE);
+    assert_eq!(result(&exit)["sent"].as_array().map(Vec::len), Some(2), "{exit:?}");
+}
+
+#[test]
+fn what_is_published_is_measured_at_the_listener() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path("token"), "s3cret").unwrap();
+    let args = ["answer", "--signal=whip-listen:127.0.0.1:0", "--measure"];
+    let (mut listener, url) = listening(&args, &scratch.path("token"));
+    let signal = format!("whip+{url}");
+    let token = format!("--token-file={}", scratch.path("token").display());
+    let args = ["call", "--video=test", "--audio=test", "--trickle", "--duration=2s", "--signal", &signal, &token];
+    Rtckit::start(args).succeed(PATIENCE);
+    let report = result(&listener.succeed(PATIENCE));
+    assert_eq!(report["ended"], "peer-hung-up", "{report}");
+    assert!(report["measured"]["framesMeasured"].as_u64() > Some(10), "{report}");
+}
