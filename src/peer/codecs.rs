@@ -21,6 +21,8 @@ pub(super) struct Outgoing {
     pub rtx: Option<u32>,
     /// The codecs that it may be sent in, the preferred first; never empty.
     pub codecs: Vec<Codec>,
+    /// Whether the same section receives as well.
+    pub receives: bool,
     /// The one that was agreed on.
     pub agreed: Arc<OnceLock<Codec>>,
 }

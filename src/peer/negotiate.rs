@@ -9,6 +9,7 @@ use super::timing::Mark;
 use crate::ice_server::IceServer;
 use crate::signaling::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message, Signaling};
 use crate::stop::Stop;
+use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
 use std::time::Duration;
 use tokio::time::Instant;
 use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
@@ -110,6 +111,7 @@ impl Session {
             nominated_at: None,
         };
         if role == Role::Call {
+            self.limit_directions().await?;
             let offer = self.pc.create_offer(None).await.map_err(PeerError::library("making the offer"))?;
             self.shared.timing.mark(Mark::OfferCreated);
             exchange.local = self.publish(offer, DescriptionKind::Offer, signaling, exchange.trickle, None).await?;
@@ -256,6 +258,7 @@ impl Session {
                 let sdp = without_unspoken_forms(&description.sdp);
                 let offer = RTCSessionDescription::offer(sdp.clone()).map_err(refused)?;
                 self.pc.set_remote_description(offer).await.map_err(refused)?;
+                self.limit_directions().await?;
                 self.agree_on_codecs(&sdp, true).await?;
                 let answer = self.pc.create_answer(None).await.map_err(|error| match error.to_string() {
                     // What it says of a track of ours that the offer has no codec for.
@@ -277,6 +280,18 @@ impl Session {
         for candidate in std::mem::take(&mut exchange.early_candidates) {
             exchange.offered.theirs.push(candidate.candidate.clone());
             self.add_candidate(candidate).await;
+        }
+        Ok(())
+    }
+
+    /// Limits the tracks beside which nothing is received to sending. Not before an offer is applied that we answer: the library
+    /// gives no such track to a section that would go both ways.
+    async fn limit_directions(&self) -> Result<(), PeerError> {
+        for outgoing in self.outgoing.iter().filter(|outgoing| !outgoing.receives) {
+            if let Some(transceiver) = self.transceiver_of(outgoing.sender.id()).await {
+                let limited = transceiver.set_direction(RTCRtpTransceiverDirection::Sendonly).await;
+                limited.map_err(PeerError::library("limiting a track to sending"))?;
+            }
         }
         Ok(())
     }

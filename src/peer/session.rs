@@ -301,16 +301,16 @@ impl Session {
         if first.kind() == MediaKind::Video {
             self.prefer(sender.id(), codecs, receive).await?;
         }
-        if !receive && let Some(transceiver) = self.transceiver_of(sender.id()).await {
-            transceiver
-                .set_direction(RTCRtpTransceiverDirection::Sendonly)
-                .await
-                .map_err(PeerError::library("limiting a track to sending"))?;
-        }
         let (shared, departures) = (Arc::clone(&self.shared), Arc::clone(self.runtime.departures()));
         let agreed = Arc::new(OnceLock::new());
-        let outgoing =
-            Outgoing { sender: Arc::clone(&sender), ssrc, rtx, codecs: codecs.to_vec(), agreed: Arc::clone(&agreed) };
+        let outgoing = Outgoing {
+            sender: Arc::clone(&sender),
+            ssrc,
+            rtx,
+            codecs: codecs.to_vec(),
+            receives: receive,
+            agreed: Arc::clone(&agreed),
+        };
         self.outgoing.push(outgoing);
         Ok(LocalTrack::new(track, sender, ssrc, (first, agreed), shared, departures))
     }

@@ -378,7 +378,8 @@ fn a_page_plays_by_whep_what_a_call_sends() {
     std::fs::write(scratch.path("token"), "s3cret").unwrap();
     let args = ["call", "--signal=whep-listen:127.0.0.1:0", "--video=test", "--audio=test"];
     let (mut rtckit, url) = listening(&args, &scratch.path("token"));
-    page.create_offerer(Media::Receive, None);
+    // Some players ask for both ways, which they may.
+    page.create_offerer(Media::Send, None);
     let session = page_offers(&page, &url, "s3cret");
     assert_eq!(session["status"], 201, "{session}");
     let state = page.await_frames("peer", 20);
