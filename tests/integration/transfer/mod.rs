@@ -1,6 +1,7 @@
 //! `send-file` and `receive-file`, from outside.
 
 mod answer;
+mod chromium;
 mod faults;
 mod pair;
 mod resume;
