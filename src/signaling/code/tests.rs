@@ -103,16 +103,27 @@ async fn both(meddle: Meddle, mistyped: bool) -> (Proved, Proved, Arc<Mutex<Stri
     assert!(sender.is_alone() && !receiver.is_alone());
     let send = async {
         assert!(sender.meet().await?.we_offer);
-        let keys = sender.prove(false).await?;
-        Ok(sender.sealed(keys))
+        match sender.prove(false).await {
+            Ok(keys) => Ok(sender.sealed(keys)),
+            Err(error) => {
+                sender.leave().await;
+                Err(error)
+            }
+        }
     };
     let receive = async {
         assert!(!receiver.meet().await?.we_offer);
-        let keys = receiver.prove(true).await?;
-        assert!(keys.is_checked && keys.check.split('-').count() == 4);
-        Ok(receiver.sealed(keys))
+        match receiver.prove(true).await {
+            Ok(keys) => {
+                assert!(keys.is_checked && keys.check.split('-').count() == 4);
+                Ok(receiver.sealed(keys))
+            }
+            Err(error) => {
+                receiver.leave().await;
+                Err(error)
+            }
+        }
     };
-    // When one has given up, the other may only notice that it is gone.
     let (sent, received) = tokio::join!(send, receive);
     (sent, received, seen)
 }
