@@ -3,9 +3,10 @@
 use super::error::PeerError;
 use super::timing::{Mark, Timing};
 use bytes::{Bytes, BytesMut};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use webrtc::data_channel::{DataChannel as Inner, DataChannelEvent, RTCDataChannelInit};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use webrtc::data_channel::{DataChannel as Inner, DataChannelEvent, RTCDataChannelInit, RTCDataChannelMessage};
 
 /// W3C `RTCDataChannelInit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -73,6 +74,15 @@ impl DataMessage {
     }
 }
 
+impl From<RTCDataChannelMessage> for DataMessage {
+    fn from(message: RTCDataChannelMessage) -> Self {
+        match message.is_string {
+            true => Self::Text(String::from_utf8_lossy(&message.data).into_owned()),
+            false => Self::Binary(message.data.freeze()),
+        }
+    }
+}
+
 /// A data channel, ours or the peer's. Clones share it; one of them should receive.
 #[derive(Clone)]
 pub struct DataChannel {
@@ -80,7 +90,15 @@ pub struct DataChannel {
     label: Arc<str>,
     timing: Arc<Timing>,
     max_message_size: Arc<AtomicUsize>,
+    /// A message that came before we were told that the channel is open: one that both sides open themselves may be used
+    /// by the peer a moment earlier.
+    early: Arc<Mutex<Option<DataMessage>>>,
+    negotiated: bool,
 }
+
+/// How long we say nothing on a channel that both sides open themselves. A peer made of webrtc 0.21 forgets what comes
+/// together with the end of the handshake, since it opens its end a moment after that.
+const SETTLING: Duration = Duration::from_millis(200);
 
 impl DataChannel {
     pub(super) fn new(
@@ -89,7 +107,12 @@ impl DataChannel {
         timing: Arc<Timing>,
         max_message_size: Arc<AtomicUsize>,
     ) -> Self {
-        Self { inner, label: label.into(), timing, max_message_size }
+        Self { inner, label: label.into(), timing, max_message_size, early: Arc::default(), negotiated: false }
+    }
+
+    /// One that both sides open without telling each other.
+    pub(super) fn negotiated(self) -> Self {
+        Self { negotiated: true, ..self }
     }
 
     /// Its label.
@@ -144,12 +167,12 @@ impl DataChannel {
 
     /// The next message; `None` once the channel is closed. Cancel-safe.
     pub async fn receive(&self) -> Option<DataMessage> {
+        if let Some(message) = self.early().take() {
+            return Some(message);
+        }
         loop {
             match self.inner.poll().await? {
-                DataChannelEvent::OnMessage(message) if message.is_string => {
-                    return Some(DataMessage::Text(String::from_utf8_lossy(&message.data).into_owned()));
-                }
-                DataChannelEvent::OnMessage(message) => return Some(DataMessage::Binary(message.data.freeze())),
+                DataChannelEvent::OnMessage(message) => return Some(DataMessage::from(message)),
                 DataChannelEvent::OnOpen => self.timing.mark(Mark::DataChannelOpen),
                 DataChannelEvent::OnClose => return None,
                 _ => {}
@@ -161,21 +184,28 @@ impl DataChannel {
     pub async fn opened(&self) -> bool {
         while let Some(event) = self.inner.poll().await {
             match event {
-                DataChannelEvent::OnOpen => {
-                    self.timing.mark(Mark::DataChannelOpen);
-                    return true;
-                }
+                DataChannelEvent::OnOpen => {}
+                DataChannelEvent::OnMessage(message) => *self.early() = Some(DataMessage::from(message)),
                 DataChannelEvent::OnClose => return false,
-                _ => {}
+                _ => continue,
             }
+            self.timing.mark(Mark::DataChannelOpen);
+            if self.negotiated {
+                tokio::time::sleep(SETTLING).await;
+            }
+            return true;
         }
         false
+    }
+
+    fn early(&self) -> MutexGuard<'_, Option<DataMessage>> {
+        self.early.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Waits until the peer has acknowledged everything sent; at most until the channel closes.
     pub async fn flushed(&self) {
         while matches!(self.inner.outstanding_bytes().await, Ok(1..)) {
-            tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }
 

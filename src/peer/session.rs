@@ -346,7 +346,9 @@ impl Session {
             .create_data_channel(&init.label, Some(init.to_library()))
             .await
             .map_err(|error| PeerError::DataChannel { label: init.label.clone(), why: error.to_string() })?;
-        Ok(DataChannel::new(inner, &init.label, Arc::clone(&self.shared.timing), Arc::clone(&self.max_message_size)))
+        let (timing, most) = (Arc::clone(&self.shared.timing), Arc::clone(&self.max_message_size));
+        let channel = DataChannel::new(inner, &init.label, timing, most);
+        Ok(if init.negotiated.is_some() { channel.negotiated() } else { channel })
     }
 
     /// The next track that the peer sends; `None` when the session is over. Cancel-safe.
