@@ -38,7 +38,7 @@ use audio::AudioWriter;
 use meter::Meter;
 use snapshot::Exposure;
 use std::io::{Read, Write};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 use video::{Pending, SharedResults, VideoSink, VideoWriter};
@@ -114,6 +114,8 @@ struct Running {
     tracks: Tracks,
     taken: Stop,
     closed: Stop,
+    /// Whether a source gave more than was asked for.
+    over: Arc<AtomicBool>,
 }
 
 impl Capture {
@@ -217,6 +219,7 @@ impl Capture {
             lost: None,
             lost_samples: None,
             taken: outputs.taken,
+            over: Arc::default(),
         };
         let (video_settings, audio_settings) = (inputs.video_settings, inputs.audio_settings);
         let video = inputs.video.map(RawVideo::of).transpose()?;
@@ -225,7 +228,7 @@ impl Capture {
             let settings = video_settings.unwrap_or_else(|| VideoSettings::of_format("", &format));
             let source = running.tracks.video(pace.of(live, source), format, settings.clone());
             running.lost = source.lost();
-            let source = Ending::boxed(source, duration);
+            let source = Ending::boxed(source, duration, &running.over);
             let (sender, pictures) = bounded(BACKLOG, if any_live { Overflow::Latest } else { Overflow::Block });
             let pictures = Arc::new(pictures);
             running.pictures = Some(Arc::clone(&pictures));
@@ -250,7 +253,7 @@ impl Capture {
             let settings = audio_settings.unwrap_or_else(|| AudioSettings::of_format(&format));
             let source = running.tracks.audio(pace.of(live, source), format, settings.clone());
             running.lost_samples = source.lost();
-            let source = Ending::boxed(source, duration);
+            let source = Ending::boxed(source, duration, &running.over);
             let (meter, results) = (Arc::clone(&running.meter), Arc::clone(&running.results));
             let stop = inner.clone();
             let writer = AudioWriter { source, sinks: outputs.audio, any: false, meter, results };
@@ -285,7 +288,7 @@ impl Capture {
                     // The first that fails says why, when nothing is left.
                     failure = failure.or(done.err());
                     if running.writers.is_empty() {
-                        return (self.at_end(clock), failure);
+                        return (self.at_end(running, clock), failure);
                     }
                 }
                 Some(done) = running.writers.ended() => {
@@ -295,7 +298,7 @@ impl Capture {
                         done => failure = failure.or(done.err()),
                     }
                     if running.writers.is_empty() {
-                        return (self.at_end(clock), failure);
+                        return (self.at_end(running, clock), failure);
                     }
                 }
                 _ = tick.tick() => last = running.tell(&*self.progress, clock, last),
@@ -303,9 +306,10 @@ impl Capture {
         }
     }
 
-    /// Sources that end when their time is over have not ended early.
-    fn at_end(&self, clock: Clock) -> Ended {
-        let over = self.options.duration.is_some_and(|duration| clock.origin().elapsed() >= duration);
+    /// Sources that end when their time is over have not ended early. A picture may be stamped a little ahead of our clock.
+    fn at_end(&self, running: &Running, clock: Clock) -> Ended {
+        let passed = self.options.duration.is_some_and(|duration| clock.origin().elapsed() >= duration);
+        let over = passed || running.over.load(Ordering::Relaxed);
         if over { Ended::Duration } else { Ended::InputEnded }
     }
 }
