@@ -44,6 +44,16 @@ fn chromium(flags: &[&str]) -> Box<dyn Driver> {
 /// Long enough for anything that works.
 const PATIENCE: Duration = Duration::from_secs(20);
 
+impl Drop for Page {
+    /// A call that goes on behind our back would slow down all tests that follow.
+    fn drop(&mut self) {
+        if !std::thread::panicking() {
+            self.driver().leave_windows();
+            self.driver().go("about:blank");
+        }
+    }
+}
+
 impl Page {
     /// In a browser that grants camera and microphone unasked, which also makes it show its real addresses once it uses
     /// them. `None`, and the skip is said, where there is no Chromium.
