@@ -66,16 +66,22 @@ async fn serve(listener: TcpListener, mut meddle: Meddle, seen: Arc<Mutex<String
     let mut second = ends.pop().unwrap();
     let mut first = ends.pop().unwrap();
     first.send(text(json!({ "type": "otherjoin", "id": "1", "role": "answer" }))).await.unwrap();
-    loop {
+    // Who leaves tells nobody: what the other end has been sent is what it judges by.
+    let mut here = [true; 2];
+    while here.contains(&true) {
         let (from, heard) = tokio::select! {
-            heard = first.next() => (0, heard),
-            heard = second.next() => (1, heard),
+            heard = first.next(), if here[0] => (0, heard),
+            heard = second.next(), if here[1] => (1, heard),
         };
-        let Some(Ok(WsMessage::Text(heard))) = heard else { return };
+        let Some(Ok(WsMessage::Text(heard))) = heard else {
+            here[from] = false;
+            continue;
+        };
         seen.lock().unwrap().push_str(&heard);
         let heard: Value = serde_json::from_str(&heard).unwrap();
         if heard["type"] != "message" {
-            return;
+            here[from] = false;
+            continue;
         }
         for (to, data) in meddle(from, heard["data"].clone()) {
             let end = if to == 0 { &mut first } else { &mut second };
