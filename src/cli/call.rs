@@ -137,7 +137,11 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
     let (data, data_use) = data.options();
     Ok(Options {
         signal: if loopback { Signal::Loopback } else { signaling.signal()? },
-        connection: Config { video_codecs: codecs.video_codec.clone(), ..connection.options()? },
+        connection: Config {
+            audio_codecs: codecs.audio_codec.clone(),
+            video_codecs: codecs.video_codec.clone(),
+            ..connection.options()?
+        },
         negotiate: run.setup.options(by_hand && !loopback),
         send: codecs.hint.said_of(media.options(control.is_some() || receive.sink_id.is_some())?),
         limits: codecs.limits(),

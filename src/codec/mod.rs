@@ -6,10 +6,12 @@
 
 mod aom;
 mod av1;
+mod g711;
 mod h264;
 mod key_interval;
 mod library_video;
 mod opus;
+mod packets;
 mod picture_clock;
 mod settings;
 mod vp8;
@@ -28,6 +30,7 @@ mod synthetic;
 pub use opus::{AudioApplication, AudioEncoderSettings, OpusDecoder, OpusEncoder, PacketTime};
 pub use settings::{BitrateMode, EncoderSettings};
 
+use g711::{G711Decoder, G711Encoder};
 use key_interval::KeyInterval;
 
 use crate::error::{Classify, ErrorKind};
@@ -98,6 +101,9 @@ impl Classify for CodecError {
             Self::AudioFormat { codec: Codec::Opus, .. } => {
                 Some("Opus takes mono or stereo at 8000, 12000, 16000, 24000 or 48000 Hz: resample first".to_owned())
             }
+            Self::AudioFormat { codec: Codec::Pcmu | Codec::Pcma, .. } => {
+                Some("G.711 takes mono at 8000 Hz: resample first".to_owned())
+            }
             _ => None,
         }
     }
@@ -117,7 +123,9 @@ pub fn video_encoder(
         Codec::Vp9 => Box::new(vp9::encoder(format, settings)?),
         Codec::Av1 => Box::new(av1::encoder(format, settings)?),
         Codec::H264 => Box::new(h264::H264Encoder::new(format, settings)?),
-        Codec::Opus => return Err(CodecError::WrongKind { codec, kind: MediaKind::Video }),
+        Codec::Opus | Codec::Pcmu | Codec::Pcma => {
+            return Err(CodecError::WrongKind { codec, kind: MediaKind::Video });
+        }
     };
     Ok(if settings.has_key_frame_interval() { Box::new(KeyInterval::new(encoder, &settings)) } else { encoder })
 }
@@ -132,12 +140,12 @@ pub fn video_decoder(codec: Codec) -> Result<Box<dyn VideoDecoder>, CodecError> 
         Codec::Vp9 => Ok(Box::new(vp9::decoder()?)),
         Codec::Av1 => Ok(Box::new(av1::decoder()?)),
         Codec::H264 => Ok(Box::new(h264::H264Decoder::new()?)),
-        Codec::Opus => Err(CodecError::WrongKind { codec, kind: MediaKind::Video }),
+        Codec::Opus | Codec::Pcmu | Codec::Pcma => Err(CodecError::WrongKind { codec, kind: MediaKind::Video }),
     }
 }
 
-/// An encoder for samples of `format`. Opus takes 1 or 2 channels at 8, 12, 16, 24 or 48 kHz; resample others
-/// first.
+/// An encoder for samples of `format`. Opus takes 1 or 2 channels at 8, 12, 16, 24 or 48 kHz, G.711 one at 8 kHz; resample
+/// others first.
 ///
 /// # Errors
 /// When `codec` is no audio codec, or refuses the format or the settings.
@@ -148,17 +156,31 @@ pub fn audio_encoder(
 ) -> Result<Box<dyn AudioEncoder>, CodecError> {
     match codec {
         Codec::Opus => Ok(Box::new(OpusEncoder::new(format, settings)?)),
-        _ => Err(CodecError::WrongKind { codec, kind: MediaKind::Audio }),
+        _ => match G711Encoder::new(codec, format, &settings) {
+            Some(encoder) => Ok(Box::new(encoder?)),
+            None => Err(CodecError::WrongKind { codec, kind: MediaKind::Audio }),
+        },
     }
 }
 
-/// A decoder that gives `channels` (1 or 2) at 48 kHz, whatever the packets hold.
+/// What a decoder of sound gives that is asked for so many channels.
+pub fn decoded_format(codec: Codec, channels: u16) -> AudioFormat {
+    match codec {
+        Codec::Pcmu | Codec::Pcma => g711::FORMAT,
+        _ => AudioFormat { sample_rate: Codec::Opus.clock_rate(), channels },
+    }
+}
+
+/// A decoder that gives, of Opus, `channels` (1 or 2) at 48 kHz, whatever the packets hold; of G.711, one at 8 kHz.
 ///
 /// # Errors
 /// When `codec` is no audio codec or cannot give so many channels.
 pub fn audio_decoder(codec: Codec, channels: u16) -> Result<Box<dyn AudioDecoder>, CodecError> {
     match codec {
         Codec::Opus => Ok(Box::new(OpusDecoder::new(channels)?)),
-        _ => Err(CodecError::WrongKind { codec, kind: MediaKind::Audio }),
+        _ => match G711Decoder::new(codec) {
+            Some(decoder) => Ok(Box::new(decoder)),
+            None => Err(CodecError::WrongKind { codec, kind: MediaKind::Audio }),
+        },
     }
 }

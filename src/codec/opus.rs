@@ -2,6 +2,7 @@
 //!
 //! The clock of Opus is 48 kHz whatever rate it is fed at, so packet times and decoded sound count in 48,000ths.
 
+use super::packets::Packets;
 use super::{BitrateMode, CodecError};
 use crate::error::Error;
 use crate::media::{
@@ -111,11 +112,7 @@ fn refused(format: AudioFormat) -> CodecError {
 /// first sample that went into it; decoders give that sample [`look_ahead`](Self::look_ahead) later.
 pub struct OpusEncoder {
     encoder: Encoder,
-    format: AudioFormat,
-    clock: SampleClock,
-    pending: Vec<f32>,
-    /// Interleaved samples in a packet.
-    packet_len: usize,
+    packets: Packets,
     buffer: Box<[u8]>,
 }
 
@@ -138,16 +135,8 @@ impl OpusEncoder {
             AudioApplication::Voip => Application::Voip,
         };
         let encoder = Encoder::new(channels(format)?, rate, application).map_err(library)?;
-        let frames = format.sample_rate.get() / 1000 * settings.packet_time.milliseconds();
-        let packet_len = frames as usize * usize::from(format.channels);
-        let mut this = Self {
-            encoder,
-            format,
-            clock: SampleClock::new(format.sample_rate),
-            pending: Vec::with_capacity(packet_len * 2),
-            packet_len,
-            buffer: vec![0; MOST_PACKET].into(),
-        };
+        let packets = Packets::new(format, settings.packet_time.milliseconds());
+        let mut this = Self { encoder, packets, buffer: vec![0; MOST_PACKET].into() };
         this.aim(settings.bitrate)?;
         this.encoder.set_vbr(settings.bitrate_mode == BitrateMode::Variable).map_err(library)?;
         this.encoder.set_complexity(settings.complexity.min(10)).map_err(library)?;
@@ -180,30 +169,18 @@ impl OpusEncoder {
             bits => self.encoder.set_bitrate(Bitrate::Value(bits.clamp(500, 512_000))).map_err(library),
         }
     }
+}
 
-    fn drain(&mut self, out: &mut dyn FnMut(EncodedFrame)) -> Result<(), CodecError> {
-        let mut taken = 0;
-        while let Some(samples) = self.pending.get(taken..taken + self.packet_len) {
-            let len = self.encoder.encode_float_to_slice(samples, &mut self.buffer).map_err(library)?;
-            out(EncodedFrame {
-                codec: Codec::Opus,
-                time: self.clock.now().rescale(RATE),
-                key: true,
-                data: Bytes::copy_from_slice(&self.buffer[..len]),
-            });
-            self.clock.advance(self.packet_len / usize::from(self.format.channels));
-            taken += self.packet_len;
-        }
-        self.pending.drain(..taken);
-        Ok(())
-    }
-
-    /// The time after the samples that were taken but not yet sent.
-    fn input_breaks_at(&self, time: MediaTime) -> bool {
-        let mut clock = self.clock;
-        clock.advance(self.pending.len() / usize::from(self.format.channels));
-        clock.breaks_at(time)
-    }
+/// One packet of these samples.
+fn packet(
+    encoder: &mut Encoder,
+    buffer: &mut [u8],
+    time: MediaTime,
+    samples: &[f32],
+) -> Result<EncodedFrame, CodecError> {
+    let len = encoder.encode_float_to_slice(samples, buffer).map_err(library)?;
+    let data = Bytes::copy_from_slice(&buffer[..len]);
+    Ok(EncodedFrame { codec: Codec::Opus, time: time.rescale(RATE), key: true, data })
 }
 
 impl AudioEncoder for OpusEncoder {
@@ -212,25 +189,13 @@ impl AudioEncoder for OpusEncoder {
     }
 
     fn encode(&mut self, frame: &AudioFrame, out: &mut dyn FnMut(EncodedFrame)) -> Result<(), Error> {
-        if frame.format != self.format {
-            return Err(CodecError::FormatChanged { found: frame.format }.into());
-        }
-        if self.input_breaks_at(frame.time) {
-            self.flush(out)?;
-            self.clock.start(frame.time);
-        }
-        // One NaN would poison the filters of the encoder for good.
-        self.pending.extend(frame.samples.iter().map(|&sample| if sample.is_finite() { sample } else { 0.0 }));
-        Ok(self.drain(out)?)
+        let Self { encoder, packets, buffer } = self;
+        Ok(packets.take(frame, &mut |time, samples| packet(encoder, buffer, time, samples).map(&mut *out))?)
     }
 
     fn flush(&mut self, out: &mut dyn FnMut(EncodedFrame)) -> Result<(), Error> {
-        if !self.pending.is_empty() {
-            self.pending.resize(self.packet_len, 0.0);
-            self.drain(out)?;
-        }
-        self.clock.stop();
-        Ok(())
+        let Self { encoder, packets, buffer } = self;
+        Ok(packets.flush(&mut |time, samples| packet(encoder, buffer, time, samples).map(&mut *out))?)
     }
 
     fn set_bitrate(&mut self, bits_per_second: u32) -> Result<(), Error> {

@@ -43,19 +43,25 @@ pub enum Codec {
     Av1,
     /// Opus, RFC 6716, over RTP by RFC 7587.
     Opus,
+    /// ITU-T G.711 by the μ-law, over RTP by RFC 3551: telephony in North America and Japan.
+    Pcmu,
+    /// ITU-T G.711 by the A-law, over RTP by RFC 3551: telephony elsewhere.
+    Pcma,
 }
 
 impl Codec {
     /// All of them.
-    pub const ALL: [Self; 5] = [Self::Vp8, Self::Vp9, Self::H264, Self::Av1, Self::Opus];
+    pub const ALL: [Self; 7] = [Self::Vp8, Self::Vp9, Self::H264, Self::Av1, Self::Opus, Self::Pcmu, Self::Pcma];
     /// Those that code pictures, in the order in which calls offer them.
     pub const VIDEO: [Self; 4] = [Self::Vp8, Self::Vp9, Self::H264, Self::Av1];
+    /// Those that code sound, likewise; RFC 7874 asks for all three.
+    pub const AUDIO: [Self; 3] = [Self::Opus, Self::Pcmu, Self::Pcma];
 
     /// The kind of media it codes.
     pub const fn kind(self) -> MediaKind {
         match self {
             Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => MediaKind::Video,
-            Self::Opus => MediaKind::Audio,
+            Self::Opus | Self::Pcmu | Self::Pcma => MediaKind::Audio,
         }
     }
 
@@ -67,6 +73,8 @@ impl Codec {
             Self::H264 => "video/H264",
             Self::Av1 => "video/AV1",
             Self::Opus => "audio/opus",
+            Self::Pcmu => "audio/PCMU",
+            Self::Pcma => "audio/PCMA",
         }
     }
 
@@ -77,9 +85,21 @@ impl Codec {
 
     /// The RTP clock in hertz.
     pub const fn clock_rate(self) -> NonZeroU32 {
-        match self.kind() {
-            MediaKind::Video => NonZeroU32::new(90_000).expect("not zero"),
-            MediaKind::Audio => NonZeroU32::new(48_000).expect("not zero"),
+        let hertz = match self {
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => 90_000,
+            Self::Opus => 48_000,
+            Self::Pcmu | Self::Pcma => 8_000,
+        };
+        NonZeroU32::new(hertz).expect("not zero")
+    }
+
+    /// The channels that SDP says a codec of sound has; Opus says two whatever its packets hold (RFC 7587 section 7). None of
+    /// pictures.
+    pub const fn channels(self) -> Option<u16> {
+        match self {
+            Self::Vp8 | Self::Vp9 | Self::H264 | Self::Av1 => None,
+            Self::Opus => Some(2),
+            Self::Pcmu | Self::Pcma => Some(1),
         }
     }
 }
@@ -92,6 +112,8 @@ impl fmt::Display for Codec {
             Self::H264 => "H264",
             Self::Av1 => "AV1",
             Self::Opus => "Opus",
+            Self::Pcmu => "PCMU",
+            Self::Pcma => "PCMA",
         })
     }
 }

@@ -45,6 +45,6 @@ pub fn frame_header(codec: Codec, data: &[u8]) -> Option<FrameHeader> {
                 size: header.sequence.map(|sequence| (sequence.width, sequence.height)),
             })
         }
-        Codec::Opus => Some(FrameHeader { key: true, size: None }),
+        Codec::Opus | Codec::Pcmu | Codec::Pcma => Some(FrameHeader { key: true, size: None }),
     }
 }

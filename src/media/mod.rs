@@ -7,6 +7,7 @@ pub mod av1;
 pub mod barcode;
 mod bits;
 pub mod chirp;
+mod codec_list;
 mod constraint;
 mod degradation;
 mod device;
@@ -20,10 +21,10 @@ mod sample_clock;
 mod scale;
 mod stage;
 mod time;
-mod video_codecs;
 mod vp8_header;
 mod vp9_header;
 
+pub use codec_list::{AudioCodecs, CodecList, CodecListError, ListedKind, Pictures, Sounds, VideoCodecs};
 pub use constraint::{
     AudioConstraints, AudioSettings, BooleanConstraint, Choice, ConsideredVideo, Constraint, ConstraintError,
     ConstraintSet, FacingMode, MediaStreamConstraints, Overconstrained, Property, ResizeMode, RuledOut, Settings,
@@ -43,6 +44,5 @@ pub use stage::{
     VideoInput,
 };
 pub use time::MediaTime;
-pub use video_codecs::{VideoCodecs, VideoCodecsError};
 pub use vp8_header::{Vp8Header, vp8_frame_header};
 pub use vp9_header::{Vp9Header, vp9_frame_header, vp9_frames};

@@ -164,7 +164,7 @@ pub trait AudioEncoder: Send {
 pub struct Loss<'a> {
     /// Where the hole begins.
     pub time: super::MediaTime,
-    /// How many samples per channel are missing, at 48 kHz.
+    /// How many samples per channel are missing, at the rate that the decoder gives.
     pub samples: usize,
     /// The packet after the hole, whose forward error correction may hold the end of it.
     pub next: Option<&'a EncodedFrame>,

@@ -65,12 +65,12 @@ fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
 }
 
 fn library_codec(codec: Codec) -> RTCRtpCodec {
-    let (channels, sdp_fmtp_line) = match codec {
-        Codec::Vp8 => (0, ""),
-        Codec::Vp9 => (0, "profile-id=0"),
-        Codec::H264 => (0, "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f"),
-        Codec::Av1 => (0, "profile=0"),
-        Codec::Opus => (2, "minptime=10;useinbandfec=1"),
+    let sdp_fmtp_line = match codec {
+        Codec::Vp8 | Codec::Pcmu | Codec::Pcma => "",
+        Codec::Vp9 => "profile-id=0",
+        Codec::H264 => "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
+        Codec::Av1 => "profile=0",
+        Codec::Opus => "minptime=10;useinbandfec=1",
     };
     let rtcp_feedback = match codec.kind() {
         MediaKind::Video => {
@@ -81,7 +81,8 @@ fn library_codec(codec: Codec) -> RTCRtpCodec {
     RTCRtpCodec {
         mime_type: codec.mime_type().to_owned(),
         clock_rate: codec.clock_rate().get(),
-        channels,
+        // One is not said: RFC 8866 section 6.6.
+        channels: codec.channels().filter(|channels| *channels > 1).unwrap_or(0),
         sdp_fmtp_line: sdp_fmtp_line.to_owned(),
         rtcp_feedback,
     }
@@ -95,6 +96,8 @@ const fn payload_type(codec: Codec) -> u8 {
         Codec::H264 => 102,
         Codec::Av1 => 104,
         Codec::Opus => 111,
+        Codec::Pcmu => 0,
+        Codec::Pcma => 8,
     }
 }
 
@@ -102,10 +105,12 @@ fn parameters(codec: Codec) -> RTCRtpCodecParameters {
     RTCRtpCodecParameters { rtp_codec: library_codec(codec), payload_type: payload_type(codec) }
 }
 
-/// An engine that knows these video codecs, in this order, and audio.
-pub(super) fn media_engine(video: &[Codec]) -> webrtc::error::Result<MediaEngine> {
+/// An engine that knows these codecs, in this order.
+pub(super) fn media_engine(audio: &[Codec], video: &[Codec]) -> webrtc::error::Result<MediaEngine> {
     let mut engine = MediaEngine::default();
-    engine.register_codec(parameters(Codec::Opus), RtpCodecKind::Audio)?;
+    for &codec in audio {
+        engine.register_codec(parameters(codec), RtpCodecKind::Audio)?;
+    }
     for &codec in video {
         engine.register_codec(parameters(codec), RtpCodecKind::Video)?;
         let rtx = RTCRtpCodec {
@@ -129,7 +134,7 @@ pub(super) fn codec_of(mime_type: &str, fmtp: &str) -> Option<Codec> {
         pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
     };
     let is_ours = match codec {
-        Codec::Vp8 | Codec::Opus => true,
+        Codec::Vp8 | Codec::Opus | Codec::Pcmu | Codec::Pcma => true,
         // RFC 9628 section 7: profile 0 where it is not said.
         Codec::Vp9 => parameter("profile-id").is_none_or(|profile| profile == "0"),
         // Main where it is not said. Level and tier are what each side can receive, and need not be the same.
@@ -156,6 +161,19 @@ fn is_constrained_baseline(profile_level_id: &str) -> bool {
         }
 }
 
+/// The same of an `a=rtpmap` value such as `opus/48000/2` of a section of this kind, whose rate and channels count as well.
+fn codec_of_encoding(kind: &str, encoding: &str, fmtp: &str) -> Option<Codec> {
+    let mut parts = encoding.trim().split('/');
+    let codec = codec_of(&format!("{kind}/{}", parts.next().unwrap_or_default()), fmtp)?;
+    let rate = parts.next().and_then(|rate| rate.parse().ok());
+    let channels = parts.next().map_or(Some(1), |channels| channels.parse().ok());
+    let is_ours = rate == Some(codec.clock_rate().get()) && codec.channels().is_none_or(|ours| channels == Some(ours));
+    is_ours.then_some(codec)
+}
+
+/// The encodings that need no `a=rtpmap`, RFC 3551 table 4, so far as we speak them.
+const STATIC_ENCODINGS: [(&str, &str); 2] = [("0", "PCMU/8000"), ("8", "PCMA/8000")];
+
 fn codec_of_parameters(parameters: &RTCRtpCodecParameters) -> Option<Codec> {
     codec_of(&parameters.rtp_codec.mime_type, &parameters.rtp_codec.sdp_fmtp_line)
 }
@@ -166,48 +184,90 @@ pub(super) fn agreed_payload_type(codecs: &[RTCRtpCodecParameters], codec: Codec
 }
 
 /// The description with other names for codecs of ours in forms that we do not speak: where the library finds none in the right
-/// form, it takes one in any.
+/// form, it takes one in any. Payload types whose encoding goes without saying get it said: without it the library refuses the
+/// description.
 pub(super) fn without_unspoken_forms(sdp: &str) -> String {
     let mut out = String::with_capacity(sdp.len() + 64);
-    for (number, section) in sdp.split("\nm=").enumerate() {
-        let kind = section.split_whitespace().next().unwrap_or_default();
-        if number > 0 {
-            out += "\nm=";
+    let (mut section, mut unsaid, mut at) = (Section(""), String::new(), 0);
+    for line in sdp.split_inclusive('\n') {
+        if line.starts_with("m=") {
+            out += &std::mem::take(&mut unsaid);
+            section = Section(sdp[at + 2..].split("\nm=").next().unwrap_or_default());
+            unsaid = section.unsaid_encodings();
         }
-        for line in section.split_inclusive('\n') {
-            let map = line.strip_prefix("a=rtpmap:").and_then(|map| map.split_once(' '));
-            let unspoken = map.filter(|(payload, encoding)| {
-                let mime_type = format!("{kind}/{}", encoding.split('/').next().unwrap_or_default().trim());
-                let fmtp = attribute_of(section, "a=fmtp:", payload).unwrap_or_default();
-                Codec::from_mime_type(&mime_type).is_some() && codec_of(&mime_type, fmtp).is_none()
-            });
-            match unspoken {
-                Some((payload, encoding)) => out += &format!("a=rtpmap:{payload} unspoken-{encoding}"),
-                None => out += line,
-            }
+        at += line.len();
+        let map = line.strip_prefix("a=rtpmap:").and_then(|map| map.split_once(' '));
+        match map.filter(|(payload, encoding)| section.is_unspoken_form(payload, encoding)) {
+            Some((payload, encoding)) => out += &format!("a=rtpmap:{payload} unspoken-{encoding}"),
+            None => out += line,
         }
     }
-    out
+    if !unsaid.is_empty() && !out.ends_with('\n') {
+        out += "\r\n";
+    }
+    out + &unsaid
 }
 
-/// The value of an attribute of a media section that begins with this payload type.
-fn attribute_of<'a>(section: &'a str, attribute: &str, payload: &str) -> Option<&'a str> {
-    let mut values = section.lines().filter_map(|line| line.strip_prefix(attribute)?.split_once(' '));
-    values.find(|(number, _)| *number == payload).map(|(_, value)| value.trim())
+/// A media section, without its `m=`.
+#[derive(Clone, Copy)]
+struct Section<'a>(&'a str);
+
+impl<'a> Section<'a> {
+    fn words(self) -> impl Iterator<Item = &'a str> {
+        self.0.lines().next().unwrap_or_default().split_whitespace()
+    }
+
+    fn kind(self) -> &'a str {
+        self.words().next().unwrap_or_default()
+    }
+
+    fn payloads(self) -> impl Iterator<Item = &'a str> {
+        self.words().skip(3)
+    }
+
+    /// The value of an attribute that begins with this payload type.
+    fn attribute(self, attribute: &str, payload: &str) -> Option<&'a str> {
+        let mut values = self.0.lines().filter_map(|line| line.strip_prefix(attribute)?.split_once(' '));
+        values.find(|(number, _)| *number == payload).map(|(_, value)| value.trim())
+    }
+
+    /// How this payload type is coded, said or not.
+    fn encoding(self, payload: &str) -> Option<&'a str> {
+        let unsaid = || STATIC_ENCODINGS.iter().find(|(number, _)| *number == payload).map(|(_, encoding)| *encoding);
+        self.attribute("a=rtpmap:", payload).or_else(unsaid)
+    }
+
+    fn codec(self, payload: &str, encoding: &str) -> Option<Codec> {
+        codec_of_encoding(self.kind(), encoding, self.attribute("a=fmtp:", payload).unwrap_or_default())
+    }
+
+    fn is_unspoken_form(self, payload: &str, encoding: &str) -> bool {
+        let name = encoding.split('/').next().unwrap_or_default().trim();
+        let is_ours = Codec::from_mime_type(&format!("{}/{name}", self.kind())).is_some();
+        is_ours && self.codec(payload, encoding).is_none()
+    }
+
+    /// Lines for the payload types without `a=rtpmap`.
+    fn unsaid_encodings(self) -> String {
+        if !matches!(self.kind(), "audio" | "video") {
+            return String::new();
+        }
+        let unsaid = self.payloads().filter(|payload| self.attribute("a=rtpmap:", payload).is_none());
+        let line = |payload| format!("a=rtpmap:{payload} {}\r\n", self.encoding(payload).unwrap_or("unspoken/8000"));
+        unsaid.map(line).collect()
+    }
+
+    /// What we speak of it, in its order.
+    fn codecs(self) -> Vec<Codec> {
+        self.payloads().filter_map(|payload| self.codec(payload, self.encoding(payload)?)).collect()
+    }
 }
 
 /// The codecs of the media section with this mid, in its order; those that we do not speak are left out.
 fn codecs_of_section(sdp: &str, mid: &str) -> Vec<Codec> {
     let (_, sections) = sdp.split_once("\nm=").unwrap_or_default();
     let is_this = |section: &&str| section.lines().any(|line| line.strip_prefix("a=mid:").map(str::trim) == Some(mid));
-    let Some(section) = sections.split("\nm=").find(is_this) else { return Vec::new() };
-    let mut words = section.lines().next().unwrap_or_default().split_whitespace();
-    let Some(kind) = words.next() else { return Vec::new() };
-    let codec = |payload: &str| {
-        let name = attribute_of(section, "a=rtpmap:", payload)?.split('/').next()?;
-        codec_of(&format!("{kind}/{name}"), attribute_of(section, "a=fmtp:", payload).unwrap_or_default())
-    };
-    words.skip(2).filter_map(codec).collect()
+    sections.split("\nm=").find(is_this).map_or_else(Vec::new, |section| Section(section).codecs())
 }
 
 impl Session {
@@ -220,9 +280,18 @@ impl Session {
         receives: bool,
     ) -> Result<(), PeerError> {
         let Some(transceiver) = self.transceiver_of(sender).await else { return Ok(()) };
-        let others = self.video_codecs.iter().filter(|other| receives && !codecs.contains(other));
+        let others = self.codecs_like(codecs).iter().filter(|other| receives && !codecs.contains(other));
         let preferred = codecs.iter().chain(others).map(|codec| parameters(*codec)).collect();
         transceiver.set_codec_preferences(preferred).await.map_err(PeerError::library("ordering the codecs"))
+    }
+
+    /// All codecs of this session of the kind that these are.
+    fn codecs_like(&self, codecs: &[Codec]) -> &[Codec] {
+        match codecs.first().map(|codec| codec.kind()) {
+            Some(MediaKind::Audio) => &self.audio_codecs,
+            Some(MediaKind::Video) => &self.video_codecs,
+            None => &[],
+        }
     }
 
     /// Settles the codec of each track of ours by the peer's description. For an answer of ours the offer must have been
@@ -253,7 +322,7 @@ impl Session {
         Ok(())
     }
 
-    /// Brings the video codecs that an offer and we have in common into our order.
+    /// Brings the codecs that an offer and we have in common into our order.
     async fn reorder(&self, transceiver: &dyn RtpTransceiver) -> Result<(), PeerError> {
         let doing = || PeerError::library("ordering the codecs");
         let sender = transceiver.sender().await.map_err(doing())?;
@@ -262,15 +331,13 @@ impl Session {
             (None, Some(receiver)) => receiver.get_parameters().await.map_err(doing())?.rtp_parameters.codecs,
             (None, None) => return Ok(()),
         };
-        if !common.iter().any(|codec| codec.rtp_codec.mime_type.starts_with("video/")) {
-            return Ok(());
-        }
+        let spoken: Vec<Codec> = common.iter().filter_map(codec_of_parameters).collect();
         let ours =
             self.outgoing.iter().find(|ours| sender.as_ref().is_some_and(|sender| sender.id() == ours.sender.id()));
         let first = ours.map_or(&[][..], |ours| &ours.codecs);
         let rank = |parameters: &RTCRtpCodecParameters| {
             let codec = codec_of_parameters(parameters);
-            let mut order = first.iter().chain(&*self.video_codecs);
+            let mut order = first.iter().chain(self.codecs_like(&spoken));
             codec.and_then(|codec| order.position(|other| *other == codec)).unwrap_or(usize::MAX)
         };
         let mut ordered = common;
@@ -310,9 +377,25 @@ mod tests {
     #[test]
     fn forms_that_we_do_not_speak_get_another_name_and_nothing_else_changes() {
         let hidden = without_unspoken_forms(OFFER);
-        let expected = OFFER.replace("a=rtpmap:100 VP9", "a=rtpmap:100 unspoken-VP9");
+        let expected = OFFER.replace("a=rtpmap:100 VP9", "a=rtpmap:100 unspoken-VP9") + "a=rtpmap:45 unspoken/8000\r\n";
         assert_eq!(hidden, expected);
         assert_eq!(codecs_of_section(&hidden, "one"), codecs_of_section(OFFER, "one"));
+        let wide = OFFER.replace("opus/48000/2", "PCMU/16000");
+        assert!(without_unspoken_forms(&wide).contains("a=rtpmap:111 unspoken-PCMU/16000\r\n"));
+    }
+
+    #[test]
+    fn encodings_that_go_without_saying_are_understood_and_said() {
+        let telephone = "v=0\r\no=- 42 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
+            m=audio 9 UDP/TLS/RTP/SAVPF 18 8 0 101\r\na=mid:0\r\na=rtpmap:101 telephone-event/8000\r\n";
+        let video = "m=video 9 UDP/TLS/RTP/SAVPF 96\r\na=mid:1\r\na=rtpmap:96 VP8/90000\r\n";
+        let said = "a=rtpmap:18 unspoken/8000\r\na=rtpmap:8 PCMA/8000\r\na=rtpmap:0 PCMU/8000\r\n";
+        assert_eq!(codecs_of_section(telephone, "0"), [Codec::Pcma, Codec::Pcmu]);
+        assert_eq!(without_unspoken_forms(telephone), format!("{telephone}{said}"));
+        let both = format!("{telephone}{video}");
+        assert_eq!(without_unspoken_forms(&both), format!("{telephone}{said}{video}"));
+        let data = "v=0\r\nm=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\n";
+        assert_eq!(without_unspoken_forms(data), data);
     }
 
     #[test]

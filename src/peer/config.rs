@@ -5,7 +5,7 @@ use super::net_sim::NetSim;
 use super::network::{Interfaces, PortRange};
 pub use crate::ice_server::{Family, IceServer, IceServerError, Secret};
 use crate::ice_server::{ServerTransport, ServerUrl};
-use crate::media::{Codec, VideoCodecs};
+use crate::media::{AudioCodecs, Codec, VideoCodecs};
 use std::net::IpAddr;
 
 /// Whether a session can use a server: media over UDP has no use for all that can be probed.
@@ -72,6 +72,8 @@ pub struct Config {
     pub ice_tcp: bool,
     /// The certificate of DTLS; `None` for a new one that signs itself.
     pub identity: Option<Identity>,
+    /// What audio may be sent and received as.
+    pub audio_codecs: AudioCodecs,
     /// What video may be sent and received as.
     pub video_codecs: VideoCodecs,
     /// A bad network on purpose.

@@ -227,8 +227,12 @@ impl RemoteTrack {
 
 /// How long before its arrival the beginning of a packet was captured, at the least: audio waits for its own end.
 fn sound_in(codec: Codec, payload: &[u8]) -> Duration {
-    let samples = if codec == Codec::Opus { opus_packet_samples(payload).unwrap_or(0) } else { 0 };
-    Duration::from_secs_f64(samples as f64 / 48_000.0)
+    let samples = match codec {
+        Codec::Opus => opus_packet_samples(payload).unwrap_or(0),
+        Codec::Pcmu | Codec::Pcma => payload.len(),
+        Codec::Vp8 | Codec::Vp9 | Codec::H264 | Codec::Av1 => 0,
+    };
+    Duration::from_secs_f64(samples as f64 / f64::from(codec.clock_rate().get()))
 }
 
 fn finished(mut report: ReceivedReport, buffer: &JitterBuffer, jitter: &Jitter, codec: Codec) -> ReceivedReport {

@@ -18,7 +18,7 @@ use super::server_watch::{ServerTrouble, ServerWatch};
 use super::statistics::Live;
 use super::timing::{Mark, Timing};
 use crate::ice_server::ServerUrl;
-use crate::media::{Codec, MediaKind, VideoCodecs};
+use crate::media::{AudioCodecs, Codec, MediaKind, VideoCodecs};
 use crate::signaling::Candidate;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
@@ -106,6 +106,7 @@ pub struct Session {
     channels: mpsc::Receiver<DataChannel>,
     pub(super) max_message_size: Arc<AtomicUsize>,
     carries_media: Arc<AtomicBool>,
+    pub(super) audio_codecs: AudioCodecs,
     pub(super) video_codecs: VideoCodecs,
     pub(super) outgoing: Vec<Outgoing>,
     pub(super) public_addresses: Vec<IpAddr>,
@@ -163,7 +164,8 @@ impl Session {
         #[cfg(test)]
         config.bad_network.iter().for_each(|bad| runtime.suffer(bad));
         let rtcp = Arc::new(RtcpState::default());
-        let mut media = media_engine(&config.video_codecs).map_err(PeerError::library("registering codecs"))?;
+        let mut media = media_engine(&config.audio_codecs, &config.video_codecs)
+            .map_err(PeerError::library("registering codecs"))?;
         let (congestion, round_trips) = (Arc::new(Congestion::new()), runtime.round_trips());
         let registry = configure_simulcast_extension_headers(&mut media)
             .and_then(|()| configure_twcc_receiver_only(Registry::new(), &mut media))
@@ -240,6 +242,7 @@ impl Session {
             channels,
             max_message_size,
             carries_media,
+            audio_codecs: config.audio_codecs.clone(),
             video_codecs: config.video_codecs.clone(),
             outgoing: Vec::new(),
             public_addresses: config.public_addresses.clone(),
@@ -298,9 +301,7 @@ impl Session {
             Ok(sender) => sender,
             Err(error) => return Err(doing(error)),
         };
-        if first.kind() == MediaKind::Video {
-            self.prefer(sender.id(), codecs, receive).await?;
-        }
+        self.prefer(sender.id(), codecs, receive).await?;
         let (shared, departures) = (Arc::clone(&self.shared), Arc::clone(self.runtime.departures()));
         let agreed = Arc::new(OnceLock::new());
         let outgoing = Outgoing {

@@ -9,18 +9,18 @@ use std::time::Duration;
 
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// The RTP media type of the first video stream of this kind of statistics.
-fn mime_type(page: &Page, kind_of_stat: &str) -> Value {
+/// The RTP media type of the first stream of this kind of media and of statistics.
+fn mime_type(page: &Page, kind_of_stat: &str, kind: &str) -> Value {
     let stats = page.call("stats", json!(["peer"]));
     let stats = stats.as_array().unwrap();
-    let id = &stats.iter().find(|stat| stat["type"] == kind_of_stat && stat["kind"] == "video").unwrap()["codecId"];
+    let id = &stats.iter().find(|stat| stat["type"] == kind_of_stat && stat["kind"] == kind).unwrap()["codecId"];
     stats.iter().find(|stat| stat["id"] == *id).map_or(Value::Null, |codec| codec["mimeType"].clone())
 }
 
 /// Chromium shows what we send, 320 pixels wide, and says that it is `mime`; what it sends is as well.
 fn assert_shown(page: &Page, mime: &str) {
     page.await_frames("peer", 30);
-    assert_eq!([mime_type(page, "inbound-rtp"), mime_type(page, "outbound-rtp")], [mime, mime]);
+    assert_eq!([mime_type(page, "inbound-rtp", "video"), mime_type(page, "outbound-rtp", "video")], [mime, mime]);
     let state = page.state("peer");
     assert_eq!((&state["frames"]["width"], &state["frames"]["height"]), (&json!(320), &json!(240)));
     let (shown, changed) = (state["frames"]["shown"].as_f64(), state["frames"]["changed"].as_f64());
@@ -68,6 +68,48 @@ fn chromium_decodes_our_h264_and_we_record_its() {
 #[test]
 fn chromium_decodes_our_av1_and_we_record_its() {
     both_ways("av1", "video/AV1", "av1", "webm");
+}
+
+/// The pitch of the middle of a WAV file of ours (16 bits, two channels, 48 kHz), by its zero crossings, in hertz.
+fn pitch(wav: &Path) -> f64 {
+    let bytes = std::fs::read(wav).unwrap();
+    let samples: Vec<i16> = bytes[44..].chunks_exact(4).map(|pair| i16::from_le_bytes([pair[0], pair[1]])).collect();
+    let middle = &samples[samples.len() / 3..samples.len() * 2 / 3];
+    let loudest = middle.iter().map(|sample| sample.unsigned_abs()).max().unwrap();
+    assert!(loudest > 3000, "as good as silence: {loudest}");
+    let rises: Vec<usize> = (1..middle.len()).filter(|at| middle[at - 1] < 0 && middle[*at] >= 0).collect();
+    let (first, last) = (rises[0], rises[rises.len() - 1]);
+    (rises.len() - 1) as f64 * 48_000.0 / (last - first) as f64
+}
+
+#[test]
+fn a_browser_that_speaks_g711_alone_is_understood_recorded_and_answered_in_it() {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(page) = Page::open() else { return };
+    for (codec, hertz) in [("audio/PCMU", 440), ("audio/PCMA", 1000)] {
+        let scratch = Scratch::new();
+        let (recording, wav) = (scratch.path("call.webm"), scratch.path("call.wav"));
+        page.create_telephone(hertz, codec);
+        let to = ["--record", recording.to_str().unwrap(), "--audio-output", wav.to_str().unwrap()];
+        let mut callee = Rtckit::start(["answer", "--audio=test"].iter().chain(&to));
+        page_offers(&page, &mut callee, false);
+        page.await_stat("peer", "inbound-rtp", "audio", |inbound| inbound["packetsReceived"].as_u64() >= Some(75));
+        assert_eq!(
+            [mime_type(&page, "inbound-rtp", "audio"), mime_type(&page, "outbound-rtp", "audio")],
+            [codec, codec]
+        );
+        page.await_stat("peer", "inbound-rtp", "audio", |inbound| inbound["totalAudioEnergy"].as_f64() > Some(0.0));
+        page.call("close", json!(["peer"]));
+        callee.succeed(PATIENCE);
+        let file = MediaFile::open(&recording);
+        assert_eq!(file.decode_complaints(), "");
+        assert!(file.stream("opus").times.len() >= 60 && file.duration() > 1.2, "{} s", file.duration());
+        let heard = pitch(&wav);
+        assert!((heard - f64::from(hertz)).abs() < 3.0, "{heard} Hz of {hertz}");
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use crate::cli::value::{self, possible};
 use clap::Args;
-use rtckit::media::{ContentHint, DegradationPreference, VideoCodecs};
+use rtckit::media::{AudioCodecs, ContentHint, DegradationPreference, VideoCodecs};
 use rtckit::ops::call::{SendLimits, SourceOptions};
 
 /// `--content-hint`.
@@ -21,13 +21,16 @@ impl HintArgs {
     }
 }
 
-/// `--video-codec` and the limits of what is sent.
+/// `--video-codec`, `--audio-codec` and the limits of what is sent.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Codecs")]
 pub struct CodecArgs {
     /// What video may be sent and received as, the preferred first; the others are not offered
     #[arg(long, value_name = "CODEC,…", default_value_t)]
     pub video_codec: VideoCodecs,
+    /// The same for audio; PCMU and PCMA are G.711, 64 kbit/s in telephone quality
+    #[arg(long, value_name = "CODEC,…", default_value_t)]
+    pub audio_codec: AudioCodecs,
     /// Send video at no more bits per second, e.g. 500k; by default what suits its size, 0.07 for each pixel
     #[arg(long, value_name = "BITRATE", value_parser = value::bits_per_second)]
     max_bitrate: Option<u32>,

@@ -17,7 +17,8 @@ pub struct ReceiveArgs {
     /// Which speaker plays it: a deviceId, a path, or what is unique in a label; without it the default one
     #[arg(long, value_name = "ID", requires = "play")]
     pub sink_id: Option<String>,
-    /// Record what arrives without transcoding, as WebM, or Matroska if the name ends in .mkv; WebM has no H.264
+    /// Record what arrives without transcoding, as WebM, or Matroska if the name ends in .mkv; WebM has no H.264. G.711 alone is
+    /// encoded again, as Opus
     #[arg(long, value_name = "FILE|-")]
     pub record: Option<String>,
     /// Decode the video that arrives into Y4M

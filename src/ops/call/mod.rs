@@ -185,7 +185,7 @@ impl Peer {
         let mut connection = Config { video_codecs: options.video_codecs()?, ..options.connection.clone() };
         let plan = MediaPlan {
             send_video: inputs.video_codecs(&connection.video_codecs)?,
-            send_audio: inputs.audio_codec(&send::AUDIO).into_iter().collect(),
+            send_audio: if inputs.audio.is_some() { connection.audio_codecs.to_vec() } else { Vec::new() },
             receive_video: options.receive.wants_video(inputs.video.is_some()),
             receive_audio: options.receive.wants_audio(inputs.audio.is_some()),
         };

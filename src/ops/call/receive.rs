@@ -7,12 +7,12 @@
 use super::measure::{Measure, Measured};
 use super::options::ReceiveOptions;
 use super::report::{OutputReport, Received, ReceivedTrack};
-use crate::codec;
+use crate::codec::{self, AudioEncoderSettings};
 use crate::error::{Error, ErrorKind};
-use crate::filter::FarEnd;
+use crate::filter::{FarEnd, Resampler};
 use crate::media::{
-    AudioDecoder, AudioFormat, AudioFrame, Codec, DeviceSalt, EncodedFrame, FrameRate, Loss, MediaKind, MediaTime,
-    VideoDecoder, VideoFrame,
+    AudioDecoder, AudioEncoder, AudioFormat, AudioFrame, Codec, DeviceSalt, EncodedFrame, FrameRate, Loss, MediaKind,
+    MediaTime, VideoDecoder, VideoFrame,
 };
 use crate::ops::destination::Destination;
 use crate::ops::media::{Hearing, TerminalScreen, Viewing};
@@ -31,6 +31,8 @@ use tokio::task::JoinSet;
 const QUEUE: usize = 256;
 /// What decoded audio is written as.
 const AUDIO: AudioFormat = AudioFormat { sample_rate: NonZeroU32::new(48_000).expect("not zero"), channels: 2 };
+/// What sound is recorded as; G.711, which no container of ours holds, is encoded again.
+const RECORDED_SOUND: Codec = Codec::Opus;
 /// The constant rate of decoded video on disk.
 const Y4M_RATE: FrameRate = FrameRate::new(30, 1).expect("not zero");
 /// A hole in audio longer than this is not concealed: the stream paused.
@@ -155,7 +157,7 @@ impl Receiving {
                 let expected = video_codecs.first().copied().unwrap_or(Codec::Vp8);
                 let tracks = [
                     TrackInfo::Video { codec: expected, size: None },
-                    TrackInfo::Audio { codec: Codec::Opus, channels: 2, sample_rate: AUDIO.sample_rate },
+                    TrackInfo::Audio { codec: RECORDED_SOUND, channels: 2, sample_rate: AUDIO.sample_rate },
                 ];
                 Some(Arc::new(Mutex::new(Some(WebmRecorder::create_as(container, target(to)?, existing, &tracks)?))))
             }
@@ -369,6 +371,75 @@ fn receive_video(
     Ok(Done { kind: MediaKind::Video, decoded: decoder.map(|_| decoded), output })
 }
 
+/// Takes decoded sound to where it goes.
+struct Listening {
+    sinks: AudioSinks,
+    /// What the recording cannot hold as it came is encoded again for it.
+    recoding: Option<Box<dyn AudioEncoder>>,
+    /// To [`AUDIO`].
+    resampler: Resampler,
+}
+
+impl Listening {
+    fn hear(&mut self, sound: &AudioFrame, recording: &Recording) -> Result<(), Error> {
+        let Self { sinks, recoding, resampler } = self;
+        let mut taken = Ok(());
+        resampler.process(sound, &mut |sound| {
+            if taken.is_ok() {
+                taken = take_sound(sinks, recoding.as_deref_mut(), &sound, recording);
+            }
+        })?;
+        taken
+    }
+
+    fn finish(mut self, recording: &Recording) -> Result<Option<WavSink>, Error> {
+        let Self { sinks, recoding, resampler } = &mut self;
+        let mut taken = Ok(());
+        resampler.flush(&mut |sound| {
+            if taken.is_ok() {
+                taken = take_sound(sinks, recoding.as_deref_mut(), &sound, recording);
+            }
+        })?;
+        if let Some(encoder) = recoding {
+            encoder.flush(&mut |packet| {
+                if taken.is_ok() {
+                    taken = recording.write(&packet);
+                }
+            })?;
+        }
+        if let Some(hearing) = sinks.hearing.take() {
+            hearing.finish();
+        }
+        taken.map(|()| self.sinks.wav)
+    }
+}
+
+fn take_sound(
+    sinks: &mut AudioSinks,
+    recoding: Option<&mut (dyn AudioEncoder + 'static)>,
+    sound: &AudioFrame,
+    recording: &Recording,
+) -> Result<(), Error> {
+    if let Some(measure) = &sinks.measure {
+        measure.sound(sound);
+    }
+    if let Some(hearing) = &mut sinks.hearing {
+        hearing.play(sound);
+    }
+    if let Some(wav) = &mut sinks.wav {
+        wav.write(sound).map_err(|error| Error::from(error).at("audio-output"))?;
+    }
+    let mut written = Ok(());
+    if let Some(encoder) = recoding {
+        encoder.encode(sound, &mut |packet| {
+            if written.is_ok() {
+                written = recording.write(&packet);
+            }
+        })?;
+    }
+    written
+}
+
 fn receive_audio(
     codec: Codec,
     frames: &Receiver<EncodedFrame>,
@@ -376,26 +447,31 @@ fn receive_audio(
     sinks: Option<AudioSinks>,
     timing: &Timing,
 ) -> Result<Done, Error> {
-    let mut sinks = sinks.filter(|sinks| sinks.wav.is_some() || sinks.hearing.is_some() || sinks.measure.is_some());
-    let mut decoder: Option<Box<dyn AudioDecoder>> = match &sinks {
-        Some(_) => Some(codec::audio_decoder(codec, AUDIO.channels)?),
-        None => None,
+    let sinks = sinks.unwrap_or(AudioSinks { wav: None, hearing: None, measure: None });
+    let recoding = match recording.recorder.is_some() && codec != RECORDED_SOUND {
+        true => Some(codec::audio_encoder(RECORDED_SOUND, AUDIO, AudioEncoderSettings::default())?),
+        false => None,
+    };
+    let listens = sinks.wav.is_some() || sinks.hearing.is_some() || sinks.measure.is_some() || recoding.is_some();
+    let mut decoding: Option<(Box<dyn AudioDecoder>, Listening)> = match listens {
+        true => {
+            let decoder = codec::audio_decoder(codec, AUDIO.channels)?;
+            let resampler = Resampler::new(decoder.format(), AUDIO)?;
+            Some((decoder, Listening { sinks, recoding, resampler }))
+        }
+        false => None,
     };
     let mut decoded = 0;
     let mut due: Option<MediaTime> = None;
     while let Some(frame) = frames.recv() {
-        recording.write(&frame)?;
-        let (Some(decoder), Some(sinks)) = (&mut decoder, &mut sinks) else { continue };
-        let mut written = Ok(());
-        let mut deliver = |sound: AudioFrame| {
-            if let Some(measure) = &sinks.measure {
-                measure.sound(&sound);
-            }
-            if let Some(hearing) = &mut sinks.hearing {
-                hearing.play(&sound);
-            }
-            if let (Some(wav), Ok(())) = (&mut sinks.wav, &written) {
-                written = wav.write(&sound).map_err(|error| Error::from(error).at("audio-output"));
+        if codec == RECORDED_SOUND {
+            recording.write(&frame)?;
+        }
+        let Some((decoder, listening)) = &mut decoding else { continue };
+        let mut heard = Ok(());
+        let mut hear = |sound: AudioFrame| {
+            if heard.is_ok() {
+                heard = listening.hear(&sound, recording);
             }
         };
         let hole = due.map_or(MediaTime::ZERO, |due| frame.time.minus(due));
@@ -403,14 +479,14 @@ fn receive_audio(
             && hole > MediaTime::from_micros(5_000)
             && hole < MOST_CONCEALED
         {
-            let samples = usize::try_from(hole.rescale(AUDIO.sample_rate).ticks()).unwrap_or(0);
-            if let Err(error) = decoder.conceal(Loss { time, samples, next: Some(&frame) }, &mut deliver) {
+            let samples = usize::try_from(hole.rescale(decoder.format().sample_rate).ticks()).unwrap_or(0);
+            if let Err(error) = decoder.conceal(Loss { time, samples, next: Some(&frame) }, &mut hear) {
                 tracing::debug!("{error}");
             }
         }
         match decoder.decode(&frame, &mut |sound: AudioFrame| {
             due = Some(sound.time.plus(sound.duration()));
-            deliver(sound);
+            hear(sound);
         }) {
             Ok(()) => {
                 decoded += 1;
@@ -418,14 +494,16 @@ fn receive_audio(
             }
             Err(error) => tracing::debug!("{error}"),
         }
-        written?;
+        heard?;
     }
-    if let Some(hearing) = sinks.as_mut().and_then(|sinks| sinks.hearing.take()) {
-        hearing.finish();
-    }
-    let output = match sinks.and_then(|sinks| sinks.wav).filter(|_| decoded > 0) {
+    let has_decoded = decoding.is_some();
+    let wav = match decoding {
+        Some((_, listening)) => listening.finish(recording)?,
+        None => None,
+    };
+    let output = match wav.filter(|_| decoded > 0) {
         Some(wav) => Some(wav.finish().map_err(|error| Error::from(error).at("audio-output"))?),
         None => None,
     };
-    Ok(Done { kind: MediaKind::Audio, decoded: decoder.map(|_| decoded), output })
+    Ok(Done { kind: MediaKind::Audio, decoded: has_decoded.then_some(decoded), output })
 }

@@ -10,7 +10,7 @@ use crate::media::{AudioInput, AudioSettings, Codec, ContentHint, EncodedFrame, 
 use crate::ops::control::Request;
 use crate::ops::media::{
     AudioEncoding, AudioTrack, Fit, Inputs, Pace, PictureStats, SendLimits, Threads, Tracks, Vacancy, VideoEncoding,
-    VideoTrack,
+    VideoTrack, decoded_audio,
 };
 use crate::peer::{LocalTrack, PeerError, SentReport};
 use crate::pipeline::Clock;
@@ -27,9 +27,9 @@ const ENCODED_QUEUE: usize = 16;
 /// Raw pictures that may wait for the encoder; older ones give way.
 const RAW_QUEUE: usize = 2;
 /// How video is encoded for a call.
-pub(super) const VIDEO: VideoEncoding = VideoEncoding::live(Codec::Vp8);
+const VIDEO: VideoEncoding = VideoEncoding::live(Codec::Vp8);
 /// How audio is encoded for a call.
-pub(super) const AUDIO: AudioEncoding = AudioEncoding::new(Codec::Opus);
+const AUDIO: AudioEncoding = AudioEncoding::new(Codec::Opus);
 
 /// How long threads and tracks may take to end once they were asked to. The peer waits to be told.
 const LETTING_GO: Duration = Duration::from_millis(500);
@@ -78,6 +78,10 @@ impl Sending {
             sending.start_video(input, limits, track, Pace::Clock(clock), content_hint)?;
         }
         if let (Some(input), Some(track)) = (inputs.audio, audio) {
+            let input = match input {
+                AudioInput::Encoded { codec, .. } if codec != track.codec() => decoded_audio(input)?,
+                input => input,
+            };
             let input = sending.hold_audio(input, inputs.audio_settings, clock);
             sending.start_audio(input, track, Pace::Clock(clock))?;
         }

@@ -54,6 +54,25 @@ async fn a_call_is_recorded_whole_and_in_sync() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sound_as_of_a_telephone_is_recorded_as_opus_and_whole() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("call.webm");
+    let mut options = options();
+    options.connection.audio_codecs = "pcma".parse().unwrap();
+    options.send = SourceOptions { audio: SourceSpec::Test, ..SourceOptions::default() };
+    options.receive.record = Some(Destination::File(path.clone()));
+    let outcome = call(options, io(b"", tokio::io::sink())).await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    let sent = outcome.report.sent.iter().find(|track| track.kind == "audio").unwrap();
+    assert_eq!((sent.mime_type.as_str(), sent.bytes_sent), ("audio/PCMA", 160 * sent.packets_sent));
+    let far = outcome.report.peer.as_ref().unwrap();
+    let recording = far.recording.as_ref().unwrap();
+    assert!((recording.duration - 2.0).abs() < 0.1, "{}", recording.duration);
+    let inspected = record::inspect(&path).unwrap();
+    assert!(inspected.tracks.iter().any(|track| track.codec == "A_OPUS"), "{inspected:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_pipe_carries_every_byte_and_ends() {
     let bytes: Vec<u8> = (0..300_000usize).map(|n| u8::try_from(n % 251).unwrap()).collect();
     let mut options = options();

@@ -5,15 +5,11 @@ use super::threads::{Pace, Threads};
 use crate::codec;
 use crate::error::Error;
 use crate::filter::Resampler;
-use crate::media::{AudioEncoder, AudioFormat, AudioFrame, AudioInput, EncodedFrame, Source};
+use crate::media::{AudioEncoder, AudioFrame, AudioInput, EncodedFrame, Source};
 use crate::pipeline::queue::Sender;
 use crate::stop::Stop;
-use std::num::NonZeroU32;
 
-/// What Opus is fed with.
-const OPUS_RATE: NonZeroU32 = NonZeroU32::new(48_000).expect("not zero");
-
-/// Changes sound before it is encoded, at 48 kHz and on the encoder's thread: a gain, a meter.
+/// Changes sound before it is encoded, at the rate of the encoder and on the encoder's thread: a gain, a meter.
 pub(in crate::ops) type SoundStage = Box<dyn FnMut(AudioFrame) -> Result<AudioFrame, Error> + Send>;
 
 /// What is to run.
@@ -37,7 +33,7 @@ impl AudioTrack {
         match input {
             AudioInput::Encoded { source, .. } => threads.feed("audio-source", pace.of(false, source), encoded),
             AudioInput::Raw { format, live, source } => {
-                let wanted = AudioFormat { sample_rate: OPUS_RATE, channels: format.channels.clamp(1, 2) };
+                let wanted = codec::decoded_format(encoding.codec, format.channels.clamp(1, 2));
                 let resampler = if format == wanted { None } else { Some(Resampler::new(format, wanted)?) };
                 let encoder = codec::audio_encoder(encoding.codec, wanted, encoding.settings())?;
                 let (source, stop) = (pace.of(live, source), threads.stop().clone());

@@ -8,13 +8,9 @@ use crate::media::{
 };
 use crate::stop::Stop;
 use std::collections::VecDeque;
-use std::num::NonZeroU32;
 
 /// What an encoded file is said to have where its container does not tell.
 const UNKNOWN_RATE: FrameRate = FrameRate::new(30, 1).expect("not zero");
-
-/// What decoders of sound give.
-const DECODED_RATE: NonZeroU32 = NonZeroU32::new(48_000).expect("not zero");
 
 /// A source of pictures, its shape, and whether it paces itself.
 pub(in crate::ops) struct RawVideo {
@@ -59,9 +55,7 @@ impl RawAudio {
     pub(in crate::ops) fn format_of(input: &AudioInput) -> AudioFormat {
         match input {
             AudioInput::Raw { format, .. } => *format,
-            AudioInput::Encoded { channels, .. } => {
-                AudioFormat { sample_rate: DECODED_RATE, channels: (*channels).clamp(1, 2) }
-            }
+            AudioInput::Encoded { codec, channels, .. } => codec::decoded_format(*codec, (*channels).clamp(1, 2)),
         }
     }
 

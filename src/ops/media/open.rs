@@ -1,6 +1,5 @@
 //! The sources that a user named, opened.
 
-use super::encoding::AudioEncoding;
 use super::shifted::Shifted;
 use super::{changed, decoded_audio, decoded_video, sound};
 use crate::capture::screen::ScreenOptions;
@@ -249,14 +248,6 @@ impl Inputs {
                 Err(Error::new(ErrorKind::InvalidInput, "NotSupportedError", message).at("open"))
             }
         }
-    }
-
-    /// The codec of the audio: its own if it is encoded already, else that of `encoding`.
-    pub(in crate::ops) fn audio_codec(&self, encoding: &AudioEncoding) -> Option<Codec> {
-        self.audio.as_ref().map(|input| match input {
-            AudioInput::Raw { .. } => encoding.codec,
-            AudioInput::Encoded { codec, .. } => *codec,
-        })
     }
 
     /// What the pictures show.

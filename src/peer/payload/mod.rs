@@ -6,7 +6,7 @@
 //! | VP9 | RFC 9628 | us: the library's descriptor marks every frame as a key frame, and refuses three references |
 //! | H.264 | RFC 6184 | the library; read by us, since the library's reader panics on some payloads and mixes up what is lost |
 //! | AV1 | AOMedia's | us: the library's payloader panics on units that claim to be too long |
-//! | Opus | RFC 7587 | nobody: a packet is a payload |
+//! | Opus, PCMU, PCMA | RFC 7587, RFC 3551 | nobody: a packet is a payload |
 
 mod av1;
 mod h264;
@@ -40,7 +40,7 @@ impl Packetiser {
             Codec::Vp9 => Self::Vp9(vp9::Packetiser::new()),
             Codec::H264 => Self::H264(H264Payloader::default()),
             Codec::Av1 => Self::Av1,
-            Codec::Opus => Self::OnePerFrame,
+            Codec::Opus | Codec::Pcmu | Codec::Pcma => Self::OnePerFrame,
         }
     }
 
@@ -92,7 +92,7 @@ pub(super) fn depacketise(codec: Codec, packet: rtp::Packet) -> Option<Arrival> 
             let (first, key) = av1::begins(&payload);
             Some(arrival(first, key, payload))
         }
-        Codec::Opus => Some(arrival(true, true, payload)),
+        Codec::Opus | Codec::Pcmu | Codec::Pcma => Some(arrival(true, true, payload)),
     }
 }
 

@@ -339,6 +339,7 @@ fn put_track(out: &mut Vec<u8>, number: u64, info: &TrackInfo, private: &[u8]) {
         Codec::H264 => "V_MPEG4/ISO/AVC",
         Codec::Av1 => "V_AV1",
         Codec::Opus => "A_OPUS",
+        Codec::Pcmu | Codec::Pcma => unreachable!("no container of ours holds them"),
     };
     ebml::put_bytes(out, id::CODEC_ID, codec_id.as_bytes());
     match info {

@@ -136,6 +136,11 @@ impl Page {
         self.call("create", json!(["peer", { "media": media.word(), "offers": true, "channel": channel }]));
     }
 
+    /// A peer that will offer sound on one pitch, coded as this media type alone.
+    pub fn create_telephone(&self, hertz: u32, codec: &str) {
+        self.call("create", json!(["peer", { "tone": hertz, "audioCodec": codec, "offers": true }]));
+    }
+
     /// The answer to `offer`; complete unless `trickle`.
     pub fn answer(&self, offer: &Value, trickle: bool) -> Value {
         self.call("answer", json!(["peer", offer, { "trickle": trickle }]))
@@ -158,13 +163,29 @@ impl Page {
 
     /// The statistics object of this type, and kind unless that is empty.
     pub fn stat(&self, name: &str, kind_of_stat: &str, kind: &str) -> Value {
+        self.try_stat(name, kind_of_stat, kind).unwrap_or_else(|stats| panic!("no {kind_of_stat} {kind} in {stats}"))
+    }
+
+    /// The same, or all there is without it.
+    fn try_stat(&self, name: &str, kind_of_stat: &str, kind: &str) -> Result<Value, Value> {
         let stats = self.call("stats", json!([name]));
-        let found = stats
-            .as_array()
-            .unwrap()
-            .iter()
-            .find(|stat| stat["type"] == kind_of_stat && (kind.is_empty() || stat["kind"] == kind));
-        found.cloned().unwrap_or_else(|| panic!("no {kind_of_stat} {kind} in {stats}"))
+        let is_it = |stat: &&Value| stat["type"] == kind_of_stat && (kind.is_empty() || stat["kind"] == kind);
+        stats.as_array().unwrap().iter().find(is_it).cloned().ok_or(stats)
+    }
+
+    /// Waits until `holds` is true of such an object.
+    pub fn await_stat(&self, name: &str, kind_of_stat: &str, kind: &str, holds: impl Fn(&Value) -> bool) -> Value {
+        let begin = Instant::now();
+        loop {
+            let stat = self.try_stat(name, kind_of_stat, kind);
+            if let Ok(stat) = &stat
+                && holds(stat)
+            {
+                return stat.clone();
+            }
+            assert!(begin.elapsed() < PATIENCE, "waited for {kind_of_stat}: {stat:?}");
+            std::thread::sleep(Duration::from_millis(20));
+        }
     }
 
     /// Waits until `holds` is true of the state of a peer.

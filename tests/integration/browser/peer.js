@@ -71,7 +71,18 @@ function listen(p, channel) {
   };
 }
 
-// options: {media: 'send' | 'receive' | 'both' | 'none', channel: label or null, echo: bool}
+// A track of sound on one pitch, without a microphone.
+function tone(hertz) {
+  const context = new AudioContext();
+  const destination = new MediaStreamAudioDestinationNode(context, { channelCount: 1 });
+  const oscillator = new OscillatorNode(context, { frequency: hertz });
+  oscillator.connect(destination);
+  oscillator.start();
+  return destination.stream;
+}
+
+// options: {tone: Hz, audioCodec: media type of the only codec that sound may have,
+//   media: 'send' | 'receive' | 'both' | 'none', channel: label or null, echo: bool}
 async function create(name, options) {
   const connection = new RTCPeerConnection();
   const p = {
@@ -94,12 +105,26 @@ async function create(name, options) {
   connection.ontrack = ({ track, streams }) => {
     if (track.kind === 'video') {
       watch(p, streams[0] ?? new MediaStream([track]));
+    } else if (options.tone) {
+      p.video = new Audio();
+      p.video.srcObject = new MediaStream([track]);
+      p.video.play();
     }
   };
   if (options.media === 'send' || options.media === 'both') {
     p.stream = await navigator.mediaDevices.getUserMedia({ audio: true, video: { width: 640, height: 480 } });
     for (const track of p.stream.getTracks()) {
       connection.addTrack(track, p.stream);
+    }
+  }
+  if (options.tone) {
+    p.stream = tone(options.tone);
+    connection.addTrack(p.stream.getAudioTracks()[0], p.stream);
+  }
+  if (options.audioCodec) {
+    const { codecs } = RTCRtpSender.getCapabilities('audio');
+    for (const transceiver of connection.getTransceivers().filter(({ sender }) => sender.track?.kind === 'audio')) {
+      transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType === options.audioCodec));
     }
   }
   if (options.media === 'receive' && options.offers) {
