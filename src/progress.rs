@@ -27,6 +27,16 @@ pub enum Event {
         /// `new`, `connecting`, `connected`, `disconnected`, `failed` or `closed`.
         state: String,
     },
+    /// `RTCPeerConnection.iceConnectionState` became `state`.
+    IceConnectionStateChange {
+        /// `checking`, `connected`, `completed`, `disconnected`, `failed` or `closed`.
+        state: String,
+    },
+    /// The path died or changed, and another one is looked for (RFC 8445 section 9).
+    IceRestart {
+        /// Who began it: `local` or `remote`.
+        side: &'static str,
+    },
     /// `RTCPeerConnection.iceGatheringState` became `state`.
     IceGatheringStateChange {
         /// `new`, `gathering` or `complete`.

@@ -47,7 +47,7 @@ pub struct SessionArgs {
     run: RunArgs,
     /// Take commands while it runs, as lines of JSON such as {"command":"mute","kind":"audio"}, each of which is answered: from
     /// standard input, an open descriptor, a fifo, or a socket that is made at this path. There are mute, unmute, stop,
-    /// replaceTrack, e.g. {"command":"replaceTrack","kind":"video","source":"screen"}, state and hangup. Media that is encoded
+    /// replaceTrack, e.g. {"command":"replaceTrack","kind":"video","source":"screen"}, state, restartIce and hangup. Media that is encoded
     /// already is encoded anew then
     #[arg(long, value_name = "-|fd:N|PATH", help_heading = "Run")]
     control: Option<control::Endpoint>,

@@ -275,6 +275,8 @@ impl Progress for Output {
             let yellow = |text: &str| paint(self.color, "33", text);
             to_people(&match event {
                 Event::ConnectionStateChange { state } => format!("connection {state}"),
+                Event::IceRestart { side: "remote" } => "the peer looks for another path".to_owned(),
+                Event::IceRestart { .. } => "looking for another path".to_owned(),
                 Event::Track { kind, mime_type } => format!("receiving {kind}: {mime_type}"),
                 Event::DataChannel { label } => format!("data channel open: {}", label.escape_debug()),
                 Event::Start { path, mime_type } => format!("recording {path} as {mime_type}"),

@@ -93,11 +93,13 @@ async fn what_is_said_while_a_connection_is_cut_comes_once_and_in_order() {
     let (mut steady, mut shaky) = (join(address).await, join(through).await);
     steady.meet().await.unwrap();
     shaky.meet().await.unwrap();
-    for round in 0..3 {
+    for round in 0..4 {
         for step in 0..20 {
-            // In the middle of it, where some of it is on its way.
-            if step == 10 {
-                cut.send_modify(|cuts| *cuts += 1);
+            // In the middle of it, where some of it is on its way; the last time by ourselves.
+            match (step, round) {
+                (10, 3) => shaky.network_changed().await,
+                (10, _) => cut.send_modify(|cuts| *cuts += 1),
+                _ => {}
             }
             let number = round * 20 + step;
             steady.send(&numbered(number)).await.unwrap();

@@ -327,11 +327,3 @@ pub(super) async fn close(signaling: Option<Box<dyn Signaling>>) -> Result<(), E
         None => Ok(()),
     }
 }
-
-/// The next message of a road that still speaks; pending where none does. Cancel-safe.
-pub(super) async fn receive_if_any(signaling: &mut Option<Box<dyn Signaling>>) -> Result<Option<Message>, Error> {
-    match signaling {
-        Some(signaling) => signaling.receive().await,
-        None => std::future::pending().await,
-    }
-}

@@ -7,6 +7,7 @@
 //! ```text
 //! queue -EncodedFrame-> LocalTrack -RTP-> Session -> sockets (SessionRuntime) -> network
 //! network -> sockets -> Session -RTP-> RemoteTrack [jitter buffer, depacketise] -EncodedFrame-> queue
+//! signaling <-> Upkeep -> Session                 (once it is up: late candidates, ICE restarts)
 //! RTCP in: RtcpTap -> EncoderControl (PLI, FIR), round-trip time, loss, sender clocks
 //!          Congestion -> EncoderControl (bitrate), pace of LocalTrack; repair: NACK both ways
 //! ```
@@ -29,6 +30,7 @@ mod network;
 mod payload;
 mod relay_stream;
 mod remote_track;
+mod renegotiation;
 mod repair;
 mod rtcp;
 mod runtime;
@@ -41,6 +43,7 @@ mod streams;
 mod tests;
 mod timing;
 mod traffic;
+mod upkeep;
 
 #[cfg(test)]
 pub(crate) use config::BadNetwork;
@@ -58,3 +61,4 @@ pub use session::{ConnectionState, Session, Traffic};
 pub use statistics::{Candidate as CandidateStats, StatsKind, StatsObject};
 pub use stats::{CandidateReport, ConnectionReport, Quality, SelectedPair};
 pub use timing::{Mark, Timing, Waterfall};
+pub use upkeep::{Due, Happened, Side, Upkeep, UpkeepTimes};

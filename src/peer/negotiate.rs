@@ -12,7 +12,7 @@ use crate::stop::Stop;
 use rtc::rtp_transceiver::RTCRtpTransceiverDirection;
 use std::time::Duration;
 use tokio::time::Instant;
-use webrtc::peer_connection::{RTCIceCandidateInit, RTCSessionDescription};
+use webrtc::peer_connection::{RTCIceCandidateInit, RTCIceConnectionState, RTCSessionDescription};
 
 /// Which side of the exchange a peer is on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -41,7 +41,7 @@ impl Default for NegotiateOptions {
 }
 
 /// How long gathering may hold back a description that carries all candidates: a dead STUN server must not.
-const GATHERING: Duration = Duration::from_secs(5);
+pub(super) const GATHERING: Duration = Duration::from_secs(5);
 
 /// How long DTLS may take once ICE has a pair. The library goes on for ever with a peer whose certificate is not the one
 /// that was announced.
@@ -159,8 +159,10 @@ impl Session {
                         None => return Err(PeerError::SignalingEnded { expected: exchange.expected() }),
                     }
                 }
-                Ok(()) = self.ice_connected.changed() => {
-                    exchange.nominated_at = Some(Instant::now());
+                Ok(()) = self.ice_state.changed() => {
+                    if self.has_pair() {
+                        exchange.nominated_at.get_or_insert_with(Instant::now);
+                    }
                 }
                 () = tokio::time::sleep_until(deadline.unwrap_or_else(Instant::now)), if deadline.is_some() => {
                     return Err(self.failure(&exchange));
@@ -175,23 +177,9 @@ impl Session {
         }
     }
 
-    /// What signaling may still bring once the connection is up: late candidates, or the end.
-    ///
-    /// # Errors
-    /// [`PeerError::HungUp`] when the peer says goodbye.
-    pub async fn take_late(&self, message: Message) -> Result<(), PeerError> {
-        match message {
-            Message::Bye => Err(PeerError::HungUp),
-            Message::Candidate(candidate) => {
-                self.add_candidate(candidate).await;
-                Ok(())
-            }
-            Message::EndOfCandidates => Ok(()),
-            Message::Description(description) => {
-                tracing::warn!("ignored another {} on a connection that is up", description.kind);
-                Ok(())
-            }
-        }
+    /// Whether ICE has found a pair.
+    fn has_pair(&self) -> bool {
+        matches!(*self.ice_state.borrow(), RTCIceConnectionState::Connected | RTCIceConnectionState::Completed)
     }
 
     async fn take(
@@ -358,7 +346,7 @@ impl Session {
         Ok(())
     }
 
-    async fn add_candidate(&self, candidate: Candidate) {
+    pub(super) async fn add_candidate(&self, candidate: Candidate) {
         let init = RTCIceCandidateInit {
             candidate: candidate.candidate,
             sdp_mid: candidate.sdp_mid,
@@ -376,7 +364,7 @@ impl Session {
         if !exchange.remote_known {
             return PeerError::Timeout { expected: exchange.expected(), after };
         }
-        if *self.ice_connected.borrow() {
+        if exchange.nominated_at.is_some() || self.has_pair() {
             return match *self.state.borrow() {
                 ConnectionState::Closed => PeerError::HungUp,
                 _ => PeerError::DtlsFailed {
@@ -434,18 +422,18 @@ impl Exchange {
 }
 
 /// The session id of `o=` (RFC 8866 section 5.2).
-fn origin_of(sdp: &str) -> Option<&str> {
+pub(super) fn origin_of(sdp: &str) -> Option<&str> {
     sdp.lines().find_map(|line| line.strip_prefix("o="))?.split_whitespace().nth(1)
 }
 
 /// Adds `attribute` to the session part of `sdp`.
-fn with_session_attribute(sdp: &str, attribute: &str) -> String {
+pub(super) fn with_session_attribute(sdp: &str, attribute: &str) -> String {
     let at = sdp.find("\r\nm=").map_or(sdp.len(), |at| at + 2);
     format!("{}{attribute}\r\n{}", &sdp[..at], &sdp[at..])
 }
 
 /// Kind and mid of each media section.
-fn sections(sdp: &str) -> Vec<(&str, Option<&str>)> {
+pub(super) fn sections(sdp: &str) -> Vec<(&str, Option<&str>)> {
     let mut sections: Vec<(&str, Option<&str>)> = Vec::new();
     for line in sdp.lines() {
         if let Some(media) = line.strip_prefix("m=") {
@@ -458,7 +446,7 @@ fn sections(sdp: &str) -> Vec<(&str, Option<&str>)> {
 }
 
 /// Whether `answer` can belong to `offer` (RFC 3264 section 6: one section for each, in order, of the same kind).
-fn check_answer(offer: &str, answer: &str) -> Result<(), String> {
+pub(super) fn check_answer(offer: &str, answer: &str) -> Result<(), String> {
     if let Some(id) = answer.lines().find_map(|line| line.strip_prefix(IN_REPLY_TO))
         && origin_of(offer) != Some(id.trim())
     {

@@ -4,7 +4,8 @@ use super::error::PeerError;
 use crate::ice_server::Family;
 use crate::signaling::Candidate;
 use std::fmt;
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, UdpSocket};
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::str::FromStr;
 
 /// On which local addresses a session listens.
@@ -106,21 +107,93 @@ impl fmt::Display for PortRange {
 }
 
 impl PortRange {
-    /// Gives each address a port that is free at the moment.
-    ///
-    /// # Errors
-    /// When an address has none.
-    pub(super) fn place(self, addresses: &mut [SocketAddr]) -> Result<(), PeerError> {
+    /// Gives an address a port that is free at the moment.
+    fn place(self, address: SocketAddr, transport: Transport) -> Option<SocketAddr> {
         // From anywhere in the range, so that several processes do not fight for its first port.
         let count = u32::from(self.last - self.first) + 1;
         let offset = super::local_track::random_u32() % count;
-        let ports = || (0..count).filter_map(|n| u16::try_from(u32::from(self.first) + (offset + n) % count).ok());
-        for address in addresses {
-            let free = ports().find(|port| UdpSocket::bind(SocketAddr::new(address.ip(), *port)).is_ok());
-            let none = || PeerError::NoInterface { detail: format!("no port of {self} is free on {}", address.ip()) };
-            address.set_port(free.ok_or_else(none)?);
+        (0..count)
+            .filter_map(|n| u16::try_from(u32::from(self.first) + (offset + n) % count).ok())
+            .map(|port| SocketAddr::new(address.ip(), port))
+            .find(|address| transport.can_bind(*address))
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Udp,
+    Tcp,
+}
+
+impl Transport {
+    fn can_bind(self, address: SocketAddr) -> bool {
+        match self {
+            Self::Udp => UdpSocket::bind(address).is_ok(),
+            Self::Tcp => TcpListener::bind(address).is_ok(),
         }
-        Ok(())
+    }
+}
+
+/// Where a session listens. It is looked up anew whenever sockets are opened: with a session, and with each ICE restart, when
+/// other interfaces may be up.
+#[derive(Clone, Debug)]
+pub(super) struct Listening {
+    interfaces: Interfaces,
+    family: Family,
+    ports: Option<PortRange>,
+    transport: Transport,
+}
+
+impl Listening {
+    /// For UDP.
+    pub fn new(interfaces: Interfaces, family: Family, ports: Option<PortRange>) -> Self {
+        Self { interfaces, family, ports, transport: Transport::Udp }
+    }
+
+    /// The same for TCP.
+    pub fn for_tcp(&self) -> Self {
+        Self { transport: Transport::Tcp, ..self.clone() }
+    }
+
+    /// The addresses that can be bound now.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn addresses(&self) -> Result<Vec<SocketAddr>, PeerError> {
+        let found = self.interfaces.addresses(self.family)?;
+        // The address of an interface that is down is listed and cannot be bound.
+        let usable = found.iter().copied().filter(|address| self.transport.can_bind(*address));
+        let placed: Result<Vec<_>, _> = usable.map(|address| self.place(address)).collect();
+        let placed = placed?;
+        if placed.is_empty() {
+            return Err(PeerError::NoInterface { detail: format!("{} cannot be bound", found[0].ip()) });
+        }
+        Ok(placed)
+    }
+
+    fn place(&self, address: SocketAddr) -> Result<SocketAddr, PeerError> {
+        let Some(ports) = self.ports else { return Ok(address) };
+        let none = || PeerError::NoInterface { detail: format!("no port of {ports} is free on {}", address.ip()) };
+        ports.place(address, self.transport).ok_or_else(none)
+    }
+
+    /// Whether a peer can be reached from here now. Where only the loopback interface is left it cannot, unless it is there.
+    pub fn leads_out(&self, peer_is_here: bool) -> bool {
+        self.addresses().is_ok_and(|found| peer_is_here || found.iter().any(|address| !address.ip().is_loopback()))
+    }
+}
+
+impl ToSocketAddrs for Listening {
+    type Iter = std::vec::IntoIter<SocketAddr>;
+
+    /// Never none: without any socket the library ends the connection for good, and the next restart may find an interface.
+    fn to_socket_addrs(&self) -> io::Result<Self::Iter> {
+        let found = self.addresses().unwrap_or_else(|_| {
+            let loopback =
+                if self.family == Family::V6 { Ipv6Addr::LOCALHOST.into() } else { Ipv4Addr::LOCALHOST.into() };
+            vec![SocketAddr::new(loopback, 0)]
+        });
+        Ok(found.into_iter())
     }
 }
 
@@ -181,14 +254,26 @@ mod tests {
         let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let port = taken.local_addr().unwrap().port();
         let only = PortRange { first: port, last: port };
-        let mut address = [SocketAddr::from((Ipv4Addr::LOCALHOST, 0))];
-        assert!(only.place(&mut address).unwrap_err().to_string().contains("is free"));
+        let listening = |ports| Listening::new(Interfaces::Loopback, Family::Any, Some(ports));
+        assert!(listening(only).addresses().unwrap_err().to_string().contains("is free"));
         let few: PortRange = format!("{}-{}", port.saturating_sub(4).max(1), port.max(5)).parse().unwrap();
-        few.place(&mut address).unwrap();
-        assert!((few.first..few.last).contains(&address[0].port()), "{address:?} of {few}");
+        for listening in [listening(few), listening(few).for_tcp()] {
+            let address = listening.addresses().unwrap()[0];
+            assert!((few.first..=few.last).contains(&address.port()), "{address} of {few}");
+            assert!(listening.transport == Transport::Tcp || address.port() != port, "{address} is taken");
+        }
         for (text, why) in [("0-7", "no port"), ("9-7", "less"), ("x", "no port"), ("1-70000", "no port")] {
             assert!(text.parse::<PortRange>().unwrap_err().contains(why), "{text}");
         }
+    }
+
+    #[test]
+    fn there_is_always_something_to_bind_and_it_is_known_whether_it_leads_out() {
+        let nowhere = Listening::new(Interfaces::Named("nope0".into()), Family::Any, None);
+        assert!(nowhere.to_socket_addrs().unwrap().all(|address| address.ip().is_loopback()));
+        assert!(!nowhere.leads_out(true));
+        let here = Listening::new(Interfaces::Loopback, Family::V6, None);
+        assert_eq!((here.leads_out(true), here.leads_out(false)), (here.addresses().is_ok(), false));
     }
 
     #[test]

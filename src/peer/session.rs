@@ -9,6 +9,7 @@ use super::error::PeerError;
 use super::identity::Identity;
 use super::local_track::{LocalTrack, random_u32};
 use super::net_sim::Network;
+use super::network::Listening;
 use super::relay_stream::{Doors, StreamServer};
 use super::remote_track::{RemoteTrack, Shared};
 use super::repair::{Asker, Resender};
@@ -22,6 +23,7 @@ use crate::media::{AudioCodecs, Codec, MediaKind, VideoCodecs};
 use crate::signaling::Candidate;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
+use rtc::mdns::MulticastSocket;
 use rtc::peer_connection::configuration::interceptor_registry::{
     configure_rtcp_reports, configure_simulcast_extension_headers, configure_twcc_receiver_only,
 };
@@ -29,7 +31,7 @@ use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -100,16 +102,21 @@ pub struct Session {
     pub(super) runtime: Arc<SessionRuntime>,
     pub(super) shared: Arc<Shared>,
     pub(super) state: watch::Receiver<ConnectionState>,
-    pub(super) ice_connected: watch::Receiver<bool>,
+    pub(super) ice_state: watch::Receiver<RTCIceConnectionState>,
     pub(super) gathered: mpsc::Receiver<Gathered>,
     tracks: mpsc::Receiver<RemoteTrack>,
     channels: mpsc::Receiver<DataChannel>,
     pub(super) max_message_size: Arc<AtomicUsize>,
-    carries_media: Arc<AtomicBool>,
+    pub(super) carries_media: Arc<AtomicBool>,
     pub(super) audio_codecs: AudioCodecs,
     pub(super) video_codecs: VideoCodecs,
     pub(super) outgoing: Vec<Outgoing>,
     pub(super) public_addresses: Vec<IpAddr>,
+    /// ICE restarts that were negotiated.
+    pub(super) ice_restarts: AtomicU32,
+    listening: Listening,
+    /// Whether the library opens a socket for mDNS beside the others.
+    resolves_names: bool,
 }
 
 /// The largest message we take, in bytes: the most that the library allows.
@@ -186,7 +193,7 @@ impl Session {
         });
         let max_message_size = Arc::new(AtomicUsize::new(MAX_MESSAGE_SIZE as usize));
         let (state_sender, state) = watch::channel(ConnectionState::New);
-        let (ice_sender, ice_connected) = watch::channel(false);
+        let (ice_sender, ice_state) = watch::channel(RTCIceConnectionState::New);
         let (gathered_sender, gathered) = mpsc::channel(EVENTS);
         let (track_sender, tracks) = mpsc::channel(EVENTS);
         let (channel_sender, channels) = mpsc::channel(EVENTS);
@@ -199,7 +206,7 @@ impl Session {
             carries_media: Arc::clone(&carries_media),
             max_message_size: Arc::clone(&max_message_size),
             state: state_sender,
-            ice_connected: ice_sender,
+            ice_state: ice_sender,
             gathered: gathered_sender,
             tracks: track_sender,
             channels: channel_sender,
@@ -214,11 +221,9 @@ impl Session {
             .with_ice_transport_policy(policy)
             .with_certificates(certificates)
             .build();
-        let mut addresses = config.interfaces.addresses(config.family)?;
-        if let Some(ports) = config.ports {
-            ports.place(&mut addresses)?;
-        }
-        let streams = if config.ice_tcp { addresses.clone() } else { Vec::new() };
+        let listening = Listening::new(config.interfaces.clone(), config.family, config.ports);
+        listening.addresses()?;
+        let streams = if config.ice_tcp { vec![listening.for_tcp()] } else { Vec::new() };
         let building = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(media)
@@ -226,7 +231,7 @@ impl Session {
             .with_interceptor_registry(registry)
             .with_runtime(Arc::clone(&runtime) as _)
             .with_handler(handler)
-            .with_udp_addrs(addresses)
+            .with_udp_addrs(vec![listening.clone()])
             .with_tcp_addrs(streams)
             .with_data_channel_send_buffer_limit(SEND_BUFFER)
             .build();
@@ -236,7 +241,10 @@ impl Session {
             runtime,
             shared,
             state,
-            ice_connected,
+            ice_state,
+            ice_restarts: AtomicU32::new(0),
+            listening,
+            resolves_names: mdns != MulticastDnsMode::Disabled,
             gathered,
             tracks,
             channels,
@@ -396,40 +404,11 @@ impl Session {
         Traffic { runtime: Arc::clone(&self.runtime) }
     }
 
-    /// Lets the protocol's timers suit the path, for a connection that is up and carries data alone; to be called now and
-    /// then, since paths change. Without it a packet lost at the end of a burst costs a second.
-    pub fn suit_timers(&self) {
-        // Of a path through a relay nothing is known but that it is no short one.
-        const UNKNOWN: Duration = Duration::from_millis(50);
-        // SCTP retransmits five times, at intervals that double, and then never again although the path may come back.
-        // Where nothing is heard it must not get there before a silence counts as the end.
-        const QUIET: Duration = Duration::from_millis(100);
-        const PATIENT: Duration = Duration::from_secs(1);
-        if !self.carries_media.load(Ordering::Relaxed) {
-            let round_trip = self.round_trip().unwrap_or(UNKNOWN);
-            let quiet = self.silence().is_some_and(|silence| silence > QUIET.max(round_trip * 3));
-            self.runtime.clock().suit(if quiet { PATIENT } else { round_trip });
-        }
-    }
-
-    /// Waits until the peer is gone: [`PeerError::HungUp`] when it said so (DTLS `close_notify`), [`PeerError::Lost`] when
-    /// nothing has come for `patience`. Cancel-safe.
-    pub async fn gone(&self, patience: Duration) -> PeerError {
-        // The library closes the transport on a goodbye but tells nobody.
-        const LOOK_EVERY: Duration = Duration::from_millis(50);
-        let transport = self.dtls_transport().await;
-        loop {
-            if let Some(transport) = &transport
-                && matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed))
-            {
-                return PeerError::HungUp;
-            }
-            let silence = self.silence().unwrap_or_default();
-            if silence >= patience {
-                return PeerError::Lost { silence };
-            }
-            tokio::time::sleep(LOOK_EVERY.min(patience - silence)).await;
-        }
+    /// Whether sockets for a restart could be opened now, from which a peer can be reached: the library ends a connection for
+    /// good when there is none.
+    pub(super) fn leads_out(&self) -> bool {
+        let names = !self.resolves_names || MulticastSocket::new().into_std().is_ok();
+        names && self.listening.leads_out(self.runtime.arrivals().peer_is_here())
     }
 
     /// The transport that all bundled sections share; any sender, receiver or the association leads to it.
@@ -506,6 +485,7 @@ fn settings(mdns: MulticastDnsMode) -> SettingEngine {
         .with_srflx_acceptance_min_wait(Some(Duration::from_millis(100)))
         .with_prflx_acceptance_min_wait(Some(Duration::from_millis(100)))
         .with_relay_acceptance_min_wait(Some(Duration::from_millis(500)))
+        .with_discard_local_candidates_during_ice_restart(true)
         .with_sctp_max_message_size(SctpMaxMessageSize::Bounded(MAX_MESSAGE_SIZE))
         .with_sctp_max_receive_buffer_size(sctp_receive_window())
         .build()
@@ -520,7 +500,7 @@ struct Handler {
     carries_media: Arc<AtomicBool>,
     max_message_size: Arc<AtomicUsize>,
     state: watch::Sender<ConnectionState>,
-    ice_connected: watch::Sender<bool>,
+    ice_state: watch::Sender<RTCIceConnectionState>,
     gathered: mpsc::Sender<Gathered>,
     tracks: mpsc::Sender<RemoteTrack>,
     channels: mpsc::Sender<DataChannel>,
@@ -561,8 +541,8 @@ impl PeerConnectionEventHandler for Handler {
         if matches!(state, RTCIceConnectionState::Connected | RTCIceConnectionState::Completed) {
             self.shared.timing.mark(Mark::Nominated);
             self.gate.reach(Stage::Handshake);
-            self.ice_connected.send_replace(true);
         }
+        self.ice_state.send_replace(state);
     }
 
     async fn on_connection_state_change(&self, state: RTCPeerConnectionState) {

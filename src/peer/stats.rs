@@ -3,6 +3,7 @@
 use super::session::Session;
 use rtc::peer_connection::transport::{RTCIceCandidate, RTCIceCandidatePair};
 use serde::Serialize;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use webrtc::peer_connection::StatsSelector;
 
@@ -85,8 +86,16 @@ pub struct ConnectionReport {
     pub dtls_cipher: String,
     /// e.g. `SRTP_AEAD_AES_128_GCM`.
     pub srtp_cipher: String,
+    /// ICE restarts that both sides agreed on.
+    #[serde(skip_serializing_if = "is_none")]
+    pub ice_restarts: u32,
     /// Transport-wide congestion-control reports received.
     pub transport_feedback_received: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde has it so")]
+fn is_none(count: &u32) -> bool {
+    *count == 0
 }
 
 impl ConnectionReport {
@@ -103,6 +112,7 @@ impl Session {
         let stats = self.pc.get_stats(Instant::now(), StatsSelector::None).await;
         let mut report =
             ConnectionReport { transport_feedback_received: self.transport_feedback(), ..ConnectionReport::default() };
+        report.ice_restarts = self.ice_restarts.load(Ordering::Relaxed);
         if let Some(transport) = stats.transport() {
             report.bytes_sent = transport.bytes_sent;
             report.bytes_received = transport.bytes_received;

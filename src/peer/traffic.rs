@@ -48,6 +48,11 @@ impl Arrivals {
         self.last_micros.store(micros.max(1), Ordering::Relaxed);
     }
 
+    /// Whether all that is known of the peer is on this machine.
+    pub(super) fn peer_is_here(&self) -> bool {
+        self.peers.lock().unwrap_or_else(PoisonError::into_inner).iter().all(|peer| peer.ip().is_loopback())
+    }
+
     /// Time since the last datagram; `None` before the first.
     pub(super) fn silence(&self) -> Option<Duration> {
         let micros = self.last_micros.load(Ordering::Relaxed);

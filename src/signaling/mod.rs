@@ -77,6 +77,10 @@ pub trait Signaling: Send {
         None
     }
 
+    /// Takes note that the network may be another one than before: a road that would notice only in its time that it is cut looks
+    /// at once. Nothing is lost by it.
+    async fn network_changed(&mut self) {}
+
     /// Flushes what was sent and ends our side of the road.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod filters;
 mod man;
 mod play;
 mod record;
+mod restart;
 mod roads;
 mod rooms;
 mod rooms_page;

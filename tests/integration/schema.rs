@@ -144,9 +144,14 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     let sound = format!("--audio={}", in_repository("tests/data/opus.ogg").display());
     let mut call = Rtckit::start(["call", "--loopback", &sound].iter().chain(&media[..1]).chain(&told));
     await_that("its sound ended", || std::fs::read_to_string(&events).unwrap_or_default().contains("\"ended\""));
-    for command in ["{\"command\":\"state\",\"id\":1}\n", "{\"command\":\"fly\"}\n", "{\"command\":\"hangup\"}\n"] {
+    for command in ["{\"command\":\"state\",\"id\":1}\n", "{\"command\":\"fly\"}\n", "{\"command\":\"restartIce\"}\n"] {
         call.write(command.as_bytes());
     }
+    let restarted = "\"iceconnectionstatechange\",\"state\":\"connected\"";
+    await_that("it is connected by another path", || {
+        std::fs::read_to_string(&events).unwrap_or_default().contains(restarted)
+    });
+    call.write(b"{\"command\":\"hangup\"}\n");
     call.succeed(PATIENCE);
     written.take(&events, "rtckit.call/1");
 

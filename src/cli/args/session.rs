@@ -126,7 +126,8 @@ impl DataArgs {
 #[command(next_help_heading = "Run")]
 pub struct SetupArgs {
     /// How long connecting may take, 30s if nothing is said; while a person carries the descriptions across, the clock stands still.
-    /// The other side may take as long to come into a room, and for ever if nothing is said
+    /// The other side may take as long to come into a room, and for ever if nothing is said; a path that dies may take as long to be
+    /// replaced
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub timeout: Option<Duration>,
     /// Show when each step of connecting was done, in seconds since the start of the process

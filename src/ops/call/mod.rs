@@ -47,7 +47,8 @@ use crate::filter::FarEnd;
 use crate::ops::media::Inputs;
 use crate::ops::transfer::served::{Incoming, LOOK_EVERY};
 use crate::peer::{
-    ConnectionState, DataChannel, LocalTrack, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing,
+    ConnectionState, DataChannel, Happened, LocalTrack, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing,
+    Upkeep, UpkeepTimes,
 };
 use crate::progress::{Event, Progress};
 use crate::signaling::{Message, Signaling, memory};
@@ -62,8 +63,6 @@ use std::time::{Duration, Instant};
 
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(200);
-/// Silence after which a peer counts as gone: consent checks come every second.
-const LOST_AFTER: Duration = Duration::from_millis(8500);
 
 /// Makes or answers a call and serves it until it ends.
 ///
@@ -255,8 +254,19 @@ impl Peer {
             }
         };
         let (mut signaling, data_io) = road.split();
+        let upkeep = session.upkeep(role, UpkeepTimes::within(options.negotiate.timeout)).await;
         let end = self
-            .until_end(&options, &mut session, &mut receiving, sending, requests, &mut signaling, channel, data_io)
+            .until_end(
+                &options,
+                &mut session,
+                upkeep,
+                &mut receiving,
+                sending,
+                requests,
+                &mut signaling,
+                channel,
+                data_io,
+            )
             .await;
         report.seconds = began.elapsed().as_secs_f64();
         report.connection = Some(session.report().await);
@@ -295,7 +305,7 @@ impl Peer {
             let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
             return Err(error);
         }
-        self.tell(ConnectionState::Connected);
+        self.progress.event(event_of(Happened::ConnectionState(ConnectionState::Connected)));
         for server in session.server_troubles().into_iter().filter(|server| server.trouble.is_definite()) {
             self.progress.event(Event::Warning { message: format!("ICE server {server}") });
         }
@@ -318,6 +328,7 @@ impl Peer {
         &self,
         options: &Options,
         session: &mut Session,
+        mut upkeep: Upkeep,
         receiving: &mut Receiving,
         mut sending: Sending,
         mut requests: Requests,
@@ -326,7 +337,6 @@ impl Peer {
         data_io: Option<Streams>,
     ) -> End {
         let (mut tracks, channels) = session.take_arrivals();
-        let mut states = session.states();
         let mut data = match self.incoming(options) {
             Some(incoming) => {
                 let relayed = session.report().await.is_relayed();
@@ -341,23 +351,15 @@ impl Peer {
         let mut looking = options.stats.map(tokio::time::interval);
         let mut ended = None;
         let mut error = None;
-        let (mut data_over, mut signaling_over) = (false, false);
+        let mut data_over = false;
         while ended.is_none() && error.is_none() {
             tokio::select! {
                 () = self.stop.stopped() => ended = self.stop.reason().map(Ended::from),
                 () = &mut over => ended = Some(Ended::Duration),
-                changed = states.changed() => {
-                    let state = *states.borrow_and_update();
-                    match state {
-                        _ if changed.is_err() => ended = Some(Ended::PeerHungUp),
-                        ConnectionState::Closed => ended = Some(Ended::PeerHungUp),
-                        ConnectionState::Failed => error = Some(session.gone(Duration::ZERO).await.erase()),
-                        _ => self.tell(state),
-                    }
-                }
-                gone = session.gone(LOST_AFTER) => match gone {
-                    PeerError::HungUp => ended = Some(Ended::PeerHungUp),
-                    lost => error = Some(lost.erase()),
+                due = upkeep.due(session, signaling) => match upkeep.attend(due, session, signaling).await {
+                    Ok(happened) => happened.into_iter().for_each(|happened| self.progress.event(event_of(happened))),
+                    Err(PeerError::HungUp) => ended = Some(Ended::PeerHungUp),
+                    Err(lost) => error = Some(lost.erase()),
                 },
                 _ = look.tick(), if options.receive_files.is_some() => session.suit_timers(),
                 Some(track) = tracks.recv() => self.take_track(track, receiving),
@@ -383,25 +385,19 @@ impl Peer {
                         request.answer(Ok(serde_json::Value::Null));
                         ended = Some(Ended::Stopped);
                     }
-                    _ => sending.obey(request, &["hangup"]),
+                    "restartIce" => request.answer(match upkeep.restart_ice(signaling) {
+                        true => Ok(serde_json::Value::Null),
+                        false => Err(nobody_to_ask()),
+                    }),
+                    _ => sending.obey(request, &["restartIce", "hangup"]),
                 },
                 failure = receiving.failed() => error = Some(failure),
                 () = next_look(&mut looking) => self.tell_stats(session).await,
-                message = road::receive_if_any(signaling), if !signaling_over => match message {
-                    Ok(Some(message)) => {
-                        if session.take_late(message).await.is_err() {
-                            ended = Some(Ended::PeerHungUp);
-                        }
-                    }
-                    Ok(None) => signaling_over = true,
-                    Err(broken) => {
-                        self.progress.event(Event::Warning { message: format!("signaling ended: {broken}") });
-                        signaling_over = true;
-                    }
-                },
             }
         }
-        if let Some(signaling) = signaling.as_mut().filter(|_| !signaling_over && ended != Some(Ended::PeerHungUp)) {
+        if let Some(signaling) =
+            signaling.as_mut().filter(|_| upkeep.signaling_speaks() && ended != Some(Ended::PeerHungUp))
+        {
             let goodbye = signaling.send(&Message::Bye);
             let _ = tokio::time::timeout(GOODBYE, goodbye).await;
         }
@@ -427,16 +423,26 @@ impl Peer {
         })
     }
 
-    fn tell(&self, state: ConnectionState) {
-        self.progress.event(Event::ConnectionStateChange { state: state.as_str().to_owned() });
-    }
-
     fn take_track(&self, track: RemoteTrack, receiving: &mut Receiving) {
         let codec = track.codec();
         self.progress.event(Event::Track { kind: codec.kind().to_string(), mime_type: codec.mime_type().to_owned() });
         if let Err(error) = receiving.take_track(track) {
             self.progress.event(Event::Warning { message: error.to_string() });
         }
+    }
+}
+
+fn nobody_to_ask() -> Error {
+    Error::new(ErrorKind::InvalidInput, "InvalidStateError", "signaling is over, and a restart is offered by it")
+}
+
+/// What happened to the connection, as it is told.
+fn event_of(happened: Happened) -> Event {
+    match happened {
+        Happened::ConnectionState(state) => Event::ConnectionStateChange { state: state.as_str().to_owned() },
+        Happened::IceConnectionState(state) => Event::IceConnectionStateChange { state },
+        Happened::IceRestart(side) => Event::IceRestart { side: side.as_str() },
+        Happened::SignalingBroken(broken) => Event::Warning { message: format!("signaling ended: {broken}") },
     }
 }
 

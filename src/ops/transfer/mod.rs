@@ -24,13 +24,13 @@ pub use report::{Outcome, Report};
 
 use super::road::{self, Entrance, Road, Visit};
 use crate::error::{Error, ErrorKind};
-use crate::peer::{ConnectionState, DataChannel, PeerError, Role, Session, Timing};
+use crate::peer::{ConnectionState, DataChannel, PeerError, Role, Session, Timing, Upkeep, UpkeepTimes};
 use crate::progress::{Event, Progress};
 use crate::record::{Output, Target};
 use crate::signaling::{Message, RoomRole, Signaling};
 use crate::stop::Stop;
 use crate::transfer::{self, Bundle, CHANNEL, Connector, ScanOptions, Sources, Tally, TransferError};
-use channel::{Channel, Further, LOOK_EVERY, LOST_AFTER};
+use channel::{Channel, Further, LOOK_EVERY};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use streams::Far;
@@ -119,15 +119,18 @@ impl Transfer {
                 return Err(error);
             }
         };
-        let (mut signaling, streams) = road.split();
+        let (signaling, streams) = road.split();
         near.give(streams);
+        let upkeep = session.upkeep(role, UpkeepTimes::within(negotiate.timeout)).await;
+        let mut lifeline = Lifeline { upkeep, signaling };
         // Once it is over the path may be forgotten.
         report.connected_by(session.report().await);
         let further = Further { connection, negotiate, stop: self.stop.clone() };
         // A relay is somebody else's: one allocation is enough.
         let further = (report.path != Some("relay")).then(|| Arc::new(further) as Arc<dyn Connector>);
         let bundle = Bundle::new(Box::new(Channel::first(channel, session.traffic())), further);
-        let done = self.serve(work, &mut session, &bundle, &mut signaling).await;
+        let done = self.serve(work, &session, &bundle, &mut lifeline).await;
+        let Lifeline { mut signaling, .. } = lifeline;
         report.connections = bundle.connections();
         bundle.close().await;
         if let Some(signaling) = signaling.as_mut() {
@@ -222,9 +225,9 @@ impl Transfer {
     async fn serve(
         &self,
         work: Work,
-        session: &mut Session,
+        session: &Session,
         bundle: &Bundle,
-        signaling: &mut Option<Box<dyn Signaling>>,
+        lifeline: &mut Lifeline,
     ) -> Result<(), Error> {
         self.progress.event(Event::DataChannel { label: CHANNEL.to_owned() });
         let receives = matches!(work, Work::Receive(_));
@@ -240,7 +243,7 @@ impl Transfer {
         let ended = tokio::select! {
             biased;
             ended = &mut engine => Ok(ended),
-            gone = self.gone(session, signaling) => Err(gone),
+            gone = lifeline.gone(session) => Err(gone),
             lost = failed(bundle) => Ok(Err(lost)),
         };
         let ended = match ended {
@@ -256,34 +259,29 @@ impl Transfer {
         };
         if ended.is_ok() && receives {
             // The sender hangs up once it knows; if we did first, it might not.
-            let _ = tokio::time::timeout(HANG_UP, self.gone(session, signaling)).await;
+            let _ = tokio::time::timeout(HANG_UP, lifeline.gone(session)).await;
         }
         ended.map_err(|error| Error::from(error).at("transfer"))
     }
+}
 
-    /// Waits until the peer is gone, serving what signaling still brings.
-    async fn gone(&self, session: &Session, signaling: &mut Option<Box<dyn Signaling>>) -> PeerError {
-        let mut states = session.states();
+/// What keeps the first connection up.
+struct Lifeline {
+    upkeep: Upkeep,
+    signaling: Option<Box<dyn Signaling>>,
+}
+
+impl Lifeline {
+    /// Waits until the peer is gone, keeping the connection up by what signaling still brings.
+    async fn gone(&mut self, session: &Session) -> PeerError {
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let mut over = false;
+        let Self { upkeep, signaling } = self;
         loop {
             tokio::select! {
                 _ = look.tick() => session.suit_timers(),
-                gone = session.gone(LOST_AFTER) => return gone,
-                changed = states.changed() => {
-                    let state = *states.borrow_and_update();
-                    if changed.is_err() || matches!(state, ConnectionState::Closed | ConnectionState::Failed) {
-                        return session.gone(Duration::ZERO).await;
-                    }
-                }
-                message = road::receive_if_any(signaling), if !over => match message {
-                    Ok(Some(message)) => {
-                        if let Err(hung_up) = session.take_late(message).await {
-                            return hung_up;
-                        }
-                    }
-                    // A road that ends is no news: the connection goes on without it, and closing it tells the rest.
-                    Ok(None) | Err(_) => over = true,
+                due = upkeep.due(session, signaling) => match upkeep.attend(due, session, signaling).await {
+                    Ok(happened) => tracing::debug!("{happened:?}"),
+                    Err(gone) => return gone,
                 },
             }
         }

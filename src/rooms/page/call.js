@@ -98,7 +98,7 @@ export class Call {
     on('otherjoin', (member) => {
       this.#left = '';
       this.#chat.event(`${this.#nameOf(member)} came`);
-      this.#add(member, { polite: false, offers: !newcomerOffers('any', member.role) });
+      this.#add(member, { offers: !newcomerOffers('any', member.role) });
     });
     on('bye', ({ id }) => {
       const member = this.#members.get(id);
@@ -122,17 +122,17 @@ export class Call {
     if (!resumed) {
       this.#members.clear();
       [...this.#peers.keys()].forEach((id) => this.#drop(id));
-      for (const member of peers) this.#add(member, { polite: true, offers: newcomerOffers(member.role, 'any') });
+      for (const member of peers) this.#add(member, { offers: newcomerOffers(member.role, 'any') });
     }
     this.#show();
   }
 
-  #add(member, { polite, offers }) {
+  #add(member, { offers }) {
     this.#drop(member.id);
     this.#members.set(member.id, member);
     const name = this.#nameOf(member);
     const { tracks } = this.#media;
-    const peer = new Peer({ member, polite, offers, iceServers: this.#iceServers, tracks, send: (data) => this.#room.send(data, member.id) });
+    const peer = new Peer({ member, offers, iceServers: this.#iceServers, tracks, send: (data) => this.#room.send(data, member.id) });
     const tile = new Tile(name, peer.remote, () => { $('unblock').hidden = false; });
     tile.speaker(this.#speaker);
     this.#peers.set(member.id, { peer, tile });
@@ -155,7 +155,7 @@ export class Call {
     on('silent', () => this.#room.renew());
     on('bye', () => this.#gone(member, 'hung up'));
     on('restarted', (offer) => {
-      this.#add(member, { polite, offers: false });
+      this.#add(member, { offers: false });
       this.#peers.get(member.id).peer.take(offer);
     });
     peer.start();
@@ -167,7 +167,7 @@ export class Call {
     const member = this.#members.get(from);
     if (!member || typeof data?.type !== 'string') return;
     // Who hung up may call again.
-    const peer = this.#peers.get(from)?.peer ?? (data.type === 'offer' ? this.#add(member, { polite: true, offers: false }) : null);
+    const peer = this.#peers.get(from)?.peer ?? (data.type === 'offer' ? this.#add(member, { offers: false }) : null);
     peer?.take(data);
   }
 

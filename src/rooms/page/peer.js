@@ -31,13 +31,13 @@ export class Peer extends EventTarget {
   #troubledSince = 0;
   #closed = false;
 
-  // `polite`: who gives way when both offer at once. `offers`: whether we make the first offer. `tracks`: {audio, video},
-  // each a track or null.
-  constructor({ member, polite, offers, iceServers, tracks, send }) {
+  // `offers`: whether we make the first offer; who does insists when both offer at once later, and the other gives way.
+  // `tracks`: {audio, video}, each a track or null.
+  constructor({ member, offers, iceServers, tracks, send }) {
     super();
     this.id = member.id;
     this.role = member.role;
-    this.polite = polite;
+    this.polite = !offers;
     this.remote = new MediaStream();
     this.chat = null;
     this.state = 'connecting';

@@ -101,6 +101,10 @@ impl Signaling for Sealed {
         true
     }
 
+    async fn network_changed(&mut self) {
+        self.room.renew();
+    }
+
     async fn close(&mut self) -> Result<(), Error> {
         self.room.leave().await;
         Ok(())

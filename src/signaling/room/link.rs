@@ -54,6 +54,7 @@ pub(super) struct Link {
     orders: mpsc::Sender<Order>,
     heard: mpsc::Receiver<Result<Heard, RoomError>>,
     other: watch::Sender<Option<String>>,
+    renewals: watch::Sender<u32>,
     joined: Joined,
     task: JoinHandle<()>,
     /// How the connection ended for good; it is told again.
@@ -70,8 +71,10 @@ impl Link {
         let (orders, given) = mpsc::channel(WAITING);
         let (tell, heard) = mpsc::channel(WAITING);
         let (other, known) = watch::channel(None);
-        let task = tokio::spawn(member.serve(socket, given, tell, known));
-        Ok(Self { orders, heard, other, joined, task, ended: false })
+        let (renewals, renewed) = watch::channel(0);
+        let wishes = Wishes { orders: given, other: known, renewals: renewed };
+        let task = tokio::spawn(member.serve(socket, wishes, tell));
+        Ok(Self { orders, heard, other, renewals, joined, task, ended: false })
     }
 
     pub fn joined(&self) -> &Joined {
@@ -86,6 +89,11 @@ impl Link {
     /// Says something to the other, now or once we are connected again.
     pub async fn say(&self, json: String) -> Result<(), RoomError> {
         self.orders.send(Order::Say(json)).await.map_err(|_| over())
+    }
+
+    /// Connects anew and resumes, if it is not at it already.
+    pub fn renew(&self) {
+        self.renewals.send_modify(|count| *count += 1);
     }
 
     /// What comes next. Cancel-safe.
@@ -127,6 +135,15 @@ enum Cut {
     Lost(String),
     /// It may not.
     Ended(RoomError),
+}
+
+/// What is wanted of the task.
+struct Wishes {
+    orders: mpsc::Receiver<Order>,
+    /// Whom what is said is for.
+    other: watch::Receiver<Option<String>>,
+    /// Changes when the connection is to be made anew.
+    renewals: watch::Receiver<u32>,
 }
 
 struct Member {
@@ -184,15 +201,9 @@ impl Member {
         })
     }
 
-    async fn serve(
-        mut self,
-        mut socket: Socket,
-        mut orders: mpsc::Receiver<Order>,
-        tell: mpsc::Sender<Result<Heard, RoomError>>,
-        other: watch::Receiver<Option<String>>,
-    ) {
+    async fn serve(mut self, mut socket: Socket, mut wishes: Wishes, tell: mpsc::Sender<Result<Heard, RoomError>>) {
         loop {
-            let why = match self.converse(&mut socket, &mut orders, &tell, &other).await {
+            let why = match self.converse(&mut socket, &mut wishes, &tell).await {
                 Cut::Left => return,
                 Cut::Lost(why) => why,
                 Cut::Ended(error) => {
@@ -202,7 +213,7 @@ impl Member {
             };
             tracing::info!("the connection to {} was lost: {why}", self.options.url);
             drop(socket);
-            let (fresh, event) = match self.come_back().await {
+            let (fresh, event) = match self.come_back(&mut wishes.renewals).await {
                 Ok(back) => back,
                 Err(error) => {
                     let _ = tell.send(Err(error)).await;
@@ -211,7 +222,7 @@ impl Member {
             };
             socket = fresh;
             let again = match event.resumed {
-                true => self.say_again(&mut socket, event.received, &other).await,
+                true => self.say_again(&mut socket, event.received, &wishes.other).await,
                 false => {
                     (self.seen, self.said) = (0, 0);
                     self.unheard.clear();
@@ -224,12 +235,16 @@ impl Member {
         }
     }
 
-    async fn come_back(&mut self) -> Result<(Socket, Event), RoomError> {
+    /// Tries to come back; at once whenever it may be worth it.
+    async fn come_back(&mut self, renewals: &mut watch::Receiver<u32>) -> Result<(Socket, Event), RoomError> {
         let deadline = Instant::now() + COMING_BACK;
         let mut pause = PAUSE;
+        renewals.mark_unchanged();
         loop {
-            sleep(pause).await;
-            pause = (pause * 2).min(LONGEST_PAUSE);
+            tokio::select! {
+                () = sleep(pause) => pause = (pause * 2).min(LONGEST_PAUSE),
+                Ok(()) = renewals.changed() => pause = PAUSE,
+            }
             match self.join().await {
                 Ok(back) => return Ok(back),
                 Err(RoomError::Unreachable { url, why }) if Instant::now() >= deadline => {
@@ -246,16 +261,18 @@ impl Member {
     async fn converse(
         &mut self,
         socket: &mut Socket,
-        orders: &mut mpsc::Receiver<Order>,
+        wishes: &mut Wishes,
         tell: &mpsc::Sender<Result<Heard, RoomError>>,
-        other: &watch::Receiver<Option<String>>,
     ) -> Cut {
         let mut heard = Instant::now();
+        // This connection is new enough.
+        wishes.renewals.mark_unchanged();
         loop {
             let message = tokio::select! {
-                order = orders.recv() => match order {
+                Ok(()) = wishes.renewals.changed() => return Cut::Lost("it may be cut".to_owned()),
+                order = wishes.orders.recv() => match order {
                     Some(Order::Say(json)) => {
-                        let Some(to) = other.borrow().clone() else { continue };
+                        let Some(to) = wishes.other.borrow().clone() else { continue };
                         match self.say(socket, &to, json).await {
                             Ok(()) => continue,
                             Err(why) => return Cut::Lost(why),

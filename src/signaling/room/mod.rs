@@ -146,6 +146,11 @@ impl Room {
         Ok(None)
     }
 
+    /// Connects to the server anew and resumes, since the connection may be cut.
+    pub(super) fn renew(&self) {
+        self.link.renew();
+    }
+
     /// Goes for good, once what was said is out.
     pub async fn leave(&mut self) {
         // Whether the server heard it matters to nobody any more.
@@ -173,6 +178,10 @@ impl Signaling for Room {
 
     fn trickles(&self) -> bool {
         true
+    }
+
+    async fn network_changed(&mut self) {
+        self.renew();
     }
 
     async fn close(&mut self) -> Result<(), Error> {

@@ -160,6 +160,24 @@ async function offer(name, { trickle = false } = {}) {
   return local(p, description, trickle);
 }
 
+// An offer that restarts ICE; its candidates follow.
+async function restart(name) {
+  const p = peer(name);
+  p.connection.restartIce();
+  return local(p, await p.connection.createOffer(), true);
+}
+
+// The ICE session: both user name fragments, and how far it is.
+async function ice(name) {
+  const { connection } = peer(name);
+  const fragment = ({ sdp }) => /^a=ice-ufrag:(.*)$/m.exec(sdp)[1];
+  return {
+    fragment: fragment(connection.currentLocalDescription),
+    theirs: fragment(connection.currentRemoteDescription),
+    state: connection.connectionState,
+  };
+}
+
 async function answer(name, remote, { trickle = false } = {}) {
   const p = peer(name);
   await p.connection.setRemoteDescription(remote);
