@@ -57,7 +57,7 @@ pub struct SessionArgs {
 #[derive(Args, Clone, Debug)]
 pub struct AnswerArgs {
     /// Take files that the other side sends, as receive-file does, into this folder, without asking
-    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "chat", "pipe"], help_heading = "Data")]
+    #[arg(long, value_name = "DIR", conflicts_with_all = ["data", "chat", "pipe", "messages"], help_heading = "Data")]
     receive_files: Option<PathBuf>,
     #[command(flatten)]
     session: SessionArgs,
@@ -125,7 +125,7 @@ fn run(role: Role, loopback: bool, receive_files: Option<PathBuf>, args: Session
 fn stdin_carries(options: &Options) -> Option<&'static str> {
     match options {
         Options { signal: Signal::Stdio { .. }, .. } => Some("the signaling"),
-        Options { data_use: DataUse::Chat | DataUse::Pipe, .. } => Some("data"),
+        Options { data_use: DataUse::Chat | DataUse::Pipe | DataUse::Messages, .. } => Some("data"),
         _ => options.send.reads_stdin().then_some("media"),
     }
 }
@@ -134,7 +134,7 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
     let SessionArgs { media, codecs, receive, data, signaling, connection, run, control } = args;
     let terminal = std::io::stdin().is_terminal() || std::io::stdout().is_terminal();
     let by_hand = terminal && signaling.signal == Endpoint::Stdio;
-    let (data, data_use) = data.options();
+    let (data, data_use) = data.options(role)?;
     Ok(Options {
         signal: if loopback { Signal::Loopback } else { signaling.signal()? },
         connection: Config {
@@ -247,7 +247,8 @@ fn describe(report: &Report, who: &str, text: &mut String) {
             track.packets_lost
         );
     }
-    if let Some(data) = &report.data {
+    for channel in &report.data_channels {
+        let data = &channel.data;
         let _ = writeln!(
             text,
             "{who}data channel '{}': {} messages ({}) out, {} ({}) in",

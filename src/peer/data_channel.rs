@@ -4,9 +4,10 @@ use super::error::PeerError;
 use super::timing::{Mark, Timing};
 use bytes::{Bytes, BytesMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
 use webrtc::data_channel::{DataChannel as Inner, DataChannelEvent, RTCDataChannelInit, RTCDataChannelMessage};
+use webrtc::peer_connection::{PeerConnection, StatsSelector};
 
 /// W3C `RTCDataChannelInit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -94,7 +95,11 @@ pub struct DataChannel {
     /// by the peer a moment earlier.
     early: Arc<Mutex<Option<DataMessage>>>,
     negotiated: bool,
+    connection: Connection,
 }
+
+/// The connection of a channel, once it is built.
+pub(super) type Connection = Arc<OnceLock<Weak<dyn PeerConnection>>>;
 
 /// How long we say nothing on a channel that both sides open themselves. A peer made of webrtc 0.21 forgets what comes
 /// together with the end of the handshake, since it opens its end a moment after that.
@@ -106,8 +111,10 @@ impl DataChannel {
         label: &str,
         timing: Arc<Timing>,
         max_message_size: Arc<AtomicUsize>,
+        connection: Connection,
     ) -> Self {
-        Self { inner, label: label.into(), timing, max_message_size, early: Arc::default(), negotiated: false }
+        let (label, early) = (label.into(), Arc::default());
+        Self { inner, label, timing, max_message_size, early, negotiated: false, connection }
     }
 
     /// One that both sides open without telling each other.
@@ -128,6 +135,25 @@ impl DataChannel {
     /// The sub-protocol that whoever opened it asked for; empty when there is none or the channel is gone.
     pub async fn protocol(&self) -> String {
         self.inner.protocol().await.unwrap_or_default()
+    }
+
+    /// The stream of SCTP that it is; `None` before it is open. The library only tells its statistics, which have it by its own
+    /// number of the channel.
+    pub async fn id(&self) -> Option<u16> {
+        let connection = self.connection.get()?.upgrade()?;
+        let report = connection.get_stats(Instant::now(), StatsSelector::None).await;
+        let name = format!("RTCDataChannel_{}", self.inner.id());
+        report.data_channels().find(|stats| stats.stats.id == name).map(|stats| stats.data_channel_identifier)
+    }
+
+    /// After how many milliseconds a message is given up, if at all; of a channel that the peer opened the library does not tell.
+    pub async fn max_packet_life_time(&self) -> Option<u16> {
+        self.inner.max_packet_life_time().await.unwrap_or_default()
+    }
+
+    /// After how many retransmissions a message is given up, if at all; likewise.
+    pub async fn max_retransmits(&self) -> Option<u16> {
+        self.inner.max_retransmits().await.unwrap_or_default()
     }
 
     /// The largest message, in bytes, that both sides take (RFC 8841). Known once the channel is open.

@@ -4,7 +4,7 @@ use super::clock::ProtocolClock;
 use super::codecs::{Outgoing, codec_of, library_kind, library_track, media_engine};
 use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan, check_server};
 use super::congestion::{Congestion, CongestionTap};
-use super::data_channel::{DataChannel, DataChannelInit};
+use super::data_channel::{Connection, DataChannel, DataChannelInit};
 use super::error::PeerError;
 use super::identity::Identity;
 use super::local_track::{LocalTrack, random_u32};
@@ -107,6 +107,7 @@ pub struct Session {
     tracks: mpsc::Receiver<RemoteTrack>,
     channels: mpsc::Receiver<DataChannel>,
     pub(super) max_message_size: Arc<AtomicUsize>,
+    connection: Connection,
     pub(super) carries_media: Arc<AtomicBool>,
     pub(super) audio_codecs: AudioCodecs,
     pub(super) video_codecs: VideoCodecs,
@@ -198,6 +199,7 @@ impl Session {
         let (track_sender, tracks) = mpsc::channel(EVENTS);
         let (channel_sender, channels) = mpsc::channel(EVENTS);
         let carries_media = Arc::new(AtomicBool::new(false));
+        let connection = Connection::default();
         let handler = Arc::new(Handler {
             shared: Arc::clone(&shared),
             clock: Arc::clone(runtime.clock()),
@@ -205,6 +207,7 @@ impl Session {
             gate: Arc::clone(runtime.gate()),
             carries_media: Arc::clone(&carries_media),
             max_message_size: Arc::clone(&max_message_size),
+            connection: Arc::clone(&connection),
             state: state_sender,
             ice_state: ice_sender,
             gathered: gathered_sender,
@@ -236,8 +239,11 @@ impl Session {
             .with_data_channel_send_buffer_limit(SEND_BUFFER)
             .build();
         let pc = Box::pin(building).await.map_err(PeerError::library("opening sockets"))?;
+        let pc: Arc<dyn PeerConnection> = Arc::new(pc);
+        let _ = connection.set(Arc::downgrade(&pc));
         Ok(Self {
-            pc: Arc::new(pc),
+            pc,
+            connection,
             runtime,
             shared,
             state,
@@ -356,7 +362,7 @@ impl Session {
             .await
             .map_err(|error| PeerError::DataChannel { label: init.label.clone(), why: error.to_string() })?;
         let (timing, most) = (Arc::clone(&self.shared.timing), Arc::clone(&self.max_message_size));
-        let channel = DataChannel::new(inner, &init.label, timing, most);
+        let channel = DataChannel::new(inner, &init.label, timing, most, Arc::clone(&self.connection));
         Ok(if init.negotiated.is_some() { channel.negotiated() } else { channel })
     }
 
@@ -499,6 +505,7 @@ struct Handler {
     gate: Arc<Gate>,
     carries_media: Arc<AtomicBool>,
     max_message_size: Arc<AtomicUsize>,
+    connection: Connection,
     state: watch::Sender<ConnectionState>,
     ice_state: watch::Sender<RTCIceConnectionState>,
     gathered: mpsc::Sender<Gathered>,
@@ -559,8 +566,8 @@ impl PeerConnectionEventHandler for Handler {
 
     async fn on_data_channel(&self, channel: Arc<dyn webrtc::data_channel::DataChannel>) {
         let label = channel.label().await.unwrap_or_default();
-        let channel =
-            DataChannel::new(channel, &label, Arc::clone(&self.shared.timing), Arc::clone(&self.max_message_size));
+        let (timing, most) = (Arc::clone(&self.shared.timing), Arc::clone(&self.max_message_size));
+        let channel = DataChannel::new(channel, &label, timing, most, Arc::clone(&self.connection));
         pass_on("data channel", &self.channels, channel);
     }
 

@@ -180,6 +180,83 @@ fn chromium_echoes_our_text_on_the_channel_we_open() {
     assert!(messages.iter().all(|message| message["text"] == true), "{messages:?}");
 }
 
+/// A message goes to each of these channels of the page, which echoes, and comes back on the same.
+fn assert_echo_by_channel(rtckit: &mut Rtckit, labels: &[&str]) {
+    for label in labels {
+        rtckit.write_json(&json!({ "channel": label, "text": format!("to {label}") }));
+        rtckit.write_json(&json!({ "channel": label, "base64": "AAECAw==" }));
+    }
+    let mut owed: Vec<(String, String)> = Vec::new();
+    for label in labels {
+        owed.extend([(label.to_string(), format!("to {label}")), (label.to_string(), "AAECAw==".to_owned())]);
+    }
+    while !owed.is_empty() {
+        let line = rtckit.json();
+        let Some(content) = line["text"].as_str().or(line["base64"].as_str()) else { continue };
+        let place = owed.iter().position(|(label, wanted)| line["channel"] == *label && wanted == content);
+        owed.remove(place.unwrap_or_else(|| panic!("nobody sent this: {line}")));
+    }
+}
+
+/// What the page sees of its channels, by their labels: ordered, maxRetransmits, maxPacketLifeTime, protocol, negotiated.
+fn seen_channels(page: &Page) -> Value {
+    let state = page.state("peer");
+    let seen = |channel: &Value| {
+        let members = ["ordered", "maxRetransmits", "maxPacketLifeTime", "protocol", "negotiated"];
+        (channel["label"].as_str().unwrap().to_owned(), members.iter().map(|name| channel[*name].clone()).collect())
+    };
+    Value::Object(state["channels"].as_array().unwrap().iter().map(seen).collect())
+}
+
+#[test]
+fn several_channels_of_every_kind_reach_chromium_and_keep_apart() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    let agreed = json!([["d", { "negotiated": true, "id": 9 }]]);
+    page.call("create", json!(["peer", { "echo": true, "channels": agreed }]));
+    let channels = [
+        "--data=a",
+        "--data=b,ordered=false,maxRetransmits=2",
+        "--data=c,maxPacketLifeTime=900,protocol=p",
+        "--data=d,negotiated=true,id=9",
+    ];
+    let mut caller = Rtckit::start(["call", "--messages"].iter().chain(&channels));
+    page_answers(&page, &mut caller, false);
+    assert_echo_by_channel(&mut caller, &["a", "b", "c", "d"]);
+    let expected = json!({
+        "a": [true, null, null, "", false],
+        "b": [false, 2, null, "", false],
+        "c": [true, null, 900, "p", false],
+        "d": [true, null, null, "", true],
+    });
+    assert_eq!(seen_channels(&page), expected);
+    caller.close_stdin();
+    caller.succeed(PATIENCE);
+}
+
+#[test]
+fn channels_of_both_sides_are_served_when_chromium_offers() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    let theirs = json!([["a", {}], ["b", { "ordered": false, "maxPacketLifeTime": 700 }], ["d", { "negotiated": true, "id": 9 }]]);
+    page.call("create", json!(["peer", { "offers": true, "echo": true, "channels": theirs }]));
+    let mut callee = Rtckit::start([
+        "answer",
+        "--messages",
+        "--data=own,protocol=p",
+        "--data=d,negotiated=true,id=9",
+        "--json",
+        "--events-file",
+        "/dev/null",
+    ]);
+    page_offers(&page, &mut callee, false);
+    assert_echo_by_channel(&mut callee, &["a", "b", "d", "own"]);
+    assert_eq!(seen_channels(&page)["own"], json!([true, null, null, "p", false]));
+    callee.write(b"{\"channel\":\"a\"}\n");
+    let exit = callee.wait(PATIENCE);
+    assert_eq!(exit.code, Some(3), "a line that is no message: {exit:?}");
+}
+
 #[test]
 fn text_travels_on_the_channel_that_chromium_opens() {
     let _turn = one_call_at_a_time();

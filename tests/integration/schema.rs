@@ -111,7 +111,8 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     let (record, video, audio) = (file("call.webm"), file("call.y4m"), file("call.wav"));
     let outputs = ["--record", &record, "--video-output", &video, "--audio-output", &audio, "--measure"];
     let run = [
-        "--data",
+        "--data=a,maxRetransmits=3,protocol=p,negotiated=true,id=3",
+        "--data=b,maxPacketLifeTime=300",
         "--expect=transport.packetsSent>0",
         "--stats=250ms",
         "--duration=3s",

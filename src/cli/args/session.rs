@@ -2,9 +2,11 @@
 
 use crate::cli::value;
 use clap::Args;
+use rtckit::error::{Error, ErrorKind};
 use rtckit::ops::call::{
-    DataChannelInit, DataUse, Destination, Existing, Expectation, NegotiateOptions, ReceiveOptions,
+    DataChannelInit, DataUse, Destination, Existing, Expectation, NegotiateOptions, ReceiveOptions, Role,
 };
+use std::str::FromStr;
 use std::time::Duration;
 
 /// What is done with the media that arrives.
@@ -71,16 +73,21 @@ impl ReceiveArgs {
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Data")]
 pub struct DataArgs {
-    /// Open a data channel
-    #[arg(long, value_name = "LABEL", num_args = 0..=1, require_equals = true, default_missing_value = "data")]
-    pub data: Option<String>,
+    /// Open a data channel; may be repeated. What differs from one to the other stands behind the label, by the names of
+    /// RTCDataChannelInit: --data=LABEL,ordered=false,maxRetransmits=0,protocol=NAME,negotiated=true,id=7
+    #[arg(long, value_name = "LABEL[,NAME=VALUE…]", num_args = 0..=1, require_equals = true, default_missing_value = "data", action = clap::ArgAction::Append)]
+    pub data: Vec<ChannelArg>,
     /// Lines from standard input to the other side, and its lines to standard output
-    #[arg(long, conflicts_with = "pipe")]
+    #[arg(long, conflicts_with_all = ["pipe", "messages"])]
     pub chat: bool,
     /// Bytes from standard input to the other side, and its bytes to standard output
-    #[arg(long)]
+    #[arg(long, conflicts_with = "messages")]
     pub pipe: bool,
-    /// Messages may overtake each other
+    /// Messages of all data channels as lines of JSON that name the channel by its label or id, from standard input to the other
+    /// side and from there to standard output: {"channel":"LABEL","text":"hello"}, or "base64" for bytes
+    #[arg(long)]
+    pub messages: bool,
+    /// Messages may overtake each other, as ordered=false has it for one channel
     #[arg(long)]
     pub unordered: bool,
     /// Give a message up after so many milliseconds
@@ -101,23 +108,88 @@ pub struct DataArgs {
 }
 
 impl DataArgs {
-    /// What these ask for: the channel, and what it carries.
-    pub fn options(self) -> (Option<DataChannelInit>, DataUse) {
-        let (label, data_use) = match (self.chat, self.pipe) {
-            (true, _) => (Some("chat"), DataUse::Chat),
-            (_, true) => (Some("pipe"), DataUse::Pipe),
+    /// What these ask for: the channels, and what they carry. Messages alone need none of ours where somebody calls us.
+    pub fn options(self, role: Role) -> Result<(Vec<DataChannelInit>, DataUse), Error> {
+        let (label, data_use) = match (self.chat, self.pipe, self.messages) {
+            (true, ..) => (Some("chat"), DataUse::Chat),
+            (_, true, _) => (Some("pipe"), DataUse::Pipe),
+            (.., true) => (Some("data").filter(|_| role == Role::Call), DataUse::Messages),
             _ => (None, DataUse::Count),
         };
-        let label = self.data.or(label.map(str::to_owned));
-        let channel = label.map(|label| DataChannelInit {
-            ordered: !self.unordered,
-            max_packet_life_time: self.max_packet_life_time,
-            max_retransmits: self.max_retransmits,
-            protocol: self.protocol,
-            negotiated: self.id,
-            ..DataChannelInit::reliable(label)
-        });
-        (channel, data_use)
+        let mut channels = self.data.clone();
+        if channels.is_empty() {
+            channels.extend(label.map(|label| ChannelArg { label: label.to_owned(), ..ChannelArg::default() }));
+        }
+        if self.id.is_some() && channels.len() > 1 {
+            let message =
+                "--negotiated and --id are about one channel: with several, say negotiated=true,id=… in --data";
+            return Err(Error::new(ErrorKind::Usage, "usage", message));
+        }
+        Ok((channels.into_iter().map(|channel| self.init(channel)).collect(), data_use))
+    }
+
+    /// A channel, with what is said of all where it says nothing of its own.
+    fn init(&self, channel: ChannelArg) -> DataChannelInit {
+        let own = channel.max_packet_life_time.is_some() || channel.max_retransmits.is_some();
+        let of_all = |value: Option<u16>| value.filter(|_| !own);
+        DataChannelInit {
+            ordered: channel.ordered.unwrap_or(!self.unordered),
+            max_packet_life_time: channel.max_packet_life_time.or(of_all(self.max_packet_life_time)),
+            max_retransmits: channel.max_retransmits.or(of_all(self.max_retransmits)),
+            protocol: channel.protocol.unwrap_or_else(|| self.protocol.clone()),
+            negotiated: channel.id.or(self.id),
+            ..DataChannelInit::reliable(channel.label)
+        }
+    }
+}
+
+/// A data channel on the command line: its label, and what is said of it alone.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ChannelArg {
+    label: String,
+    ordered: Option<bool>,
+    max_packet_life_time: Option<u16>,
+    max_retransmits: Option<u16>,
+    protocol: Option<String>,
+    /// The stream of one that is negotiated.
+    id: Option<u16>,
+}
+
+impl FromStr for ChannelArg {
+    type Err = String;
+
+    /// A label may hold anything but what looks like one of the members: `a,b` is one, `a,id=1` is not.
+    fn from_str(text: &str) -> Result<Self, String> {
+        const MEMBERS: [&str; 6] = ["ordered", "maxPacketLifeTime", "maxRetransmits", "protocol", "negotiated", "id"];
+        let begins_member = |rest: &str| {
+            MEMBERS.iter().any(|member| rest.strip_prefix(member).is_some_and(|rest| rest.starts_with('=')))
+        };
+        let starts = text.match_indices(',').map(|(at, _)| at).filter(|at| begins_member(&text[at + 1..]));
+        let bounds: Vec<usize> = starts.chain([text.len()]).collect();
+        let mut channel = Self { label: text[..bounds[0]].to_owned(), ..Self::default() };
+        let mut negotiated = None;
+        for pair in bounds.windows(2) {
+            let Some((member, value)) = text[pair[0] + 1..pair[1]].split_once('=') else { continue };
+            let number = || value.parse::<u16>().map_err(|_| format!("{member}={value} is no number from 0 to 65535"));
+            let word = || value.parse::<bool>().map_err(|_| format!("{member}={value} is neither true nor false"));
+            match member {
+                "ordered" => channel.ordered = Some(word()?),
+                "maxPacketLifeTime" => channel.max_packet_life_time = Some(number()?),
+                "maxRetransmits" => channel.max_retransmits = Some(number()?),
+                "protocol" => channel.protocol = Some(value.to_owned()),
+                "negotiated" => negotiated = Some(word()?),
+                _ => channel.id = Some(number()?),
+            }
+        }
+        match (negotiated, channel.id) {
+            (Some(true), None) => Err("negotiated=true needs an id".to_owned()),
+            (None | Some(false), Some(_)) => Err("an id is of a channel with negotiated=true".to_owned()),
+            (_, Some(65_535)) => Err("id=65535 is no stream: the last is 65534".to_owned()),
+            _ if channel.max_packet_life_time.is_some() && channel.max_retransmits.is_some() => {
+                Err("a channel has either maxPacketLifeTime or maxRetransmits".to_owned())
+            }
+            _ => Ok(channel),
+        }
     }
 }
 
@@ -166,5 +238,63 @@ impl SetupArgs {
     pub fn options(&self, by_hand: bool) -> NegotiateOptions {
         let default = NegotiateOptions::default();
         NegotiateOptions { timeout: self.timeout.unwrap_or(default.timeout), meeting: self.timeout, by_hand }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(Parser)]
+    struct Line {
+        #[command(flatten)]
+        data: DataArgs,
+    }
+
+    fn channels(args: &[&str]) -> Result<Vec<DataChannelInit>, String> {
+        let line = Line::try_parse_from([&["rtckit"], args].concat()).map_err(|error| error.to_string())?;
+        line.data.options(Role::Call).map(|(channels, _)| channels).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn each_channel_has_what_is_said_of_it_and_what_is_said_of_all() {
+        let found = channels(&[
+            "--data",
+            "--data=a,b,ordered=true,maxRetransmits=0",
+            "--data=c,protocol=x,y,negotiated=true,id=7",
+            "--unordered",
+            "--max-packet-life-time=500",
+        ]);
+        let of = |label: &str| DataChannelInit { ordered: false, ..DataChannelInit::reliable(label) };
+        let expected = [
+            DataChannelInit { max_packet_life_time: Some(500), ..of("data") },
+            DataChannelInit { ordered: true, max_retransmits: Some(0), ..of("a,b") },
+            DataChannelInit {
+                max_packet_life_time: Some(500),
+                protocol: "x,y".to_owned(),
+                negotiated: Some(7),
+                ..of("c")
+            },
+        ];
+        assert_eq!(found.unwrap(), expected);
+        assert_eq!(channels(&["--messages"]).unwrap(), [DataChannelInit::reliable("data")]);
+    }
+
+    #[test]
+    fn what_no_channel_can_be_is_refused_with_the_reason() {
+        for (args, why) in [
+            (&["--data=a,id=1"][..], "negotiated"),
+            (&["--data=a,negotiated=true"], "needs an id"),
+            (&["--data=a,negotiated=true,id=65535"], "65534"),
+            (&["--data=a,maxRetransmits=1,maxPacketLifeTime=1"], "either"),
+            (&["--data=a,ordered=no"], "neither true nor false"),
+            (&["--data=a,maxRetransmits=70000"], "65535"),
+            (&["--data=a", "--data=b", "--negotiated", "--id=3"], "several"),
+            (&["--chat", "--messages"], "cannot be used"),
+        ] {
+            let error = channels(args).unwrap_err();
+            assert!(error.contains(why), "{args:?}: {error}");
+        }
     }
 }

@@ -4,9 +4,10 @@
 //! end of its input, so that each direction can end on its own as with a shell's pipe; a peer that knows no such mark
 //! ends both by closing the channel.
 
+use super::channels::Channels;
 use super::files::{self, Came, Desk};
 use super::options::DataUse;
-use super::report::{DataReport, Ended};
+use super::report::{ChannelReport, DataReport, Ended};
 use crate::error::{Error, ErrorKind};
 use crate::ops::road::{Input, Output, Streams};
 use crate::ops::transfer::served::Incoming;
@@ -23,6 +24,11 @@ use tokio::task::JoinHandle;
 /// Bytes per message of a pipe: enough datagrams for one system call to send many.
 const CHUNK: usize = 64 << 10;
 
+/// Where lines and bytes come from.
+pub(super) type Reader = BufReader<Box<dyn AsyncRead + Send + Unpin>>;
+/// Where they go.
+pub(super) type Writer = Box<dyn AsyncWrite + Send + Unpin>;
+
 /// What goes into one side comes out at the other: the caller reads `input`, the answerer writes `output`. A pipe
 /// ends when both directions have, so there the answerer's is over at once; the end of an input ends a chat, so
 /// there the answerer has none.
@@ -36,27 +42,39 @@ pub(super) fn across(what: DataUse, input: Input, output: Output) -> (Streams, S
 /// The data side of one call, on a task of its own.
 pub(super) struct Data {
     task: JoinHandle<Result<Ended, Error>>,
-    report: Arc<Mutex<Option<DataReport>>>,
+    reports: Reports,
     files: Desk,
 }
 
+/// What went over the channels, each at its place once it was open.
+type Reports = Arc<Mutex<Vec<Option<ChannelReport>>>>;
+
 impl Data {
-    /// Serves `channel`, or without one the first that comes out of `channels`.
+    /// Serves the channels that are `ours` and those that come out of `channels`; chat and pipe only one of them, ours if there
+    /// is one.
     pub(super) fn start(
         what: DataUse,
-        channel: Option<DataChannel>,
+        ours: Vec<DataChannel>,
         channels: mpsc::Receiver<DataChannel>,
         io: Option<Streams>,
         progress: Arc<dyn Progress>,
     ) -> Self {
-        let report = Arc::new(Mutex::new(None));
+        let reports = Reports::default();
         let (reader, writer) = match io.filter(|_| what != DataUse::Count) {
             Some(io) => (io.reader.map(|reader| BufReader::with_capacity(CHUNK, reader)), Some(io.writer)),
             None => (None, None),
         };
-        let files = Desk::default();
-        let serving = Serving { what, reader, writer, line: Vec::new(), report: Arc::clone(&report) };
-        Self { task: tokio::spawn(serving.run(channel, channels, progress)), report, files }
+        let task = match what {
+            DataUse::Chat | DataUse::Pipe => {
+                let serving = Serving { what, reader, writer, line: Vec::new(), reports: Arc::clone(&reports) };
+                tokio::spawn(serving.run(ours.into_iter().next(), channels, progress))
+            }
+            DataUse::Count | DataUse::Messages => {
+                let serving = Channels::new((reader, writer), Arc::clone(&reports), progress);
+                tokio::spawn(serving.run(ours, channels))
+            }
+        };
+        Self { task, reports, files: Desk::default() }
     }
 
     /// Receives files by the channels that the peer opens, over a session with this traffic, and maybe through a relay.
@@ -68,7 +86,7 @@ impl Data {
     ) -> Self {
         let files = Desk::default();
         let task = tokio::spawn(files::serve(incoming, channels, session, alone, files.clone()));
-        Self { task, report: Arc::default(), files }
+        Self { task, reports: Arc::default(), files }
     }
 
     /// Completes when the data side is done: both ends of the pipe, the end of the chat's input, a closed channel.
@@ -80,9 +98,9 @@ impl Data {
         }
     }
 
-    /// Ends it and tells what went over the channel, and which files came. Call it once the session is closed.
-    pub(super) async fn finish(mut self) -> (Option<DataReport>, Came) {
-        let served = self.report.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+    /// Ends it and tells what went over the channels, and which files came. Call it once the session is closed.
+    pub(super) async fn finish(mut self) -> (Vec<ChannelReport>, Came) {
+        let served = self.reports.lock().unwrap_or_else(PoisonError::into_inner).iter().any(Option::is_some);
         // A task that still waits for a channel has nothing to finish.
         let patience = Duration::from_millis(match (self.files.look().busy, served) {
             (true, _) => 2000,
@@ -92,23 +110,24 @@ impl Data {
         if !self.task.is_finished() && tokio::time::timeout(patience, &mut self.task).await.is_err() {
             self.task.abort();
         }
-        let data = self.report.lock().unwrap_or_else(PoisonError::into_inner).take();
-        (data, std::mem::take(&mut *self.files.look()))
+        let reports = std::mem::take(&mut *self.reports.lock().unwrap_or_else(PoisonError::into_inner));
+        (reports.into_iter().flatten().collect(), std::mem::take(&mut *self.files.look()))
     }
 }
 
 struct Serving {
     what: DataUse,
-    reader: Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
-    writer: Option<Box<dyn AsyncWrite + Send + Unpin>>,
+    reader: Option<Reader>,
+    writer: Option<Writer>,
     /// Lives outside of the reading future, so that a line that is half read is not lost with it.
     line: Vec<u8>,
-    report: Arc<Mutex<Option<DataReport>>>,
+    reports: Reports,
 }
 
 impl Serving {
-    fn count(&self, change: impl FnOnce(&mut DataReport)) {
-        change(self.report.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert_with(DataReport::default));
+    fn count(&self, mut change: impl FnMut(&mut DataReport)) {
+        let mut reports = self.reports.lock().unwrap_or_else(PoisonError::into_inner);
+        reports.iter_mut().flatten().for_each(|report| change(&mut report.data));
     }
 
     async fn run(
@@ -127,7 +146,8 @@ impl Serving {
         if !channel.opened().await {
             return Ok(Ended::PeerHungUp);
         }
-        self.count(|report| channel.label().clone_into(&mut report.label));
+        let report = ChannelReport::of(&channel).await;
+        self.reports.lock().unwrap_or_else(PoisonError::into_inner).push(Some(report));
         progress.event(Event::DataChannel { label: channel.label().to_owned() });
         let (mut input_ended, mut peer_ended) = (false, false);
         loop {
@@ -182,24 +202,35 @@ impl Serving {
 }
 
 /// The next message of the input, at most `most` bytes of it; `None` at its end. Pending without an input. Cancel-safe.
-///
-/// `line` never holds more than `most` bytes and a buffer of the reader, however long a line without an end may be.
 async fn next_message(
     what: DataUse,
-    reader: &mut Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>,
+    reader: &mut Option<Reader>,
     line: &mut Vec<u8>,
     most: usize,
 ) -> Result<Option<DataMessage>, Error> {
-    let Some(reader) = reader else { return std::future::pending().await };
-    let read_failed = |error: std::io::Error| {
-        Error::new(ErrorKind::InvalidInput, "NotReadableError", format!("cannot read standard input: {error}"))
-    };
     if what == DataUse::Pipe {
+        let Some(reader) = reader else { return std::future::pending().await };
         let bytes = reader.fill_buf().await.map_err(read_failed)?;
         let bytes = Bytes::copy_from_slice(&bytes[..bytes.len().min(most)]);
         reader.consume(bytes.len());
         return Ok((!bytes.is_empty()).then_some(DataMessage::Binary(bytes)));
     }
+    Ok(next_line(reader, line, most).await?.map(DataMessage::Text))
+}
+
+fn read_failed(error: std::io::Error) -> Error {
+    Error::new(ErrorKind::InvalidInput, "NotReadableError", format!("cannot read standard input: {error}"))
+}
+
+/// The next line of the input, at most `most` bytes of it; `None` at its end. Pending without an input. Cancel-safe.
+///
+/// `line` never holds more than `most` bytes and a buffer of the reader, however long a line without an end may be.
+pub(super) async fn next_line(
+    reader: &mut Option<Reader>,
+    line: &mut Vec<u8>,
+    most: usize,
+) -> Result<Option<String>, Error> {
+    let Some(reader) = reader else { return std::future::pending().await };
     loop {
         let bytes = reader.fill_buf().await.map_err(read_failed)?;
         let end = bytes.iter().position(|byte| *byte == b'\n');
@@ -216,21 +247,17 @@ async fn next_message(
         let whole = (end.is_some() || taken == 0).then(|| String::from_utf8_lossy(text).into_owned());
         // What is no UTF-8 only grows when it is replaced.
         if whole.as_ref().map_or(text.len(), String::len) > most {
-            let message = format!("a line of the chat is longer than a message to this peer can be: {most} bytes");
+            let message = format!("a line of standard input is longer than one can be: {most} bytes");
             return Err(Error::new(ErrorKind::InvalidInput, "DataError", message));
         }
         if let Some(text) = whole {
             line.clear();
-            return Ok(Some(DataMessage::Text(text)));
+            return Ok(Some(text));
         }
     }
 }
 
-async fn deliver(
-    writer: &mut Box<dyn AsyncWrite + Send + Unpin>,
-    what: DataUse,
-    message: DataMessage,
-) -> std::io::Result<()> {
+async fn deliver(writer: &mut Writer, what: DataUse, message: DataMessage) -> std::io::Result<()> {
     match message {
         DataMessage::Text(text) => writer.write_all(text.as_bytes()).await?,
         DataMessage::Binary(bytes) => writer.write_all(&bytes).await?,
@@ -241,7 +268,7 @@ async fn deliver(
     writer.flush().await
 }
 
-fn written(result: std::io::Result<()>) -> Result<(), Error> {
+pub(super) fn written(result: std::io::Result<()>) -> Result<(), Error> {
     result.map_err(|error| {
         let (kind, name) = match error.kind() {
             IoErrorKind::BrokenPipe => (ErrorKind::Output, "broken-pipe"),
@@ -255,9 +282,7 @@ fn written(result: std::io::Result<()>) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    type Input = Option<BufReader<Box<dyn AsyncRead + Send + Unpin>>>;
-
-    fn input(bytes: impl AsyncRead + Send + Unpin + 'static) -> Input {
+    fn input(bytes: impl AsyncRead + Send + Unpin + 'static) -> Option<Reader> {
         Some(BufReader::with_capacity(CHUNK, Box::new(bytes)))
     }
 

@@ -4,9 +4,11 @@
 //! send.rs     source -> encoder -> LocalTrack          (after the connection is up)
 //! receive.rs  RemoteTrack -> recorder | decoder -> y4m, wav, measure
 //! data.rs     stdin <-> data channel <-> stdout
+//! channels.rs lines of JSON <-> all data channels
 //! files.rs    data channel -> files
 //! ```
 
+mod channels;
 mod data;
 mod expect;
 mod files;
@@ -23,7 +25,7 @@ pub use expect::{Expectation, Judged};
 pub(in crate::ops) use measure::skew;
 pub use measure::{Latency, Measured};
 pub use options::{DataUse, Io, Options, ReceiveOptions};
-pub use report::{Ended, Outcome, ReceivedTrack, Report};
+pub use report::{ChannelReport, DataReport, Ended, Outcome, ReceivedTrack, Report};
 
 // What the options are made of, so that a caller of the operation need not know where in the house each part lives.
 pub use crate::capture::SourceSpec;
@@ -225,7 +227,7 @@ impl Peer {
                 connected => break (session, connected.map_err(PeerError::erase)),
             }
         };
-        let (video_track, audio_track, channel) = match connected {
+        let (video_track, audio_track, our_channels) = match connected {
             Ok(connected) => connected,
             Err(error) => {
                 session.close().await;
@@ -264,7 +266,7 @@ impl Peer {
                 sending,
                 requests,
                 &mut signaling,
-                channel,
+                our_channels,
                 data_io,
             )
             .await;
@@ -276,7 +278,8 @@ impl Peer {
         let (received, receiving) = receiving.finish().await;
         report.sent = sent;
         let (data, came) = end.data.finish().await;
-        (report.data, report.transfer) = (data, came.report);
+        report.take_data(data);
+        report.transfer = came.report;
         report.ended = end.ended.filter(|_| came.error.is_none());
         report.take_received(received);
         report.quality = report.judge();
@@ -293,12 +296,12 @@ impl Peer {
         plan: &MediaPlan,
         session: &mut Session,
         road: &mut Road,
-    ) -> Result<(Option<LocalTrack>, Option<LocalTrack>, Option<DataChannel>), PeerError> {
+    ) -> Result<(Option<LocalTrack>, Option<LocalTrack>, Vec<DataChannel>), PeerError> {
         let (video, audio) = session.add_media(plan).await?;
-        let channel = match &options.data {
-            Some(init) if options.opens_channel() => Some(session.create_data_channel(init).await?),
-            _ => None,
-        };
+        let mut channels = Vec::new();
+        for init in options.opened_channels() {
+            channels.push(session.create_data_channel(init).await?);
+        }
         let signaling = road.signaling();
         if let Err(error) = session.connect(role, signaling, &options.negotiate, &self.stop).await {
             // A road that is broken or takes nothing more is no news now.
@@ -309,7 +312,7 @@ impl Peer {
         for server in session.server_troubles().into_iter().filter(|server| server.trouble.is_definite()) {
             self.progress.event(Event::Warning { message: format!("ICE server {server}") });
         }
-        Ok((self.if_taken(video, session).await, self.if_taken(audio, session).await, channel))
+        Ok((self.if_taken(video, session).await, self.if_taken(audio, session).await, channels))
     }
 
     /// The track, unless the peer refused it; then the user is told.
@@ -333,7 +336,7 @@ impl Peer {
         mut sending: Sending,
         mut requests: Requests,
         signaling: &mut Option<Box<dyn Signaling>>,
-        channel: Option<DataChannel>,
+        our_channels: Vec<DataChannel>,
         data_io: Option<Streams>,
     ) -> End {
         let (mut tracks, channels) = session.take_arrivals();
@@ -342,7 +345,7 @@ impl Peer {
                 let relayed = session.report().await.is_relayed();
                 Data::receive_files(incoming, channels, (session.traffic(), relayed), options.lives_by_data())
             }
-            None => Data::start(options.data_use, channel, channels, data_io, Arc::clone(&self.progress)),
+            None => Data::start(options.data_use, our_channels, channels, data_io, Arc::clone(&self.progress)),
         };
         let mut look = tokio::time::interval(LOOK_EVERY);
         let over = tokio::time::sleep(options.duration.unwrap_or(Duration::from_secs(u64::MAX >> 32)));

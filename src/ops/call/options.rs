@@ -79,7 +79,7 @@ impl ReceiveOptions {
     }
 }
 
-/// What the data channel carries.
+/// What the data channels carry.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum DataUse {
     /// Whatever comes is counted and reported.
@@ -89,6 +89,8 @@ pub enum DataUse {
     Chat,
     /// Bytes, both ways.
     Pipe,
+    /// Messages of all channels, both ways, each as a line of JSON that names its channel.
+    Messages,
 }
 
 /// What a call is asked to do.
@@ -108,9 +110,9 @@ pub struct Options {
     pub limits: SendLimits,
     /// What becomes of what is received.
     pub receive: ReceiveOptions,
-    /// The data channel, if there is one.
-    pub data: Option<DataChannelInit>,
-    /// What it carries.
+    /// The data channels; for a chat or a pipe one.
+    pub data: Vec<DataChannelInit>,
+    /// What they carry.
     pub data_use: DataUse,
     /// The folder that files of the peer go to, if they are welcome; answering only.
     pub receive_files: Option<PathBuf>,
@@ -135,7 +137,7 @@ impl Options {
             send: SourceOptions::default(),
             limits: SendLimits::default(),
             receive: ReceiveOptions::default(),
-            data: None,
+            data: Vec::new(),
             data_use: DataUse::default(),
             receive_files: None,
             duration: None,
@@ -158,7 +160,7 @@ impl Options {
     /// Whether there is anything that an offer of ours could be about.
     fn can_offer(&self) -> bool {
         let receives = self.receive.wants_video(false) || self.receive.wants_audio(false);
-        self.receive_files.is_none() && (self.send.any() || receives || self.data.is_some())
+        self.receive_files.is_none() && (self.send.any() || receives || !self.data.is_empty())
     }
 
     /// What we can do in a room, whichever command this is.
@@ -176,15 +178,20 @@ impl Options {
         Ok(())
     }
 
-    /// The caller opens the channel; an answerer waits for it when it serves a chat or a pipe, unless both are to open it.
-    pub(super) fn opens_channel(&self) -> bool {
-        let both = self.data.as_ref().is_some_and(|init| init.negotiated.is_some());
-        self.role == Role::Call || self.data_use == DataUse::Count || both
+    /// The channels that we open: an answerer waits for that of a chat or a pipe, unless both are to open it.
+    pub(super) fn opened_channels(&self) -> impl Iterator<Item = &DataChannelInit> {
+        let waits = self.role == Role::Answer && matches!(self.data_use, DataUse::Chat | DataUse::Pipe);
+        self.data.iter().filter(move |init| !waits || init.negotiated.is_some())
+    }
+
+    /// Whether anything is about data.
+    fn has_data(&self) -> bool {
+        !self.data.is_empty() || self.data_use != DataUse::Count
     }
 
     /// Whether nothing is left of the call when nothing is sent any more.
     pub(super) fn lives_by_sending(&self) -> bool {
-        !self.receive.has_sinks() && self.receive_files.is_none() && self.data.is_none()
+        !self.receive.has_sinks() && self.receive_files.is_none() && !self.has_data()
     }
 
     /// How long what is sent may come from nowhere.
@@ -199,10 +206,7 @@ impl Options {
     /// Whether the call is over when its data channel is.
     pub(super) fn lives_by_data(&self) -> bool {
         let has_media = self.send.any() || self.receive.has_sinks();
-        match &self.data {
-            Some(_) => self.data_use != DataUse::Count || !has_media,
-            None => self.receive_files.is_some() && !has_media,
-        }
+        self.data_use != DataUse::Count || ((self.has_data() || self.receive_files.is_some()) && !has_media)
     }
 
     /// Whether what is asked for fits together.
@@ -218,9 +222,7 @@ impl Options {
             return usage("nothing to offer: give --video, --audio, --record, --data, --chat or --pipe");
         }
         // RFC 8832 section 5.1: both lengths are 16 bits. The library would send them modulo 65536.
-        if self.data.as_ref().is_some_and(|channel| channel.label.len().max(channel.protocol.len()) > 65_535) {
-            return usage("the label or protocol of a data channel is longer than 65535 bytes");
-        }
+        self.check_channels()?;
         if stdio && reads_stdin {
             return usage("standard input carries the signaling: media cannot be read from it");
         }
@@ -231,15 +233,17 @@ impl Options {
             return usage("only one output can be written to standard output");
         }
         if talks && (reads_stdin || writes_stdout > 0) {
-            return usage("--chat and --pipe use standard input and output: media cannot");
+            return usage("--chat, --pipe and --messages use standard input and output: media cannot");
         }
         if talks && matches!(self.signal, Signal::Stdio { trickle: true, .. }) {
             return usage(
-                "with --trickle signaling keeps standard input and output: --chat and --pipe cannot use them",
+                "with --trickle signaling keeps standard input and output: --chat, --pipe and --messages cannot use them",
             );
         }
-        if self.receive_files.is_some() && (self.role == Role::Call || self.data.is_some()) {
-            return usage("files are received by answering an offer, and instead of --data, --chat or --pipe");
+        if self.receive_files.is_some() && (self.role == Role::Call || self.has_data()) {
+            return usage(
+                "files are received by answering an offer, and instead of --data, --chat, --pipe or --messages",
+            );
         }
         let mut files: Vec<&PathBuf> = self
             .receive
@@ -256,11 +260,31 @@ impl Options {
         Ok(())
     }
 
+    fn check_channels(&self) -> Result<(), Error> {
+        let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
+        // RFC 8832 section 5.1: both lengths are 16 bits. The library would send them modulo 65536.
+        if self.data.iter().any(|channel| channel.label.len().max(channel.protocol.len()) > 65_535) {
+            return usage("the label or protocol of a data channel is longer than 65535 bytes");
+        }
+        if self.data.iter().any(|init| init.max_packet_life_time.is_some() && init.max_retransmits.is_some()) {
+            return usage("a data channel has either a maxPacketLifeTime or maxRetransmits");
+        }
+        let mut ids: Vec<u16> = self.data.iter().filter_map(|channel| channel.negotiated).collect();
+        ids.sort_unstable();
+        if ids.windows(2).any(|pair| pair[0] == pair[1]) {
+            return usage("two data channels have the same id");
+        }
+        if self.data.len() > 1 && matches!(self.data_use, DataUse::Chat | DataUse::Pipe) {
+            return usage("--chat and --pipe are about one data channel: with several, use --messages");
+        }
+        Ok(())
+    }
+
     /// Whether what is asked for goes the way of the road.
     fn check_one_way(&self) -> Result<(), Error> {
         let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
         let Some(way) = self.signal.one_way() else { return Ok(()) };
-        if self.data.is_some() || self.receive_files.is_some() {
+        if self.has_data() || self.receive_files.is_some() {
             return usage("WHIP and WHEP carry sound and pictures, no data and no files");
         }
         let receives = self.receive.wants_video(false) || self.receive.wants_audio(false);
@@ -306,7 +330,7 @@ impl Options {
             send: SourceOptions { salt: self.send.salt, ..SourceOptions::default() },
             limits: SendLimits::default(),
             receive: self.receive.clone(),
-            data: self.data.clone().filter(|init| self.data_use != DataUse::Count || init.negotiated.is_some()),
+            data: self.data.iter().filter(|init| init.negotiated.is_some()).cloned().collect(),
             data_use: self.data_use,
             receive_files: None,
             duration: None,

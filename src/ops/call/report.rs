@@ -3,7 +3,7 @@
 use super::expect::Judged;
 use super::measure::Measured;
 use crate::error::Error;
-use crate::peer::{ConnectionReport, Quality, ReceivedReport, Role, SentReport, Waterfall};
+use crate::peer::{ConnectionReport, DataChannel, Quality, ReceivedReport, Role, SentReport, Waterfall};
 use crate::pipeline::queue::QueueStats;
 use crate::record::Recorded;
 use crate::stop::StopReason;
@@ -39,7 +39,7 @@ impl From<StopReason> for Ended {
     }
 }
 
-/// What went over the data channel.
+/// What went over a data channel.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct DataReport {
@@ -53,6 +53,43 @@ pub struct DataReport {
     pub messages_received: u64,
     /// Bytes of those.
     pub bytes_received: u64,
+}
+
+/// A data channel, and what went over it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ChannelReport {
+    /// What went over it.
+    #[serde(flatten)]
+    pub data: DataReport,
+    /// Its sub-protocol.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub protocol: String,
+    /// The stream of SCTP that it was.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub id: Option<u16>,
+    /// Whether messages came in the order they were sent.
+    pub ordered: bool,
+    /// Milliseconds after which a message was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_packet_life_time: Option<u16>,
+    /// Retransmissions after which a message was given up.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_retransmits: Option<u16>,
+}
+
+impl ChannelReport {
+    /// A channel over which nothing went yet.
+    pub(super) async fn of(channel: &DataChannel) -> Self {
+        Self {
+            data: DataReport { label: channel.label().to_owned(), ..DataReport::default() },
+            protocol: channel.protocol().await,
+            id: channel.id().await,
+            ordered: channel.ordered().await,
+            max_packet_life_time: channel.max_packet_life_time().await,
+            max_retransmits: channel.max_retransmits().await,
+        }
+    }
 }
 
 /// A sent track, and what gave way before it reached the network.
@@ -123,9 +160,12 @@ pub struct Report {
     pub sent: Vec<SentTrack>,
     /// What was received.
     pub received: Vec<ReceivedTrack>,
-    /// What went over the data channel.
+    /// What went over the first data channel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub data: Option<DataReport>,
+    /// All of them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub data_channels: Vec<ChannelReport>,
     /// The files that came.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub transfer: Option<TransferReport>,
@@ -164,6 +204,7 @@ impl Report {
             sent: Vec::new(),
             received: Vec::new(),
             data: None,
+            data_channels: Vec::new(),
             transfer: None,
             recording: None,
             video_output: None,
@@ -177,6 +218,11 @@ impl Report {
     /// Whether the connection ever came up.
     pub fn was_connected(&self) -> bool {
         self.connection.is_some()
+    }
+
+    pub(super) fn take_data(&mut self, channels: Vec<ChannelReport>) {
+        self.data = channels.first().map(|channel| channel.data.clone());
+        self.data_channels = channels;
     }
 
     pub(super) fn take_received(&mut self, received: Received) {

@@ -1,5 +1,6 @@
 //! Whole calls in one process, over the loopback interface and the real stack.
 
+use super::report::ChannelReport;
 use super::*;
 use crate::capture::SourceSpec;
 use crate::peer::{DataChannelInit, Role};
@@ -77,7 +78,7 @@ async fn a_pipe_carries_every_byte_and_ends() {
     let bytes: Vec<u8> = (0..300_000usize).map(|n| u8::try_from(n % 251).unwrap()).collect();
     let mut options = options();
     options.duration = None;
-    options.data = Some(DataChannelInit::reliable("pipe"));
+    options.data = vec![DataChannelInit::reliable("pipe")];
     options.data_use = DataUse::Pipe;
     let (ours, mut theirs) = tokio::io::duplex(1 << 20);
     let reading = tokio::spawn(async move {
@@ -100,7 +101,7 @@ async fn a_pipe_carries_every_byte_and_ends() {
 async fn every_line_of_a_chat_arrives_before_the_end_of_the_input_ends_it() {
     let mut options = options();
     options.duration = None;
-    options.data = Some(DataChannelInit::reliable("chat"));
+    options.data = vec![DataChannelInit::reliable("chat")];
     options.data_use = DataUse::Chat;
     let (ours, mut theirs) = tokio::io::duplex(1 << 16);
     let outcome = tokio::time::timeout(Duration::from_secs(10), call(options, io(b"one\n\ntwo", ours))).await.unwrap();
@@ -109,6 +110,49 @@ async fn every_line_of_a_chat_arrives_before_the_end_of_the_input_ends_it() {
     let mut read = String::new();
     tokio::io::AsyncReadExt::read_to_string(&mut theirs, &mut read).await.unwrap();
     assert_eq!(read, "one\n\ntwo\n");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn messages_of_several_channels_keep_apart_and_each_channel_is_as_asked_for() {
+    let channel = |label: &str| DataChannelInit::reliable(label);
+    let mut options = options();
+    options.duration = None;
+    options.data_use = DataUse::Messages;
+    options.data = vec![
+        channel("a"),
+        DataChannelInit { ordered: false, max_retransmits: Some(0), ..channel("b") },
+        DataChannelInit { max_packet_life_time: Some(500), protocol: "p".to_owned(), ..channel("b") },
+        DataChannelInit { negotiated: Some(77), ..channel("c") },
+    ];
+    let input =
+        b"{\"channel\":\"a\",\"text\":\"one\"}\n{\"id\":77,\"base64\":\"AP8=\"}\n\n{\"channel\":\"c\",\"text\":\"\"}\n";
+    let (ours, mut theirs) = tokio::io::duplex(1 << 16);
+    let outcome = tokio::time::timeout(Duration::from_secs(10), call(options, io(input, ours))).await.unwrap();
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(outcome.report.ended, Some(Ended::InputEnded));
+    let mut read = String::new();
+    tokio::io::AsyncReadExt::read_to_string(&mut theirs, &mut read).await.unwrap();
+    let lines: Vec<serde_json::Value> = read.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let of = |label: &str| lines.iter().filter(|line| line["channel"] == label).cloned().collect::<Vec<_>>();
+    assert!(of("a").iter().any(|line| line["text"] == "one"), "{read}");
+    let told: Vec<_> =
+        of("c").iter().map(|line| (line["id"].clone(), line["base64"].clone(), line["text"].clone())).collect();
+    assert!(told.contains(&(77.into(), "AP8=".into(), serde_json::Value::Null)), "{read}");
+    assert!(told.contains(&(77.into(), serde_json::Value::Null, "".into())), "{read}");
+    let (near, far) = (outcome.report.data_channels, outcome.report.peer.unwrap().data_channels);
+    let seen = |label: &str, protocol: &str| {
+        let is_it = |channel: &&ChannelReport| channel.data.label == label && channel.protocol == protocol;
+        let (ours, theirs) = (near.iter().find(is_it).unwrap(), far.iter().find(is_it).unwrap());
+        assert_eq!(
+            (ours.id, ours.ordered, ours.data.messages_sent),
+            (theirs.id, theirs.ordered, theirs.data.messages_received)
+        );
+        (ours.ordered, ours.max_packet_life_time, ours.max_retransmits, ours.data.messages_sent)
+    };
+    assert_eq!(seen("a", ""), (true, None, None, 1));
+    assert_eq!(seen("b", ""), (false, None, Some(0), 0));
+    assert_eq!(seen("b", "p"), (true, Some(500), None, 0));
+    assert_eq!(seen("c", ""), (true, None, None, 2));
 }
 
 #[tokio::test]
@@ -123,7 +167,7 @@ async fn what_does_not_fit_together_is_refused_before_anything_happens() {
     let error = call(both, io(b"", tokio::io::sink())).await.error.unwrap();
     assert!(error.to_string().contains("standard input"), "{error}");
     let mut talkative = options();
-    talkative.data = Some(DataChannelInit::reliable("x".repeat(65_536)));
+    talkative.data = vec![DataChannelInit::reliable("x".repeat(65_536))];
     let error = call(talkative, io(b"", tokio::io::sink())).await.error.unwrap();
     assert!(error.to_string().contains("65535"), "{error}");
     let mut answer = Options::new(Role::Answer);

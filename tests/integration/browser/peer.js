@@ -82,6 +82,7 @@ function tone(hertz) {
 }
 
 // options: {tone: Hz, audioCodec: media type of the only codec that sound may have,
+//   channels: [[label, RTCDataChannelInit], …],
 //   media: 'send' | 'receive' | 'both' | 'none', channel: label or null, echo: bool}
 async function create(name, options) {
   const connection = new RTCPeerConnection();
@@ -130,6 +131,9 @@ async function create(name, options) {
   if (options.media === 'receive' && options.offers) {
     connection.addTransceiver('audio', { direction: 'recvonly' });
     connection.addTransceiver('video', { direction: 'recvonly' });
+  }
+  for (const [label, init] of options.channels ?? []) {
+    listen(p, connection.createDataChannel(label, init));
   }
   if (options.channel != null) {
     listen(p, connection.createDataChannel(options.channel));
@@ -204,7 +208,10 @@ async function state(name) {
   return {
     connection: connection.connectionState,
     gathering: connection.iceGatheringState,
-    channels: [...channels].map(([label, channel]) => ({ label, state: channel.readyState })),
+    channels: [...channels].map(([label, channel]) => {
+      const { readyState, ordered, maxRetransmits, maxPacketLifeTime, protocol, negotiated, id } = channel;
+      return { label, state: readyState, ordered, maxRetransmits, maxPacketLifeTime, protocol, negotiated, id };
+    }),
     messages,
     total,
     frames,
