@@ -74,6 +74,8 @@ pub struct Config {
     pub identity: Option<Identity>,
     /// What audio may be sent and received as.
     pub audio_codecs: AudioCodecs,
+    /// The largest packet of SCTP, in bytes, that the path is known to take; `None` for what every path takes.
+    pub sctp_mtu: Option<u32>,
     /// What video may be sent and received as.
     pub video_codecs: VideoCodecs,
     /// A bad network on purpose.
@@ -93,6 +95,8 @@ pub(crate) struct BadNetwork {
     pub cut: std::sync::Arc<std::sync::atomic::AtomicBool>,
     /// How many connections carried more than a few full datagrams one way.
     pub carriers: std::sync::Arc<std::sync::atomic::AtomicUsize>,
+    /// The largest datagram.
+    pub largest: std::sync::Arc<std::sync::atomic::AtomicUsize>,
 }
 
 #[cfg(test)]

@@ -152,8 +152,10 @@ impl SessionRuntime {
     pub(super) fn suffer(&self, bad: &super::config::BadNetwork) {
         const FEW: u32 = 100;
         let (one_in, cut, carriers) = (bad.one_in, Arc::clone(&bad.cut), Arc::clone(&bad.carriers));
+        let largest = Arc::clone(&bad.largest);
         let (mut state, mut full) = (1_u32, 0);
         *self.lose.lock().unwrap() = Some(Box::new(move |datagram| {
+            largest.fetch_max(datagram.len(), Ordering::Relaxed);
             full += u32::from(datagram.len() > 1000);
             if full == FEW && datagram.len() > 1000 {
                 carriers.fetch_add(1, Ordering::Relaxed);

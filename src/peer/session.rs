@@ -230,7 +230,7 @@ impl Session {
         let building = PeerConnectionBuilder::new()
             .with_configuration(configuration)
             .with_media_engine(media)
-            .with_setting_engine(settings(mdns))
+            .with_setting_engine(settings(mdns, config.sctp_mtu))
             .with_interceptor_registry(registry)
             .with_runtime(Arc::clone(&runtime) as _)
             .with_handler(handler)
@@ -479,11 +479,16 @@ fn library_servers(servers: &[IceServer], watch: &ServerWatch) -> (Vec<RTCIceSer
     (given.collect(), streams)
 }
 
-fn settings(mdns: MulticastDnsMode) -> SettingEngine {
+fn settings(mdns: MulticastDnsMode, sctp_mtu: Option<u32>) -> SettingEngine {
     // Silence is judged by us (`Session::gone`), because the agent counts the time in which it waits for a person to
     // carry an answer across as well.
     const NEVER: Duration = Duration::from_secs(30 * 24 * 3600);
-    SettingEngineBuilder::new()
+    let settings = SettingEngineBuilder::new();
+    let settings = match sctp_mtu {
+        Some(mtu) => settings.with_sctp_mtu(mtu),
+        None => settings,
+    };
+    settings
         .with_multicast_dns_mode(mdns)
         .with_ice_timeouts(Some(Duration::from_secs(5)), Some(NEVER), Some(Duration::from_secs(1)))
         .with_ice_connection_attempts(None, Some(u16::MAX))

@@ -14,6 +14,7 @@ use crate::error::{Error, ErrorKind};
 use bytes::Bytes;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -28,6 +29,8 @@ const MOST_UNORDERED: usize = 32 << 20;
 /// The least interval in which the path is looked at, and in which the queues are measured.
 const INTERVAL: Duration = Duration::from_millis(250);
 const SAMPLE: Duration = Duration::from_millis(50);
+/// Content after which a connection is worth making for its packets.
+const WORTH_ANOTHER: u64 = 8 << 20;
 /// How long a further connection may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// From this round trip on a window matters.
@@ -49,8 +52,8 @@ pub struct Bundle {
     first: Arc<Lane>,
     further: Mutex<Vec<Arc<Lane>>>,
     connector: Option<Arc<dyn Connector>>,
-    /// How many connections content is spread over.
-    used: watch::Sender<usize>,
+    /// Which connections content is spread over.
+    used: watch::Sender<Range<usize>>,
     most_used: AtomicUsize,
     /// How many further connections the peer serves; known at the sending end alone.
     allowed: AtomicU32,
@@ -117,7 +120,7 @@ impl Bundle {
             first: Arc::new(Lane::new(first)),
             further: Mutex::default(),
             connector,
-            used: watch::Sender::new(1),
+            used: watch::Sender::new(0..1),
             most_used: AtomicUsize::new(1),
             allowed: AtomicU32::new(0),
             content,
@@ -163,6 +166,7 @@ impl Bundle {
             watch: Watch::default(),
             looked: Instant::now(),
             sampled: Instant::now(),
+            lost: 0,
         };
         running.run().await
     }
@@ -265,6 +269,8 @@ struct Running<'a> {
     watch: Watch,
     looked: Instant,
     sampled: Instant,
+    /// Further connections that were lost.
+    lost: usize,
 }
 
 /// What is seen of the path. All counts are since the beginning.
@@ -372,6 +378,7 @@ impl Running<'_> {
             }
             Event::Ended(index, error) => {
                 tracing::debug!("further connection {index} ended: {error}");
+                self.lost += 1;
                 // Without content under way nothing is lost with it, and at the receiving end nobody knows of any.
                 let lanes = self.bundle.lanes();
                 let lane = lanes.get(index).filter(|_| self.is_sender())?;
@@ -425,9 +432,36 @@ impl Running<'_> {
         }
         let excess = Seen::excess(self.watch.left, self.watch.acknowledged);
         self.watch.excess = Some(self.watch.excess.map_or(excess, |least| least.min(excess)));
-        if self.is_sender() && self.looked.elapsed() >= INTERVAL.max(self.round_trip() * 4) {
+        if self.is_sender() && self.bundle.connector.as_ref().is_some_and(|connector| connector.within_machine()) {
+            self.change_over();
+        } else if self.is_sender() && self.looked.elapsed() >= INTERVAL.max(self.round_trip() * 4) {
             self.look(far);
         }
+    }
+
+    /// From now on the first connection takes its turn with the others.
+    fn begin_queue(&mut self) {
+        if !self.bundle.queued.swap(true, Ordering::Relaxed) {
+            self.serve(0, Arc::clone(&self.bundle.first));
+        }
+    }
+
+    /// Within one machine a second connection, with large packets, takes the place of the first.
+    fn change_over(&mut self) {
+        if self.watch.acknowledged < WORTH_ANOTHER {
+            return;
+        }
+        self.begin_queue();
+        if self.lines.is_empty() {
+            self.connect(1, Side::Offers);
+        }
+        let up = self.bundle.lanes().len() > 1 && self.lost == 0;
+        let wanted = if up { 1..2 } else { 0..1 };
+        self.bundle.used.send_if_modified(|used| {
+            let changes = *used != wanted;
+            *used = wanted;
+            changes
+        });
     }
 
     /// Looks at the path, and has more connections or fewer.
@@ -451,16 +485,14 @@ impl Running<'_> {
         let growth = self.growth.get_or_insert_with(|| Growth::new(allowed as usize + 1));
         let wanted = growth.after(seen, lanes.len());
         tracing::trace!("{seen:?}: {wanted} connections wanted, {} are up", lanes.len());
-        if wanted > 1 && self.lines.is_empty() {
-            // From now on the first connection takes its turn with the others.
-            self.serve(0, Arc::clone(&self.bundle.first));
-            self.bundle.queued.store(true, Ordering::Relaxed);
+        if wanted > 1 {
+            self.begin_queue();
         }
         let made = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
         for connection in made + 1..u32::try_from(wanted).unwrap_or(u32::MAX) {
             self.connect(connection, Side::Offers);
         }
-        self.bundle.used.send_replace(wanted);
+        self.bundle.used.send_replace(0..wanted);
         self.bundle.most_used.fetch_max(wanted.min(lanes.len()), Ordering::Relaxed);
     }
 }
@@ -469,12 +501,12 @@ impl Running<'_> {
 async fn pull(
     index: usize,
     lane: &Lane,
-    mut used: watch::Receiver<usize>,
+    mut used: watch::Receiver<Range<usize>>,
     waiting: &AsyncMutex<mpsc::Receiver<Content>>,
     keeper: &Keeper,
 ) -> TransferError {
     loop {
-        if used.wait_for(|used| index < *used).await.is_err() {
+        if used.wait_for(|used| used.contains(&index)).await.is_err() {
             return TransferError::Closed;
         }
         lane.room().await;
@@ -482,7 +514,7 @@ async fn pull(
             biased;
             content = keeper.again() => Some(content),
             content = async { waiting.lock().await.recv().await } => content,
-            _ = used.wait_for(|used| index >= *used) => continue,
+            _ = used.wait_for(|used| !used.contains(&index)) => continue,
         };
         let Some(content) = content else { return TransferError::Closed };
         // Without the first connection nothing goes on.

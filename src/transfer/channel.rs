@@ -87,4 +87,9 @@ pub trait Connector: Send + Sync {
     /// # Errors
     /// When it does not come up.
     async fn connect(&self, side: Side, line: Line) -> Result<Box<dyn Connection>, Error>;
+
+    /// Whether they stay within this machine and carry larger packets than the first, which costs less.
+    fn within_machine(&self) -> bool {
+        false
+    }
 }

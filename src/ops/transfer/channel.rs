@@ -2,11 +2,13 @@
 
 use crate::error::{Error, ErrorKind};
 use crate::peer::{
-    Config, DataChannel, DataChannelInit, DataMessage, NegotiateOptions, PeerError, Role, Session, Timing, Traffic,
+    Config, ConnectionReport, DataChannel, DataChannelInit, DataMessage, NegotiateOptions, PeerError, Role, Session,
+    Timing, Traffic,
 };
 use crate::signaling::{Message, Signaling, SignalingError};
 use crate::stop::Stop;
 use crate::transfer::{CHANNEL, Connection, Connector, Frame, Line, MessageChannel, Side, TransferError};
+use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -14,6 +16,9 @@ use std::time::{Duration, Instant};
 pub(super) const LOST_AFTER: Duration = Duration::from_millis(8500);
 /// How often to look how long the path is, and whether it is there.
 pub(in crate::ops) const LOOK_EVERY: Duration = Duration::from_millis(100);
+
+/// A packet of SCTP that fits into a record of DTLS, and five of which hold a message of content.
+const LARGE_PACKET: u32 = 13_200;
 
 /// The channel for files, as whoever opens it asks for it.
 pub(super) fn init() -> DataChannelInit {
@@ -98,13 +103,31 @@ pub(super) struct Further {
     pub connection: Config,
     pub negotiate: NegotiateOptions,
     pub stop: Stop,
+    /// Whether the first does not leave this machine.
+    pub within_machine: bool,
+}
+
+/// Whether what is sent to the peer does not leave this machine.
+pub(super) fn stays_here(connection: &ConnectionReport) -> bool {
+    let Some(pair) = &connection.selected_pair else { return false };
+    // Elsewhere the library takes no packets of more than 2000 bytes.
+    cfg!(target_os = "linux")
+        && !connection.is_relayed()
+        && pair
+            .remote
+            .address
+            .as_ref()
+            .and_then(|address| address.parse::<IpAddr>().ok())
+            .is_some_and(|address| UdpSocket::bind((address, 0)).is_ok())
 }
 
 #[async_trait::async_trait]
 impl Connector for Further {
     async fn connect(&self, side: Side, line: Line) -> Result<Box<dyn Connection>, Error> {
         let timing = Arc::new(Timing::new(Instant::now()));
-        let mut session = Session::new(&self.connection, timing).await.map_err(PeerError::erase)?;
+        let sctp_mtu = self.within_machine.then_some(LARGE_PACKET);
+        let connection = Config { sctp_mtu, ..self.connection.clone() };
+        let mut session = Session::new(&connection, timing).await.map_err(PeerError::erase)?;
         let (role, ours) = match side {
             Side::Offers => (Role::Call, Some(session.create_data_channel(&init()).await.map_err(PeerError::erase)?)),
             Side::Answers => (Role::Answer, None),
@@ -121,6 +144,10 @@ impl Connector for Further {
             return Err(no_channel());
         }
         Ok(Box::new(Channel { channel, traffic: session.traffic(), session: Some(session) }))
+    }
+
+    fn within_machine(&self) -> bool {
+        self.within_machine
     }
 }
 

@@ -30,7 +30,7 @@ use crate::record::{Output, Target};
 use crate::signaling::{Message, RoomRole, Signaling};
 use crate::stop::Stop;
 use crate::transfer::{self, Bundle, CHANNEL, Connector, ScanOptions, Sources, Tally, TransferError};
-use channel::{Channel, Further, LOOK_EVERY};
+use channel::{Channel, Further, LOOK_EVERY, stays_here};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use streams::Far;
@@ -125,7 +125,10 @@ impl Transfer {
         let mut lifeline = Lifeline { upkeep, signaling };
         // Once it is over the path may be forgotten.
         report.connected_by(session.report().await);
-        let further = Further { connection, negotiate, stop: self.stop.clone() };
+        let within_machine = report.connection.as_ref().is_some_and(stays_here);
+        #[cfg(test)]
+        let within_machine = within_machine && connection.bad_network.as_ref().is_none_or(|bad| bad.one_in == 0);
+        let further = Further { connection, negotiate, stop: self.stop.clone(), within_machine };
         // A relay is somebody else's: one allocation is enough.
         let further = (report.path != Some("relay")).then(|| Arc::new(further) as Arc<dyn Connector>);
         let bundle = Bundle::new(Box::new(Channel::first(channel, session.traffic())), further);

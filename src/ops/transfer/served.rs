@@ -38,6 +38,8 @@ impl Incoming {
             connection: self.connection.clone(),
             negotiate: NegotiateOptions::default(),
             stop: self.stop.clone(),
+            // That is for who sends to know.
+            within_machine: false,
         };
         let further = (!relayed).then(|| Arc::new(further) as Arc<dyn Connector>);
         let bundle = Bundle::new(Box::new(Channel::first(channel, traffic)), further);

@@ -66,21 +66,34 @@ impl AsyncRead for UntilSpread {
     }
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn where_packets_are_lost_content_is_spread_over_connections_and_put_together_again() {
+/// Sends a stream until a second connection carries it, and looks at what came; the sender's report.
+async fn carry_until_spread(network: &BadNetwork) -> Report {
     let scratch = tempfile::tempdir().unwrap();
-    let network = BadNetwork { one_in: 20, ..BadNetwork::default() };
     let (block, given) = (noise((1 << 20) - 7), Arc::default());
     let input =
         UntilSpread { block: block.clone(), at: 0, given: Arc::clone(&given), carriers: Arc::clone(&network.carriers) };
     let send = SendOptions { paths: vec!["-".into()], ..SendOptions::default() };
-    let carrying = carry(scratch.path(), send, input, &network);
+    let carrying = carry(scratch.path(), send, input, network);
     let [sent, received] = tokio::time::timeout(Duration::from_secs(60), carrying).await.expect("it is spread");
-    assert!(sent.connections > 1);
     assert_eq!(sent.transfer.bytes_transferred, received.transfer.bytes_transferred);
     let came = std::fs::read(scratch.path().join("received")).unwrap();
     assert_eq!(came.len() as u64, given.load(Ordering::Relaxed));
     assert!(came.chunks(block.len()).all(|part| part == &block[..part.len()]));
+    sent
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_packets_are_lost_content_is_spread_over_connections_and_put_together_again() {
+    let network = BadNetwork { one_in: 20, ..BadNetwork::default() };
+    assert!(carry_until_spread(&network).await.connections > 1);
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn within_one_machine_a_connection_with_large_packets_takes_over() {
+    let network = BadNetwork::default();
+    assert_eq!(carry_until_spread(&network).await.connections, 1);
+    assert!(network.largest.load(Ordering::Relaxed) > 10_000);
 }
 
 #[tokio::test(flavor = "multi_thread")]
