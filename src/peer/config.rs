@@ -91,6 +91,8 @@ pub struct Config {
 pub(crate) struct BadNetwork {
     /// Of so many one is lost, by chance; 0: none.
     pub one_in: u32,
+    /// Which.
+    pub seed: u32,
     /// All are, while it is set.
     pub cut: std::sync::Arc<std::sync::atomic::AtomicBool>,
     /// How many connections carried more than a few full datagrams one way.

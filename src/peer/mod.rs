@@ -21,6 +21,7 @@ mod congestion;
 mod data_channel;
 mod error;
 mod explain;
+mod flight;
 mod identity;
 mod jitter;
 mod local_track;

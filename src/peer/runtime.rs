@@ -8,6 +8,7 @@
 //! right behind the last flight of the handshake (which may be the first key frame).
 
 use super::clock::ProtocolClock;
+use super::flight::{Flights, Kind};
 use super::net_sim::{NetSim, Network};
 use super::relay_stream::{Doors, StreamServer};
 use super::server_watch::ServerWatch;
@@ -32,6 +33,8 @@ type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 
 /// Bytes we ask the kernel for, each way. It grants what `net.core.rmem_max` and `wmem_max` allow.
 const SOCKET_BUFFER: usize = 4 << 20;
+/// How often an alert of DTLS is sent.
+const ALERTS: usize = 3;
 
 pub(super) struct SessionRuntime {
     tokio: TokioRuntime,
@@ -39,6 +42,7 @@ pub(super) struct SessionRuntime {
     arrivals: Arc<Arrivals>,
     departures: Arc<Departures>,
     round_trips: Arc<RoundTrips>,
+    flights: Arc<Flights>,
     servers: Arc<ServerWatch>,
     doors: Mutex<Vec<Doors>>,
     family: Family,
@@ -115,12 +119,14 @@ impl SessionRuntime {
     /// A runtime whose sockets are watched for `servers`, some of which are reached through `doors`, the others at their
     /// addresses of `family`. What passes its sockets passes `net_sim`.
     pub(super) fn new(servers: Arc<ServerWatch>, doors: Doors, family: Family, net_sim: Option<NetSim>) -> Self {
+        let round_trips = Arc::<RoundTrips>::default();
         Self {
             tokio: TokioRuntime,
             clock: Arc::new(ProtocolClock::new()),
             arrivals: Arc::new(Arrivals::new()),
             departures: Arc::default(),
-            round_trips: Arc::default(),
+            flights: Flights::new(Arc::clone(&round_trips)),
+            round_trips,
             servers,
             doors: Mutex::new(vec![doors]),
             family,
@@ -153,7 +159,7 @@ impl SessionRuntime {
         const FEW: u32 = 100;
         let (one_in, cut, carriers) = (bad.one_in, Arc::clone(&bad.cut), Arc::clone(&bad.carriers));
         let largest = Arc::clone(&bad.largest);
-        let (mut state, mut full) = (1_u32, 0);
+        let (mut state, mut full) = (bad.seed.wrapping_mul(2_654_435_761).wrapping_add(1), 0);
         *self.lose.lock().unwrap() = Some(Box::new(move |datagram| {
             largest.fetch_max(datagram.len(), Ordering::Relaxed);
             full += u32::from(datagram.len() > 1000);
@@ -229,16 +235,20 @@ impl Runtime for SessionRuntime {
             Some(network) => network.wrap(socket),
             None => socket,
         };
-        Ok(Arc::new(SessionSocket {
+        let wire = Wire {
             socket,
-            arrivals: Arc::clone(&self.arrivals),
             departures: Arc::clone(&self.departures),
+            #[cfg(test)]
+            lose: Arc::clone(&self.lose),
+        };
+        Ok(Arc::new(SessionSocket {
+            wire: Arc::new(wire),
+            arrivals: Arc::clone(&self.arrivals),
             round_trips: Arc::clone(&self.round_trips),
+            flights: Arc::clone(&self.flights),
             servers: Arc::clone(&self.servers),
             gate: Arc::clone(&self.gate),
             early: Mutex::default(),
-            #[cfg(test)]
-            lose: Arc::clone(&self.lose),
         }))
     }
 
@@ -298,21 +308,41 @@ impl Runtime for SessionRuntime {
     }
 }
 
-struct SessionSocket {
+/// A socket, and what is known of everything that leaves by it.
+pub(super) struct Wire {
     socket: Arc<dyn AsyncUdpSocket>,
-    arrivals: Arc<Arrivals>,
     departures: Arc<Departures>,
-    round_trips: Arc<RoundTrips>,
-    servers: Arc<ServerWatch>,
-    gate: Arc<Gate>,
-    early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
     #[cfg(test)]
     lose: Arc<Mutex<Option<Lose>>>,
 }
 
+impl Wire {
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
+        #[cfg(test)]
+        if self.lose.lock().unwrap().as_mut().is_some_and(|lose| lose(transmit.contents)) {
+            return Poll::Ready(Ok(transmit.contents.len()));
+        }
+        let sent = self.socket.poll_send(cx, transmit);
+        if matches!(sent, Poll::Ready(Ok(_))) {
+            self.departures.note(transmit.contents, transmit.segment_size);
+        }
+        sent
+    }
+}
+
+struct SessionSocket {
+    wire: Arc<Wire>,
+    arrivals: Arc<Arrivals>,
+    round_trips: Arc<RoundTrips>,
+    flights: Arc<Flights>,
+    servers: Arc<ServerWatch>,
+    gate: Arc<Gate>,
+    early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
+}
+
 impl std::fmt::Debug for SessionSocket {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("SessionSocket").field("socket", &self.socket).finish_non_exhaustive()
+        f.debug_struct("SessionSocket").field("socket", &self.wire.socket).finish_non_exhaustive()
     }
 }
 
@@ -342,19 +372,21 @@ impl SessionSocket {
 
 impl AsyncUdpSocket for SessionSocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
-        self.socket.local_addr()
+        self.wire.socket.local_addr()
     }
 
     fn poll_send(&self, cx: &mut Context<'_>, transmit: &Transmit<'_>) -> Poll<io::Result<usize>> {
-        #[cfg(test)]
-        if self.lose.lock().unwrap().as_mut().is_some_and(|lose| lose(transmit.contents)) {
-            return Poll::Ready(Ok(transmit.contents.len()));
-        }
-        let sent = self.socket.poll_send(cx, transmit);
+        self.flights.sent(&self.wire, transmit);
+        let sent = self.wire.poll_send(cx, transmit);
         if matches!(sent, Poll::Ready(Ok(_))) {
-            self.departures.note(transmit.contents, transmit.segment_size);
             self.servers.note_sent(transmit.contents);
             self.round_trips.sent(transmit.contents);
+            if Kind::of(transmit.contents) == Some(Kind::Alert) {
+                // The last word of a connection, which nobody repeats when it is lost.
+                for _ in 1..ALERTS {
+                    let _ = self.wire.poll_send(cx, transmit);
+                }
+            }
         }
         sent
     }
@@ -371,12 +403,13 @@ impl AsyncUdpSocket for SessionSocket {
                 meta[0] = kept;
                 return Poll::Ready(Ok(1));
             }
-            match self.socket.poll_recv(cx, bufs, meta) {
+            match self.wire.socket.poll_recv(cx, bufs, meta) {
                 Poll::Ready(Ok(count)) => {
                     for (datagram, meta) in bufs.iter().zip(&*meta).take(count) {
                         self.arrivals.note(&datagram[..meta.len], meta.addr);
                         self.servers.note_received(&datagram[..meta.len], meta.addr);
                         self.round_trips.received(&datagram[..meta.len]);
+                        self.flights.received(&datagram[..meta.len]);
                     }
                     let first = &bufs[0][..meta[0].len];
                     if count == 1 && !self.gate.passes(first) {
@@ -401,13 +434,13 @@ impl AsyncUdpSocket for SessionSocket {
     fn max_gso_segments(&self) -> usize {
         // What is lost is lost by the datagram.
         #[cfg(test)]
-        if self.lose.lock().unwrap().is_some() {
+        if self.wire.lose.lock().unwrap().is_some() {
             return 1;
         }
-        self.socket.max_gso_segments()
+        self.wire.socket.max_gso_segments()
     }
 
     fn max_gro_segments(&self) -> usize {
-        self.socket.max_gro_segments()
+        self.wire.socket.max_gro_segments()
     }
 }

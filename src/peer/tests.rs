@@ -18,6 +18,13 @@ async fn session() -> (Session, Arc<Timing>) {
     (Session::new(&config(), Arc::clone(&timing)).await.unwrap(), timing)
 }
 
+/// A session whose datagrams take 30 ms, and of which one in six is lost, by chance.
+async fn session_over_bad_network(seed: u32) -> Session {
+    let network = BadNetwork { one_in: 6, seed, ..BadNetwork::default() };
+    let config = Config { net_sim: Some("delay=30ms".parse().unwrap()), bad_network: Some(network), ..config() };
+    Session::new(&config, Arc::new(Timing::new(Instant::now()))).await.unwrap()
+}
+
 async fn connect(caller: &mut Session, answerer: &mut Session) {
     let (mut near, mut far) = memory::pair();
     let options = NegotiateOptions::default();
@@ -28,6 +35,19 @@ async fn connect(caller: &mut Session, answerer: &mut Session) {
     );
     called.unwrap();
     answered.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_handshake_that_loses_any_of_its_datagrams_comes_to_its_end() {
+    let pairs = (0..16).map(async |seed| {
+        let mut caller = session_over_bad_network(2 * seed).await;
+        let mut answerer = session_over_bad_network(2 * seed + 1).await;
+        let _channel = caller.create_data_channel(&DataChannelInit::reliable("any")).await.unwrap();
+        connect(&mut caller, &mut answerer).await;
+        answerer.close().await;
+        caller.close().await;
+    });
+    futures_util::future::join_all(pairs).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
