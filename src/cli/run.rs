@@ -47,8 +47,19 @@ impl Context {
 /// Runs an operation in a runtime of its own, which ends even while a read of standard input is still waiting. The first
 /// Ctrl-C or SIGTERM asks the `Stop` that it is given.
 pub fn block_on<T>(operation: impl AsyncFnOnce(Stop) -> T) -> Result<T, Error> {
+    run(&mut tokio::runtime::Builder::new_multi_thread(), operation)
+}
+
+/// The same for what reads and writes in threads of its own: half of the processors are theirs. More threads would hand
+/// each message to and fro, which costs a fifth of all the time on two processors.
+pub fn block_on_half<T>(operation: impl AsyncFnOnce(Stop) -> T) -> Result<T, Error> {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    run(tokio::runtime::Builder::new_multi_thread().worker_threads((processors / 2).max(1)), operation)
+}
+
+fn run<T>(runtime: &mut tokio::runtime::Builder, operation: impl AsyncFnOnce(Stop) -> T) -> Result<T, Error> {
     let internal = |error: std::io::Error| Error::new(ErrorKind::Internal, "OperationError", error.to_string());
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build().map_err(internal)?;
+    let runtime = runtime.enable_all().build().map_err(internal)?;
     let done = runtime.block_on(async {
         let stop = Stop::new();
         let signals = signals::watch(stop.clone()).map_err(internal)?;

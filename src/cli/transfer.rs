@@ -178,7 +178,7 @@ fn run(job: Job, args: TransferArgs, pairing: Pairing, to_stdout: bool, context:
 }
 
 fn transfer(options: Options, output: Arc<Output>, shown: Shown, began: Instant) -> Result<Outcome, Error> {
-    run::block_on(async move |stop| {
+    run::block_on_half(async move |stop| {
         let io =
             Io { input: Box::new(terminal::Typed::new(tokio::io::stdin())), output: Box::new(tokio::io::stdout()) };
         let bars = Bars::new(output.shows_bars());

@@ -448,7 +448,7 @@ impl Running<'_> {
 
     /// Within one machine a second connection, with large packets, takes the place of the first.
     fn change_over(&mut self) {
-        if self.watch.acknowledged < WORTH_ANOTHER {
+        if self.watch.acknowledged < WORTH_ANOTHER || self.bundle.allowed.load(Ordering::Relaxed) == 0 {
             return;
         }
         self.begin_queue();

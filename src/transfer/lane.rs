@@ -16,7 +16,7 @@ const QUEUE: f64 = 0.25;
 const FIRST_QUEUE: usize = 128 << 10;
 const LEAST_QUEUE: usize = 96 << 10;
 /// And at most: on a short path what is in it only takes memory, on a long one it fills the path.
-const MOST_NEAR: usize = 2 << 20;
+const MOST_NEAR: usize = 1 << 20;
 const MOST_FAR: usize = 4 << 20;
 /// What of a queue is kept at least from one look to the next, since some intervals see nothing acknowledged.
 const KEPT: f64 = 0.8;
