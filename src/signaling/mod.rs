@@ -77,6 +77,11 @@ pub trait Signaling: Send {
         None
     }
 
+    /// Whether we may make an offer once the connection is up; by some roads only the other side can.
+    fn takes_offers(&self) -> bool {
+        true
+    }
+
     /// Takes note that the network may be another one than before: a road that would notice only in its time that it is cut looks
     /// at once. Nothing is lost by it.
     async fn network_changed(&mut self) {}

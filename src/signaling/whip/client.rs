@@ -43,6 +43,8 @@ pub struct Client {
     state: State,
     /// Our description: the first section of it takes the candidates.
     ours: String,
+    /// That of the server.
+    theirs: String,
     waiting: Fragment,
     /// When those that wait are sent.
     send_at: Option<Instant>,
@@ -55,7 +57,14 @@ enum State {
     Countered { session: Session, offer: Description },
     Answering { session: Session, request: JoinHandle<Result<(), WhipError>> },
     Up { session: Session, request: Option<JoinHandle<Trickled>> },
+    Restarting { session: Session, request: JoinHandle<Result<Restarted, WhipError>> },
     Over,
+}
+
+/// What a server made of a restart (RFC 9725 section 4.3.3).
+struct Restarted {
+    fragment: Fragment,
+    etag: Option<HeaderValue>,
 }
 
 #[derive(Clone)]
@@ -95,6 +104,7 @@ impl Client {
             patience,
             state: State::Idle,
             ours: String::new(),
+            theirs: String::new(),
             waiting: Fragment::default(),
             send_at: None,
             ice_servers: Vec::new(),
@@ -124,6 +134,42 @@ impl Client {
         });
         self.state = State::Answering { session, request };
         Ok(())
+    }
+
+    /// Offers another ICE session to a server that has a session of ours.
+    fn restart(&mut self, sdp: &str) {
+        let session = match std::mem::replace(&mut self.state, State::Over) {
+            State::Up { session, request } => {
+                if let Some(request) = request {
+                    request.abort();
+                }
+                session
+            }
+            // The one before is not answered yet.
+            state => {
+                self.state = state;
+                return;
+            }
+        };
+        let Some(url) = session.url.clone() else {
+            self.state = State::Up { session, request: None };
+            return;
+        };
+        self.ours = with_rtcp_mux_only(sdp);
+        (self.waiting, self.send_at) = (Fragment::of_session(sdp), None);
+        let http = Arc::clone(&self.http);
+        let text = Fragment::of_description(sdp).encode(sdp);
+        let body = Body { content_type: FRAGMENT, text, if_match: Some(HeaderValue::from_static("*")) };
+        let request = tokio::spawn(async move {
+            let reply = timeout(PATCHING, http.patch(&url, &body)).await;
+            let reply = reply.map_err(|_| http.breach("no answer to a restart".to_owned()))??;
+            if reply.status != StatusCode::OK {
+                return Err(http.refusal(&reply));
+            }
+            let fragment = Fragment::parse(&reply.body).map_err(|error| http.breach(error.to_string()))?;
+            Ok(Restarted { fragment, etag: reply.etag() })
+        });
+        self.state = State::Restarting { session, request };
     }
 
     fn trickle(&mut self, message: &Message) {
@@ -186,6 +232,23 @@ impl Client {
                     self.state = State::Up { session, request: None };
                     answered.map_err(internal)??;
                 }
+                State::Restarting { session, request } => {
+                    let restarted = request.await;
+                    let mut session = session.clone();
+                    match restarted.map_err(internal)? {
+                        Ok(Restarted { fragment, etag }) => {
+                            session.etag = etag.or(session.etag);
+                            self.state = State::Up { session, request: None };
+                            self.theirs = fragment.applied_to(&self.theirs);
+                            let sdp = self.theirs.clone();
+                            return Ok(Message::Description(Description { kind: DescriptionKind::Answer, sdp }));
+                        }
+                        Err(error) => {
+                            tracing::warn!("ICE is not restarted: {error}");
+                            self.state = State::Up { session, request: None };
+                        }
+                    }
+                }
                 State::Up { session, request } => {
                     if let Some(running) = request {
                         let trickled = running.await;
@@ -206,6 +269,7 @@ impl Client {
     fn take(&mut self, created: Created) -> Description {
         let Created { session, description, ice_servers } = created;
         self.ice_servers = ice_servers;
+        self.theirs.clone_from(&description.sdp);
         self.state = match description.kind {
             DescriptionKind::Offer => State::Countered { session, offer: description.clone() },
             _ => State::Up { session, request: None },
@@ -219,7 +283,8 @@ impl Signaling for Client {
     async fn send(&mut self, message: &Message) -> Result<(), Error> {
         match message {
             Message::Description(Description { kind: DescriptionKind::Answer, sdp }) => self.answer(sdp)?,
-            Message::Description(Description { sdp, .. }) => self.offer(sdp),
+            Message::Description(Description { sdp, .. }) if matches!(self.state, State::Idle) => self.offer(sdp),
+            Message::Description(Description { sdp, .. }) => self.restart(sdp),
             // The goodbye is the DELETE that closes the road.
             Message::Bye => {}
             candidate => self.trickle(candidate),
@@ -256,6 +321,10 @@ impl Signaling for Client {
             }
             State::Countered { session, .. } => session,
             State::Answering { session, request } => {
+                request.abort();
+                session
+            }
+            State::Restarting { session, request } => {
                 request.abort();
                 session
             }

@@ -81,13 +81,51 @@ impl Fragment {
                 write(name, value);
             }
         }
+        self.write_candidates(&mut text);
+        text
+    }
+
+    /// The description `sdp` with this ICE session in place of its own: what an ICE restart makes of it.
+    pub fn applied_to(&self, sdp: &str) -> String {
+        let mut out = String::with_capacity(sdp.len());
+        let mut sections = 0;
+        for line in sdp.lines().map(|line| line.trim_end_matches('\r')) {
+            if line.starts_with("m=") {
+                sections += 1;
+                if sections == 2 {
+                    self.write_candidates(&mut out);
+                }
+            }
+            let credential = |name: &str, value: &Option<String>| {
+                let own = line.starts_with(name);
+                own.then(|| value.as_ref().map_or_else(|| line.to_owned(), |value| format!("{name}{value}")))
+            };
+            let replaced = credential("a=ice-ufrag:", &self.username_fragment)
+                .or_else(|| credential("a=ice-pwd:", &self.password));
+            if !line.starts_with("a=candidate:") && line != "a=end-of-candidates" {
+                out += replaced.as_deref().unwrap_or(line);
+                out += "\r\n";
+            }
+        }
+        if sections < 2 {
+            self.write_candidates(&mut out);
+        }
+        out
+    }
+
+    fn write_candidates(&self, out: &mut String) {
         for candidate in &self.candidates {
-            write("a=", &candidate.candidate);
+            *out += &format!("a={}\r\n", candidate.candidate);
         }
         if self.end_of_candidates {
-            write("a=end-of-candidates", "");
+            *out += "a=end-of-candidates\r\n";
         }
-        text
+    }
+
+    /// The ICE session of a description, with its candidates.
+    pub fn of_description(sdp: &str) -> Self {
+        let read = Self::parse(sdp).unwrap_or_default();
+        Self { candidates: read.candidates, end_of_candidates: read.end_of_candidates, ..Self::of_session(sdp) }
     }
 
     /// A fragment with the ICE credentials of a description, and no candidates yet.
@@ -132,6 +170,22 @@ mod tests {
         );
         assert!(text.ends_with("typ host\r\na=end-of-candidates\r\n") && !text.contains("m=video"), "{text}");
         assert_eq!(Fragment::parse(&text).unwrap(), fragment);
+    }
+
+    #[test]
+    fn a_restart_changes_the_ice_session_of_a_description_and_nothing_else() {
+        let restart = "a=ice-ufrag:new\r\na=ice-pwd:newpwd\r\nm=audio 9 X 0\r\na=mid:0\r\na=candidate:2 1 udp 1 192.0.2.2 7 typ host\r\n";
+        let before =
+            SDP.replace("m=video", "a=candidate:1 1 udp 1 192.0.2.1 9 typ host\r\na=end-of-candidates\r\nm=video");
+        let expected = SDP
+            .replace("EsAw", "new")
+            .replace("P2uYro0UCOQ4zxjKXaWCBui1", "newpwd")
+            .replace("m=video", "a=candidate:2 1 udp 1 192.0.2.2 7 typ host\r\nm=video");
+        let restarted = Fragment::parse(restart).unwrap().applied_to(&before);
+        assert_eq!(restarted, expected);
+        let again = Fragment::of_description(&restarted);
+        assert_eq!((again.username_fragment.as_deref(), again.candidates.len()), (Some("new"), 1));
+        assert_eq!(again.applied_to(&before), expected);
     }
 
     #[test]

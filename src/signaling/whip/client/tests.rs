@@ -331,3 +331,43 @@ fn urls_that_cannot_be_asked_are_refused_without_their_password() {
         assert!(error.kind() == ErrorKind::InvalidInput && !error.to_string().contains("hush"), "{error}");
     }
 }
+
+#[tokio::test]
+async fn ice_is_restarted_by_a_patch_and_what_follows_belongs_to_the_new_session() {
+    let fragment = "a=ice-ufrag:theirs2\r\na=ice-pwd:theirsecondpassword00\r\nm=audio 9 X 0\r\na=mid:0\r\n\
+        a=candidate:7 1 udp 1 192.0.2.7 7777 typ host\r\n";
+    let server = Server::start(move |number, _| match number {
+        0 => answered(),
+        1 => response("422 Unprocessable Content", "Content-Type: text/plain\r\n", "not now"),
+        2 => response("200 OK", "Content-Type: application/trickle-ice-sdpfrag\r\nETag: \"two\"\r\n", fragment),
+        _ => response("204 No Content", "", ""),
+    })
+    .await;
+    let mut client = server.client(Protocol::Whip, true);
+    client.send(&ours(DescriptionKind::Offer)).await.unwrap();
+    received(&mut client).await.unwrap();
+    let restart = OFFER.replace("a=ice-ufrag:", "a=ice-ufrag:new");
+    let offer = Message::Description(Description { kind: DescriptionKind::Offer, sdp: restart });
+    // A server that cannot leaves the session as it is.
+    client.send(&offer).await.unwrap();
+    await_requests(&mut client, &server, 2).await;
+    assert!(timeout(Duration::from_millis(100), client.receive()).await.is_err(), "a refusal is no answer");
+
+    client.send(&offer).await.unwrap();
+    client.send(&candidate(9)).await.unwrap();
+    let Some(Message::Description(answer)) = received(&mut client).await.unwrap() else { panic!("no answer") };
+    assert_eq!(answer.kind, DescriptionKind::Answer);
+    assert!(answer.sdp.contains("a=ice-ufrag:theirs2\r\n") && answer.sdp.contains("192.0.2.7 7777"), "{}", answer.sdp);
+    assert_eq!(answer.sdp.matches("\nm=").count(), OFFER.matches("\nm=").count());
+    await_requests(&mut client, &server, 4).await;
+    let requests = server.requests();
+    for restart in &requests[1..3] {
+        assert!(restart.starts_with("PATCH /live/s/1 ") && restart.contains("if-match: *\r\n"), "{restart}");
+        assert!(restart.contains("a=ice-ufrag:new") && restart.matches("\nm=").count() == 1, "{restart}");
+    }
+    assert!(
+        requests[3].contains("if-match: \"two\"\r\n") && requests[3].contains("a=ice-ufrag:new"),
+        "{}",
+        requests[3]
+    );
+}
