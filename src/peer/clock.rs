@@ -61,6 +61,9 @@ impl ProtocolClock {
     /// What follows the set-up: data channels open in a round trip, but SCTP's first timers must not be waited for.
     const SETTLE: Hurry = [(Duration::from_millis(60), 50), REAL_TIME, REAL_TIME];
 
+    /// What follows a restart: SCTP has doubled its time-out while the path was dead, and would wait on.
+    const RESETTLE: Hurry = [(Duration::from_millis(60), 50), (Duration::from_millis(400), 20), REAL_TIME];
+
     /// A clock in step with real time.
     pub(super) fn new() -> Self {
         let now = Instant::now();
@@ -90,6 +93,11 @@ impl ProtocolClock {
     /// The connection is up and carries data alone: back to real time soon.
     pub(super) fn settle(&self) {
         self.follow(Self::SETTLE);
+    }
+
+    /// The connection has a path again and carries data alone: what waits for a time-out goes out soon.
+    pub(super) fn resettle(&self) {
+        self.follow(Self::RESETTLE);
     }
 
     /// For a connection that carries data alone and has this round-trip time: so fast that the least retransmission
@@ -144,6 +152,16 @@ mod tests {
                 last = now;
             }
         }
+    }
+
+    #[test]
+    fn after_a_restart_it_is_past_the_time_outs_of_an_outage_within_half_a_second() {
+        let real = Instant::now();
+        let state = State { real, shown: real, hurry: ProtocolClock::RESETTLE };
+        let half = Duration::from_millis(500);
+        // Of the third time-out, 1 + 2 + 4 s, the last in ten seconds, what follows it is no more than 8 s away.
+        assert!(state.at(real + half) - real > Duration::from_secs(8));
+        assert_eq!(state.speed_at(real + half), 1);
     }
 
     #[test]

@@ -206,6 +206,7 @@ impl Session {
             network: runtime.network().cloned(),
             gate: Arc::clone(runtime.gate()),
             carries_media: Arc::clone(&carries_media),
+            was_connected: AtomicBool::new(false),
             max_message_size: Arc::clone(&max_message_size),
             connection: Arc::clone(&connection),
             state: state_sender,
@@ -509,6 +510,7 @@ struct Handler {
     network: Option<Arc<Network>>,
     gate: Arc<Gate>,
     carries_media: Arc<AtomicBool>,
+    was_connected: AtomicBool,
     max_message_size: Arc<AtomicUsize>,
     connection: Connection,
     state: watch::Sender<ConnectionState>,
@@ -564,7 +566,11 @@ impl PeerConnectionEventHandler for Handler {
             self.gate.reach(Stage::Media);
             self.network.iter().for_each(|network| network.begin());
             // Media may follow at once, and its reports are measured with this clock.
-            if self.carries_media.load(Ordering::Relaxed) { self.clock.stop_hurrying() } else { self.clock.settle() }
+            match (self.carries_media.load(Ordering::Relaxed), self.was_connected.swap(true, Ordering::Relaxed)) {
+                (true, _) => self.clock.stop_hurrying(),
+                (false, false) => self.clock.settle(),
+                (false, true) => self.clock.resettle(),
+            }
         }
         self.state.send_replace(state);
     }
