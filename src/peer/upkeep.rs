@@ -210,6 +210,7 @@ impl Upkeep {
     async fn next(&mut self, session: &Session, signaling: &mut Road) -> Matter {
         const LOOK_EVERY: Duration = Duration::from_millis(100);
         let speaks = signaling.is_some() && !self.signaling_over;
+        let may_offer = speaks && signaling.as_ref().is_some_and(|road| road.takes_offers());
         let patience = if speaks { self.times.within } else { self.times.alone };
         let (times, polite, unconnected_since, restarted_at) =
             (self.times, self.polite, self.unconnected_since, self.restarted_at);
@@ -221,7 +222,7 @@ impl Upkeep {
                     return Matter::Gone(PeerError::Lost { silence: unconnected });
                 }
                 let trouble = unconnected.max(session.silence().unwrap_or_default());
-                if speaks && is_restart_due(&times, polite, trouble, restarted_at.map(|at| at.elapsed())) {
+                if may_offer && is_restart_due(&times, polite, trouble, restarted_at.map(|at| at.elapsed())) {
                     return Matter::Restart(false);
                 }
             }
@@ -288,6 +289,7 @@ impl Upkeep {
         };
         match done {
             Ok(happened) => Ok(happened),
+            Err(PeerError::HungUp) => Err(PeerError::HungUp),
             Err(PeerError::Signaling(error)) => Ok(self.signaling_ended(Some(error))),
             Err(error) => {
                 tracing::warn!("the path could not be renewed: {error}");
@@ -303,7 +305,7 @@ impl Upkeep {
 
     /// Restarts ICE (W3C `restartIce`); false when there is no signaling to offer it by.
     pub fn restart_ice(&mut self, signaling: &Road) -> bool {
-        self.wanted = signaling.is_some() && !self.signaling_over;
+        self.wanted = !self.signaling_over && signaling.as_ref().is_some_and(|road| road.takes_offers());
         self.wanted
     }
 
@@ -386,8 +388,9 @@ impl Upkeep {
     ) -> Result<Option<Happened>, PeerError> {
         match description.kind {
             DescriptionKind::Offer if !is_of_same_peer(&self.remote, &description.sdp) => {
-                tracing::warn!("ignored an offer of another connection");
-                Ok(None)
+                // A page that was loaded anew, say: the connection that we have is nobody's any more.
+                tracing::warn!("the other side began another connection");
+                Err(PeerError::HungUp)
             }
             DescriptionKind::Offer if self.offered.is_some() && !self.polite => {
                 tracing::debug!("ignored an offer that crossed ours");

@@ -222,6 +222,38 @@ async fn media_and_messages_go_on_through_restarts_of_either_side_and_of_both_at
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_offer_with_another_certificate_is_the_end_of_the_connection_that_is_there() {
+    let config = Config { interfaces: Interfaces::Loopback, ..Config::default() };
+    let session = || async { Session::new(&config, Arc::new(Timing::new(Instant::now()))).await.unwrap() };
+    let (mut caller, mut answerer) = (session().await, session().await);
+    let _channel = caller.create_data_channel(&DataChannelInit::reliable("x")).await.unwrap();
+    let (mut near, mut far) = memory::pair();
+    let (options, stop) = (NegotiateOptions::default(), Stop::new());
+    let (called, answered) = tokio::join!(
+        caller.connect(Role::Call, &mut near, &options, &stop),
+        answerer.connect(Role::Answer, &mut far, &options, &stop)
+    );
+    called.and(answered).unwrap();
+    let offer = caller.pc.local_description().await.unwrap().sdp;
+    let fingerprint = offer.lines().find(|line| line.starts_with("a=fingerprint:")).unwrap();
+    let other = offer.replace(fingerprint, "a=fingerprint:sha-256 00:11");
+    let mut end = End::keep(answerer, Role::Answer, UpkeepTimes::within(PATIENCE), far).await;
+    near.send(&Message::Description(Description { kind: DescriptionKind::Offer, sdp: other })).await.unwrap();
+    let over = async {
+        while let Some(happened) = end.happened.recv().await {
+            if let Err(over) = happened {
+                return over;
+            }
+        }
+        panic!("it goes on");
+    };
+    let over = tokio::time::timeout(PATIENCE, over).await.expect("it ends");
+    assert!(matches!(over, PeerError::HungUp), "{over}");
+    caller.close().await;
+    end.session.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_dies_is_renewed_once_there_is_one_again_and_given_up_after_that() {
     let times = UpkeepTimes {
         dead: Duration::from_millis(1500),
