@@ -6,6 +6,7 @@ use super::run::{self, Context};
 use super::{exit, value};
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
+use rtckit::ice_server::Secret;
 use rtckit::ops::signal::{self, Limits, Options, Security};
 use rtckit::progress::{Event, Progress};
 use std::path::PathBuf;
@@ -37,6 +38,9 @@ pub struct SignalArgs {
     /// Let pages of this origin (https://HOST[:PORT], or * for all) connect too; may be repeated
     #[arg(long, value_name = "ORIGIN", action = clap::ArgAction::Append)]
     allow_origin: Vec<String>,
+    /// Share the rooms with other servers through this Redis: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// over TLS, redis+unix:///PATH
+    #[arg(long, value_name = "URL", value_parser = super::args::secret)]
+    redis: Option<Secret>,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -105,6 +109,7 @@ impl SignalArgs {
             files: self.static_dir,
             ice_servers: self.servers.all(&[])?,
             rest: self.rest.rest(self.servers.username.as_ref())?,
+            redis: self.redis,
         })
     }
 }

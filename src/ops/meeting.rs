@@ -24,6 +24,7 @@ async fn server(listen: &str) -> (SocketAddr, Stop, JoinHandle<Totals>) {
         origins: Vec::new(),
         files: None,
         ice_servers: Arc::new(|| vec![IceServer::parse("stun:stun.example").unwrap()]),
+        redis: None,
     });
     let (server, stop) = (server.await.unwrap(), Stop::new());
     (server.address(), stop.clone(), tokio::spawn(server.serve(Arc::new(Silent), stop)))

@@ -1,7 +1,7 @@
 //! The server of rooms: `rtckit signal`.
 
 use crate::error::{Error, ErrorKind};
-use crate::ice_server::{Family, IceServer};
+use crate::ice_server::{Family, IceServer, Secret};
 use crate::peer::Interfaces;
 use crate::probe;
 use crate::progress::{Event, Progress};
@@ -53,6 +53,8 @@ pub struct Options {
     pub ice_servers: Vec<IceServer>,
     /// Credentials for its TURN servers, made anew for each client.
     pub rest: Option<Rest>,
+    /// The URL of a Redis in which rooms are shared with other servers.
+    pub redis: Option<Secret>,
 }
 
 /// What a server did.
@@ -79,9 +81,9 @@ pub fn authority(folder: &Path) -> Result<String, Error> {
 /// Serves until `stop`.
 ///
 /// # Errors
-/// When the address, the certificate or the folder cannot be used.
+/// When the address, the certificate, the folder or Redis cannot be used.
 pub async fn run(options: Options, progress: Arc<dyn Progress>, stop: Stop) -> Result<Report, Error> {
-    let Options { listen, security, limits, origins, files, ice_servers, rest } = options;
+    let Options { listen, security, limits, origins, files, ice_servers, rest, redis } = options;
     check(&limits, &ice_servers, rest.is_some())?;
     let tls = match &security {
         Security::None => None,
@@ -91,8 +93,10 @@ pub async fn run(options: Options, progress: Arc<dyn Progress>, stop: Stop) -> R
     raise_descriptor_limit();
     let ice_servers = Arc::new(move || for_client(&ice_servers, rest.as_ref()));
     let secure = tls.is_some();
+    let redis = redis.map(|url| url.reveal().to_owned());
     let server =
-        Server::bind(rooms::Options { listen: listen.clone(), tls, limits, origins, files, ice_servers }).await?;
+        Server::bind(rooms::Options { listen: listen.clone(), tls, limits, origins, files, ice_servers, redis })
+            .await?;
     let address = server.address();
     if !secure && !address.ip().is_loopback() {
         let message = "without TLS everybody on the way can read and change what is exchanged here, and browsers keep camera and \
@@ -192,7 +196,6 @@ fn raise_descriptor_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ice_server::Secret;
     use std::time::Duration;
 
     #[test]

@@ -1,9 +1,10 @@
 //! One WebSocket, from its first frame to its close.
 
-use super::hub::{Hub, Seat};
+use super::hub::Seat;
 use super::limits::{Bucket, Limits};
 use super::outbox::{Item, Outbox};
 use super::protocol::{CloseCode, Event as Said, Fault, Request};
+use super::registry::Registry;
 use super::server::Shared;
 use crate::progress::Event;
 use futures_util::{SinkExt, StreamExt};
@@ -40,7 +41,7 @@ struct Counted(Arc<Shared>);
 
 impl Drop for Counted {
     fn drop(&mut self) {
-        self.0.hub.counters.clients.fetch_sub(1, Ordering::Relaxed);
+        self.0.rooms.counters().clients.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -57,11 +58,11 @@ struct Connection {
 
 /// Serves a client until it goes or is sent away.
 pub(super) async fn run(shared: Arc<Shared>, socket: Socket, room: String, address: SocketAddr) {
-    shared.hub.counters.clients.fetch_add(1, Ordering::Relaxed);
+    shared.rooms.counters().clients.fetch_add(1, Ordering::Relaxed);
     let _working = shared.working();
     let _counted = Counted(Arc::clone(&shared));
     let now = Instant::now();
-    let limits = shared.hub.limits();
+    let limits = shared.rooms.limits();
     let (outbox, bucket) = (Outbox::new(limits.backlog()), Bucket::new(limits.max_rate, now));
     let mut connection = Connection { shared, socket, outbox, room, address, seat: None, bucket, heard: now };
     let end = connection.converse().await;
@@ -69,13 +70,13 @@ pub(super) async fn run(shared: Arc<Shared>, socket: Socket, room: String, addre
 }
 
 impl Connection {
-    fn hub(&self) -> &Hub {
-        &self.shared.hub
+    fn rooms(&self) -> &Registry {
+        &self.shared.rooms
     }
 
     async fn converse(&mut self) -> End {
         let began = Instant::now();
-        let idle = self.hub().limits().idle_timeout;
+        let idle = self.rooms().limits().idle_timeout;
         let mut look = interval((idle / 3).min(Limits::HURRY));
         look.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let stop = self.shared.stop.clone();
@@ -89,7 +90,7 @@ impl Connection {
                 received = self.socket.next() => {
                     self.heard = Instant::now();
                     match received.map_or(Err(End::Lost), |received| received.map_err(|error| fate(&error))) {
-                        Ok(message) => if let Err(end) = self.take(&message) { return end },
+                        Ok(message) => if let Err(end) = self.take(&message).await { return end },
                         Err(end) => return end,
                     }
                 }
@@ -119,7 +120,7 @@ impl Connection {
         }
     }
 
-    fn take(&mut self, message: &Message) -> Result<(), End> {
+    async fn take(&mut self, message: &Message) -> Result<(), End> {
         let text = match message {
             Message::Text(text) => text.as_str(),
             Message::Binary(_) => return Err(End::Fault(Fault::bad("it is binary"))),
@@ -131,10 +132,10 @@ impl Connection {
         match (Request::parse(text).map_err(End::Fault)?, &self.seat) {
             (Request::Join(join), None) => {
                 let ice_servers = self.shared.ice_servers();
-                let outcome = self.hub().join(&self.room, join, &self.outbox, &ice_servers);
+                let outcome = self.rooms().join(&self.room, join, &self.outbox, &ice_servers).await;
                 let seated = outcome.map_err(End::Fault)?;
                 if !seated.resumed {
-                    self.hub().counters.joined();
+                    self.rooms().counters().joined();
                 }
                 self.shared.progress.event(Event::Join {
                     room: self.room.clone(),
@@ -146,13 +147,13 @@ impl Connection {
                 self.seat = Some(seated.seat);
             }
             (Request::Message(relay), Some(seat)) => {
-                if !self.hub().relay(seat, &relay) {
+                if !self.rooms().relay(seat, &relay).await.map_err(End::Fault)? {
                     let said = Said::Error { code: "no-such-peer", message: "nobody of this id is in the room" };
                     self.outbox.push(said.to_json().into());
                 }
             }
             (Request::Leave, Some(seat)) => {
-                self.hub().leave(seat);
+                self.rooms().leave(seat).await;
                 let said = Said::Left { room: &seat.room, id: &seat.id };
                 self.outbox.push(said.to_json().into());
                 self.outbox.close(CloseCode::Normal);
@@ -190,11 +191,13 @@ impl Connection {
         if let Some(seat) = self.seat.clone() {
             match code {
                 // It may come back, here or at another server.
-                None | Some(CloseCode::GoingAway | CloseCode::Idle) => self.hub().lose(&seat),
+                None | Some(CloseCode::GoingAway | CloseCode::Idle | CloseCode::Unavailable) => {
+                    self.rooms().lose(&seat).await;
+                }
                 // The member has another connection.
                 Some(CloseCode::Replaced) => {}
                 Some(code) => {
-                    if self.hub().leave(&seat) {
+                    if self.rooms().leave(&seat).await {
                         self.gone(code.as_str());
                     }
                 }
@@ -207,14 +210,14 @@ impl Connection {
             });
         }
         let Some(code) = code else { return };
-        self.hub().counters.closed(code);
+        self.rooms().counters().closed(code);
         // Whoever does not take it in time is dropped.
         let _ = timeout(CLOSING, self.farewell(end, code)).await;
     }
 
     async fn farewell(&mut self, end: End, code: CloseCode) {
         if let End::Fault(fault) = end {
-            let max_peers = self.hub().limits().max_peers;
+            let max_peers = self.rooms().limits().max_peers;
             let said = match fault.code {
                 CloseCode::Full => Said::Full { room: &self.room, max_peers },
                 code => Said::Error { code: code.as_str(), message: &fault.message },

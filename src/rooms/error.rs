@@ -40,6 +40,22 @@ pub enum RoomsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// No URL of a Redis. It may hold a password, so it is not here.
+    #[error("that is no URL of a Redis: {reason}")]
+    RedisUrl {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A Redis that cannot be used.
+    #[error("cannot use Redis at {address}: {reason}")]
+    Redis {
+        /// Where, without credentials.
+        address: String,
+        /// Why.
+        reason: String,
+        /// What kind of failure it is, where that is known.
+        kind: Option<ErrorKind>,
+    },
 }
 
 impl Classify for RoomsError {
@@ -49,6 +65,8 @@ impl Classify for RoomsError {
             Self::Read { .. } => ErrorKind::Usage,
             Self::Write { .. } => ErrorKind::Output,
             Self::Certificate { .. } => ErrorKind::InvalidInput,
+            Self::RedisUrl { .. } => ErrorKind::Usage,
+            Self::Redis { kind, .. } => kind.unwrap_or(ErrorKind::Internal),
         }
     }
 
@@ -59,6 +77,10 @@ impl Classify for RoomsError {
             Self::Read { .. } => "usage",
             Self::Write { .. } => "output",
             Self::Certificate { .. } => "InvalidAccessError",
+            Self::RedisUrl { .. } => "usage",
+            Self::Redis { kind: Some(ErrorKind::Auth), .. } => "NotAllowedError",
+            Self::Redis { kind: Some(ErrorKind::Dns), .. } => "dns",
+            Self::Redis { .. } => "unreachable",
         }
     }
 
@@ -70,6 +92,14 @@ impl Classify for RoomsError {
             Self::Listen { source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
                 Some("ports below 1024 are for root: give another, e.g. 8443".to_owned())
             }
+            Self::RedisUrl { .. } => Some(
+                "e.g. redis://127.0.0.1, rediss://:PASSWORD@redis.example:6380/1, redis+unix:///run/redis.sock"
+                    .to_owned(),
+            ),
+            Self::Redis { kind: Some(ErrorKind::Auth), .. } => Some(
+                "the password belongs into the URL, redis://:PASSWORD@HOST: RTCKIT_REDIS keeps it from other users"
+                    .to_owned(),
+            ),
             _ => None,
         }
     }

@@ -4,7 +4,8 @@ use super::limits::Limits;
 use super::metrics::Counters;
 use super::outbox::Outbox;
 use super::protocol::{CloseCode, Event, Fault, Join, Peer, Relay, Role, VERSION};
-use ring::rand::{SecureRandom, SystemRandom};
+use super::random;
+use ring::rand::SystemRandom;
 use serde_json::Value;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -53,7 +54,7 @@ struct Recent {
 pub(super) struct Seat {
     pub room: Arc<str>,
     pub id: Arc<str>,
-    connection: u64,
+    pub connection: u64,
 }
 
 /// What came of a `join`.
@@ -147,22 +148,24 @@ impl Hub {
         let at = match self.resume(room, &join, outbox, connection) {
             Some(at) => Ok(at),
             None if room.members.len() >= self.limits.max_peers => Err(Fault::new(CloseCode::Full, "the room is full")),
-            None => self.random_text::<9>().and_then(|id| Ok((id, self.random_text::<18>()?))).map(|(id, token)| {
-                room.members.push(Member {
-                    id: id.into(),
-                    token,
-                    role: join.role,
-                    name: join.name.clone(),
-                    outbox: Some(outbox.clone()),
-                    connection,
-                    lost: None,
-                    sent: 0,
-                    received: 0,
-                    recent: VecDeque::new(),
-                    recent_bytes: 0,
-                });
-                room.members.len() - 1
-            }),
+            None => random::text::<9>(&self.random).and_then(|id| Ok((id, random::text::<18>(&self.random)?))).map(
+                |(id, token)| {
+                    room.members.push(Member {
+                        id: id.into(),
+                        token,
+                        role: join.role,
+                        name: join.name.clone(),
+                        outbox: Some(outbox.clone()),
+                        connection,
+                        lost: None,
+                        sent: 0,
+                        received: 0,
+                        recent: VecDeque::new(),
+                        recent_bytes: 0,
+                    });
+                    room.members.len() - 1
+                },
+            ),
         };
         let at = match at {
             Ok(at) => at,
@@ -288,14 +291,6 @@ impl Hub {
             !room.members.is_empty()
         });
         gone
-    }
-
-    fn random_text<const BYTES: usize>(&self) -> Result<String, Fault> {
-        use base64::Engine;
-        let mut bytes = [0; BYTES];
-        // The system has had entropy since it started.
-        let drawn = self.random.fill(&mut bytes).map_err(|_| Fault::new(CloseCode::GoingAway, "no random numbers"));
-        drawn.map(|()| base64::prelude::BASE64_URL_SAFE_NO_PAD.encode(bytes))
     }
 
     fn rooms(&self) -> MutexGuard<'_, HashMap<Arc<str>, Room>> {

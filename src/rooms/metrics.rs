@@ -55,7 +55,7 @@ impl Counters {
     }
 
     pub fn totals(&self) -> Totals {
-        let innocent = [CloseCode::Normal, CloseCode::GoingAway, CloseCode::Replaced];
+        let innocent = [CloseCode::Normal, CloseCode::GoingAway, CloseCode::Replaced, CloseCode::Unavailable];
         let closes = CloseCode::ALL.iter().zip(&self.closes).filter(|(code, _)| !innocent.contains(code));
         let closed: u64 = closes.map(|(_, count)| count.load(Relaxed)).sum();
         Totals {
@@ -67,7 +67,7 @@ impl Counters {
     }
 
     /// The text of `/metrics`.
-    pub fn openmetrics(&self, rooms: usize, members: usize) -> String {
+    pub fn openmetrics(&self, rooms: usize, members: usize, redis: Option<bool>) -> String {
         let mut text = String::new();
         let totals = self.totals();
         let mut family = |name: &str, kind: &str, help: &str, samples: &[(String, u64)]| {
@@ -82,6 +82,9 @@ impl Counters {
         family("clients", "gauge", "WebSocket connections", &alone(self.clients.load(Relaxed) as u64));
         family("rooms", "gauge", "Rooms with somebody in them", &alone(rooms as u64));
         family("members", "gauge", "Members of all rooms", &alone(members as u64));
+        if let Some(up) = redis {
+            family("redis_up", "gauge", "Whether Redis answers", &alone(up.into()));
+        }
         family("joins", "counter", "Members that came", &alone(totals.joins));
         family("messages", "counter", "Messages passed on", &alone(totals.messages));
         family("message_bytes", "counter", "Bytes of data in them", &alone(totals.bytes));

@@ -47,6 +47,7 @@
 //! | `unsupported-version` | 4004 | `version` is not 1 |
 //! | `slow` | 4005 | more waits for the client than the server keeps for one |
 //! | `replaced` | 4006 | the member resumed on another connection |
+//! | `unavailable` | 1012 | the server cannot reach what it shares rooms through: reconnect and resume |
 //! | `too-many-rooms` | 1013 | the server has as many rooms as it takes |
 //! | `too-large` | 1009 | a message above the limit |
 //! | | 1001 | the server stops: reconnect and resume |
@@ -66,6 +67,7 @@
 //! `{"type":"end-of-candidates"}` and `{"type":"bye"}`.
 
 mod authority;
+mod backplane;
 mod connection;
 mod error;
 mod hub;
@@ -74,6 +76,8 @@ mod metrics;
 mod outbox;
 mod pages;
 mod protocol;
+mod random;
+mod registry;
 mod server;
 #[cfg(test)]
 mod tests;

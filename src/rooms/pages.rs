@@ -84,16 +84,18 @@ async fn harden(mut response: Response) -> Response {
 }
 
 async fn health(State(shared): State<Arc<Shared>>) -> Response {
-    match shared.stop.is_stopped() {
-        false => "ok\n".into_response(),
-        true => (StatusCode::SERVICE_UNAVAILABLE, "it stops\n").into_response(),
+    match (shared.stop.is_stopped(), shared.rooms.redis_is_up()) {
+        (true, _) => (StatusCode::SERVICE_UNAVAILABLE, "it stops\n").into_response(),
+        (false, Some(false)) => (StatusCode::SERVICE_UNAVAILABLE, "degraded: Redis does not answer\n").into_response(),
+        (false, _) => "ok\n".into_response(),
     }
 }
 
 async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
-    let (rooms, members) = shared.hub.census();
+    let (rooms, members) = shared.rooms.census();
     let kind = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    ([(CONTENT_TYPE, kind)], shared.hub.counters.openmetrics(rooms, members)).into_response()
+    ([(CONTENT_TYPE, kind)], shared.rooms.counters().openmetrics(rooms, members, shared.rooms.redis_is_up()))
+        .into_response()
 }
 
 async fn front(State(shared): State<Arc<Shared>>, request: Request) -> Response {
@@ -167,14 +169,14 @@ async fn room(State(shared): State<Arc<Shared>>, Path(name): Path<String>, reque
 /// Makes a WebSocket of a request.
 fn enter(shared: Arc<Shared>, room: String, mut request: Request) -> Response {
     if !origin_allowed(request.headers(), &shared.origins) {
-        shared.hub.counters.wrong_origin();
+        shared.rooms.counters().wrong_origin();
         let origin =
             request.headers().get(ORIGIN).map(|origin| String::from_utf8_lossy(origin.as_bytes()).into_owned());
         tracing::warn!("a page of {} may not connect: see --allow-origin", origin.unwrap_or_default().escape_debug());
         return (StatusCode::FORBIDDEN, "pages of this origin may not connect here\n").into_response();
     }
-    let limits = shared.hub.limits();
-    if shared.hub.counters.clients.load(Ordering::Relaxed) >= limits.max_clients {
+    let limits = shared.rooms.limits();
+    if shared.rooms.counters().clients.load(Ordering::Relaxed) >= limits.max_clients {
         return (StatusCode::SERVICE_UNAVAILABLE, "too many clients\n").into_response();
     }
     let response = match create_response_with_body(&request, Body::empty) {

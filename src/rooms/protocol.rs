@@ -105,10 +105,11 @@ pub(super) enum CloseCode {
     Version,
     Slow,
     Replaced,
+    Unavailable,
 }
 
 impl CloseCode {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Normal,
         Self::GoingAway,
         Self::TooLarge,
@@ -120,6 +121,7 @@ impl CloseCode {
         Self::Version,
         Self::Slow,
         Self::Replaced,
+        Self::Unavailable,
     ];
 
     pub const fn number(self) -> u16 {
@@ -127,6 +129,7 @@ impl CloseCode {
             Self::Normal => 1000,
             Self::GoingAway => 1001,
             Self::TooLarge => 1009,
+            Self::Unavailable => 1012,
             Self::TooManyRooms => 1013,
             Self::BadMessage => 4000,
             Self::Full => 4001,
@@ -152,6 +155,7 @@ impl CloseCode {
             Self::Version => "unsupported-version",
             Self::Slow => "slow",
             Self::Replaced => "replaced",
+            Self::Unavailable => "unavailable",
         }
     }
 }

@@ -1,10 +1,10 @@
 //! The socket that is listened on, and the connections on it.
 
-use super::hub::Hub;
 use super::limits::Limits;
 use super::metrics::Totals;
 use super::pages::{self, Remote};
 use super::protocol;
+use super::registry::Registry;
 use super::{RoomsError, Tls};
 use crate::ice_server::IceServer;
 use crate::progress::{Event, Progress};
@@ -46,18 +46,22 @@ pub struct Options {
     pub files: Option<PathBuf>,
     /// See [`IceServers`].
     pub ice_servers: IceServers,
+    /// The URL of a Redis in which rooms are shared with other servers: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`,
+    /// `rediss://…` over TLS, `redis+unix:///PATH`.
+    pub redis: Option<String>,
 }
 
 /// A server that listens.
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    rooms: Registry,
     options: Options,
 }
 
 /// What all connections share.
 pub(super) struct Shared {
-    pub hub: Hub,
+    pub rooms: Registry,
     pub stop: Stop,
     pub progress: Arc<dyn Progress>,
     pub origins: Vec<String>,
@@ -88,7 +92,7 @@ impl Server {
     /// Listens.
     ///
     /// # Errors
-    /// When the address is none, or somebody else's, or the folder is none.
+    /// When the address is none, or somebody else's, or the folder is none, or Redis cannot be reached.
     pub async fn bind(options: Options) -> Result<Self, RoomsError> {
         if let Some(files) = &options.files {
             let found = std::fs::metadata(files).and_then(|facts| match facts.is_dir() {
@@ -100,7 +104,8 @@ impl Server {
         let failed = |source| RoomsError::Listen { address: options.listen.clone(), source };
         let listener = TcpListener::bind(&options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        Ok(Self { listener, address, options })
+        let rooms = Registry::open(options.limits.clone(), options.redis.as_deref()).await?;
+        Ok(Self { listener, address, rooms, options })
     }
 
     /// Where it listens.
@@ -114,7 +119,7 @@ impl Server {
         let (working, mut over) = mpsc::channel(1);
         let most = limits.max_clients.saturating_add(64);
         let shared = Arc::new(Shared {
-            hub: Hub::new(limits),
+            rooms: self.rooms,
             stop: stop.clone(),
             progress,
             origins,
@@ -125,11 +130,15 @@ impl Server {
         let service = TowerToHyperService::new(pages::router(Arc::clone(&shared)));
         let places = Arc::new(tokio::sync::Semaphore::new(most.min(tokio::sync::Semaphore::MAX_PERMITS)));
         let mut sweep = interval(SWEEP);
+        let kept = Arc::clone(&shared);
+        let keeper = tokio::spawn(async move {
+            kept.rooms.keep(kept.stop.clone(), |gone| kept.gone(&gone.room, &gone.id, "lost")).await;
+        });
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
                 _ = sweep.tick() => {
-                    for gone in shared.hub.sweep(Instant::now()) {
+                    for gone in shared.rooms.sweep(Instant::now()) {
                         shared.gone(&gone.room, &gone.id, "lost");
                     }
                     continue;
@@ -157,7 +166,9 @@ impl Server {
         if timeout(GRACE, over.recv()).await.is_err() {
             tracing::warn!("some clients did not take the close in time");
         }
-        shared.hub.counters.totals()
+        shared.rooms.close().await;
+        keeper.abort();
+        shared.rooms.counters().totals()
     }
 }
 

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
-use tokio::time::timeout;
+use tokio::time::{timeout, timeout_at};
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::pki_types::{CertificateDer, pem::PemObject};
 use tokio_rustls::rustls::{ClientConfig, RootCertStore, crypto};
@@ -21,15 +21,15 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 /// Nothing here takes so long, unless the machine stands still.
-const PATIENCE: Duration = Duration::from_secs(20);
+pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 
-struct Running {
-    address: SocketAddr,
-    stop: Stop,
-    served: JoinHandle<Totals>,
+pub(super) struct Running {
+    pub(super) address: SocketAddr,
+    pub(super) stop: Stop,
+    pub(super) served: JoinHandle<Totals>,
 }
 
-fn options() -> Options {
+pub(super) fn options() -> Options {
     Options {
         listen: "127.0.0.1:0".to_owned(),
         tls: None,
@@ -37,6 +37,7 @@ fn options() -> Options {
         origins: Vec::new(),
         files: None,
         ice_servers: Arc::new(Vec::new),
+        redis: None,
     }
 }
 
@@ -44,23 +45,23 @@ fn limited(limits: Limits) -> Options {
     Options { limits, ..options() }
 }
 
-async fn start(options: Options) -> Running {
+pub(super) async fn start(options: Options) -> Running {
     let server = Server::bind(options).await.unwrap();
     let (address, stop) = (server.address(), Stop::new());
     let served = tokio::spawn(server.serve(Arc::new(Silent), stop.clone()));
     Running { address, stop, served }
 }
 
-struct Client(WebSocketStream<TcpStream>);
+pub(super) struct Client(WebSocketStream<TcpStream>);
 
 impl Client {
-    async fn connect(server: &Running, room: &str) -> Self {
+    pub(super) async fn connect(server: &Running, room: &str) -> Self {
         let stream = TcpStream::connect(server.address).await.unwrap();
         Self(client_async(format!("ws://{}/{room}", server.address), stream).await.unwrap().0)
     }
 
     /// A member of the room, and its `joined`.
-    async fn join(server: &Running, room: &str) -> (Self, Value) {
+    pub(super) async fn join(server: &Running, room: &str) -> (Self, Value) {
         let mut client = Self::connect(server, room).await;
         client.say(json!({ "type": "join", "version": 1 })).await;
         let joined = client.hear().await;
@@ -68,18 +69,19 @@ impl Client {
         (client, joined)
     }
 
-    async fn say(&mut self, message: Value) {
+    pub(super) async fn say(&mut self, message: Value) {
         self.0.send(Message::text(message.to_string())).await.unwrap();
     }
 
-    async fn tell(&mut self, number: u64) {
+    pub(super) async fn tell(&mut self, number: u64) {
         self.say(json!({ "type": "message", "data": { "n": number } })).await;
     }
 
     /// The next event, or `{"close": CODE}`; null when the connection is gone without a word.
-    async fn hear(&mut self) -> Value {
+    pub(super) async fn hear(&mut self) -> Value {
+        let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
-            match timeout(PATIENCE, self.0.next()).await.expect("nothing came") {
+            match timeout_at(deadline, self.0.next()).await.expect("nothing came") {
                 Some(Ok(Message::Text(text))) => return serde_json::from_str(&text).unwrap(),
                 Some(Ok(Message::Close(Some(frame)))) => return json!({ "close": u16::from(frame.code) }),
                 Some(Ok(_)) => {}
@@ -304,7 +306,7 @@ async fn whoever_says_nothing_is_sent_away() {
 }
 
 /// Status, head and body of a plain request.
-async fn get(server: &Running, path: &str, headers: &str) -> (u16, String, String) {
+pub(super) async fn get(server: &Running, path: &str, headers: &str) -> (u16, String, String) {
     let mut stream = TcpStream::connect(server.address).await.unwrap();
     let request = format!("GET {path} HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n{headers}\r\n", server.address);
     stream.write_all(request.as_bytes()).await.unwrap();

@@ -67,6 +67,7 @@ const OWNERS: &[(&str, &[&str])] = &[
     ("hyper_util", &["rooms"]),
     ("tower_http", &["rooms"]),
     ("rcgen", &["rooms"]),
+    ("redis", &["rooms"]),
     ("spake2", &["signaling"]),
     ("qrcode", &["cli"]),
     ("tokio_tungstenite", &["rooms", "signaling"]),

@@ -45,6 +45,16 @@ fn its_url_comes_first_and_a_signal_ends_it_in_order() {
 }
 
 #[test]
+fn a_redis_that_is_not_there_ends_it_before_anybody_comes_and_its_password_is_shown_nowhere() {
+    let args = ["signal", "--listen", "127.0.0.1:0", "--redis", "redis://:hush@127.0.0.1:9", "-vv"];
+    let exit = Rtckit::start(args).wait(PATIENCE);
+    assert_eq!(exit.code, Some(7), "{exit:?}");
+    assert!(exit.error_line().contains("cannot use Redis at 127.0.0.1:9"), "{exit:?}");
+    assert!(exit.stderr.contains("use RTCKIT_REDIS") && !exit.stderr.contains("hush"), "{exit:?}");
+    assert!(exit.stdout.is_empty(), "{exit:?}");
+}
+
+#[test]
 fn the_authority_is_made_once_and_printed() {
     let scratch = Scratch::new();
     let print = || {

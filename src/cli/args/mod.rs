@@ -34,6 +34,9 @@ pub fn secrets_in_argv(matches: &ArgMatches) -> Option<&'static str> {
             "a token on the command line can be read by every user of this machine: use --token-file or RTCKIT_TOKEN",
         );
     }
+    if given("redis").iter().any(|url| url.contains('@') || url.contains("pass=")) {
+        return Some("the password of --redis can be read by every user of this machine: use RTCKIT_REDIS");
+    }
     let open = !given("credential").is_empty()
         || given("ice_server").iter().chain(&given("urls")).any(|url| url.contains('@'))
         || given("ice_servers").iter().any(|text| text.contains("\"credential\""));

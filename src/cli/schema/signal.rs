@@ -32,7 +32,11 @@ const EVENTS: &[Member] = &[
     ("refused", "event", "somebody was not let into a room"),
     ("refused.room", "text", "the room"),
     ("refused.address", "text", "its address and port"),
-    ("refused.reason", "text", "full, bad-message, rate, idle, unsupported-version, too-large or too-many-rooms"),
+    (
+        "refused.reason",
+        "text",
+        "full, bad-message, rate, idle, unsupported-version, too-large, too-many-rooms or unavailable",
+    ),
     ("bye", "event", "a member is gone for good"),
     ("bye.room", "text", "the room"),
     ("bye.id", "text", "the ID of the member"),

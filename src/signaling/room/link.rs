@@ -183,6 +183,7 @@ impl Member {
                             let room = self.options.url.room().unwrap_or_default().to_owned();
                             return Err(RoomError::Full { room, max_peers: event.max_peers });
                         }
+                        "error" if event.code == "unavailable" => return Err(unreachable(event.message)),
                         "error" => return Err(closed(&event)),
                         _ => {}
                     }
@@ -309,8 +310,10 @@ impl Member {
                 ("message", Some(data)) => Heard::Data { from: event.from, text: data.get().to_owned() },
                 // It went just now, which we are told of as well.
                 ("error", _) if event.code == "no-such-peer" => continue,
-                // The server wants to hear of us again before it goes on.
-                ("error", _) if event.code == "idle" => return Cut::Lost(event.message),
+                // The server wants to hear of us again before it goes on, or others stand in for it.
+                ("error", _) if matches!(event.code.as_str(), "idle" | "unavailable") => {
+                    return Cut::Lost(event.message);
+                }
                 ("error", _) => return Cut::Ended(closed(&Event { data: None, ..event })),
                 _ => continue,
             };
