@@ -233,6 +233,23 @@ pub enum Event {
         /// The check string.
         words: String,
     },
+    /// A viewer of a listener that serves several is there.
+    ViewerJoin {
+        /// Which, counted from 1 as they came.
+        viewer: u64,
+        /// How many are there now.
+        viewers: usize,
+    },
+    /// It is not any more, or never was.
+    ViewerLeave {
+        /// Which.
+        viewer: u64,
+        /// How many are there now.
+        viewers: usize,
+        /// What went wrong, if anything did.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
     /// A server listens.
     Listening {
         /// Where: its URLs, the best one first.

@@ -24,6 +24,9 @@ pub struct CallArgs {
     /// Call ourselves: both sides in this process, through the real network stack
     #[arg(long, conflicts_with_all = ["signal", "sdp_format", "trickle"])]
     loopback: bool,
+    /// With whep-listen: so many viewers may play at the same time, from one encode. With more than one the call goes on when one leaves
+    #[arg(long, value_name = "COUNT", default_value_t = 1, help_heading = "Signaling")]
+    max_viewers: usize,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -65,20 +68,28 @@ pub struct AnswerArgs {
 
 /// Runs `rtckit call`.
 pub fn call(args: CallArgs, context: &Context) -> ExitCode {
-    run(Role::Call, args.loopback, None, args.session, context)
+    let only = Only { max_viewers: args.max_viewers, receive_files: None };
+    run(Role::Call, args.loopback, only, args.session, context)
 }
 
 /// Runs `rtckit answer`.
 pub fn answer(args: AnswerArgs, context: &Context) -> ExitCode {
-    run(Role::Answer, false, args.receive_files, args.session, context)
+    let only = Only { max_viewers: 1, receive_files: args.receive_files };
+    run(Role::Answer, false, only, args.session, context)
 }
 
-fn run(role: Role, loopback: bool, receive_files: Option<PathBuf>, args: SessionArgs, context: &Context) -> ExitCode {
+/// What only one of the two takes.
+struct Only {
+    max_viewers: usize,
+    receive_files: Option<PathBuf>,
+}
+
+fn run(role: Role, loopback: bool, only: Only, args: SessionArgs, context: &Context) -> ExitCode {
     let timing = args.run.setup.timing;
     let control = args.control.clone();
     let options = options(role, loopback, args).and_then(|options| {
         control::check(control.as_ref(), stdin_carries(&options))?;
-        Ok(Options { receive_files, ..options })
+        Ok(Options { receive_files: only.receive_files, max_viewers: only.max_viewers, ..options })
     });
     let options = match options {
         Ok(options) => options,
@@ -187,8 +198,16 @@ impl Progress for Watched {
         if matches!(&event, Event::ConnectionStateChange { state } if state == "connected") {
             terminal::restore();
         }
-        if let Event::Listening { urls } = &event {
-            self.0.say(&format!("listening at {}", urls.join(" ")));
+        match &event {
+            Event::Listening { urls } => self.0.say(&format!("listening at {}", urls.join(" "))),
+            Event::ViewerJoin { viewer, viewers } => self.0.say(&format!("viewer {viewer} came: {viewers} now")),
+            Event::ViewerLeave { viewer, viewers, message: None } => {
+                self.0.say(&format!("viewer {viewer} left: {viewers} now"));
+            }
+            Event::ViewerLeave { viewer, viewers, message: Some(why) } => {
+                self.0.say(&format!("viewer {viewer} is lost: {why}: {viewers} now"));
+            }
+            _ => {}
         }
         self.0.event(event);
     }
@@ -210,6 +229,9 @@ fn summary(report: &Report, timing: bool) -> String {
 }
 
 fn describe(report: &Report, who: &str, text: &mut String) {
+    for viewer in &report.viewers {
+        let _ = writeln!(text, "viewer {}: {:.1} s, {} out", viewer.viewer, viewer.seconds, bytes(viewer.bytes_sent));
+    }
     let Some(connection) = &report.connection else { return };
     let _ = write!(text, "{who}connected for {:.1} s", report.seconds);
     if let Some(pair) = &connection.selected_pair {

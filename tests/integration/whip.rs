@@ -404,3 +404,66 @@ fn what_is_published_is_measured_at_the_listener() {
     assert_eq!(report["ended"], "peer-hung-up", "{report}");
     assert!(report["measured"]["framesMeasured"].as_u64() > Some(10), "{report}");
 }
+
+#[test]
+fn several_viewers_play_one_encode_and_none_ends_it_for_the_others() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path("token"), "s3cret").unwrap();
+    let media = ["--video=test", "--audio=test", "--width=320", "--height=240"];
+    let args = ["call", "--signal=whep-listen:127.0.0.1:0", "--max-viewers=2"];
+    let (mut server, url) = listening(&[&args[..], &media].concat(), &scratch.path("token"));
+    let (signal, token) = (format!("whep+{url}"), format!("--token-file={}", scratch.path("token").display()));
+    let view = |more: &str| Rtckit::start(["call", "--json", more, "--signal", &signal, &token]);
+    let recording = format!("--record={}", scratch.path("third.webm").display());
+    let mut events = Vec::new();
+    let mut hear = |server: &mut Rtckit, kind: &str, viewer: u64| {
+        while events.last().is_none_or(|event: &Value| event["type"] != kind || event["viewer"] != viewer) {
+            events.push(server.json());
+        }
+        events.last().unwrap()["viewers"].as_u64().unwrap()
+    };
+    let frames = |exit: crate::support::Exit| {
+        let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+        let tracks = report["received"].as_array().unwrap();
+        assert_eq!(tracks.len(), 2, "{report}");
+        let video = tracks.iter().find(|track| track["kind"] == "video").unwrap();
+        video["framesReceived"].as_u64().unwrap()
+    };
+
+    let mut first = view("--timeout=30s");
+    assert_eq!(hear(&mut server, "viewerjoin", 1), 1);
+    let second = frames(view("--duration=1s").succeed(PATIENCE));
+    assert!(second > 5, "it came later and saw {second} frames");
+    assert_eq!(hear(&mut server, "viewerleave", 2), 1);
+    let mut third = view(&recording);
+    assert_eq!(hear(&mut server, "viewerjoin", 3), 2);
+    let encoders = std::fs::read_dir(format!("/proc/{}/task", server.id())).unwrap().filter(|task| {
+        let name = task.as_ref().map(|task| std::fs::read_to_string(task.path().join("comm")).unwrap_or_default());
+        name.is_ok_and(|name| name.starts_with("video-encode"))
+    });
+    assert_eq!(encoders.count(), 1);
+    let full = view("--timeout=1s").wait(PATIENCE);
+    assert_eq!(full.code, Some(5), "{full:?}");
+    assert!(full.stderr.contains("503"), "{full:?}");
+    crate::support::await_growth(&scratch, 10_000);
+    third.interrupt();
+    let third = third.wait(PATIENCE);
+    assert_eq!(hear(&mut server, "viewerleave", 3), 1);
+    first.interrupt();
+    let first = frames(first.wait(PATIENCE));
+    assert!(first > second && frames(third) > 0, "{first} frames while {second} went by");
+    assert_eq!(hear(&mut server, "viewerleave", 1), 0);
+    server.interrupt();
+    let report = result(&server.wait(PATIENCE));
+    assert_eq!(report["ended"], "interrupt", "{report}");
+    let viewers = report["viewers"].as_array().unwrap();
+    assert_eq!(viewers.len(), 3, "{report}");
+    for viewer in viewers {
+        assert!(viewer["framesSent"].as_u64() > Some(0) && viewer["ended"] == "peer-hung-up", "{viewer}");
+    }
+    let mut written = std::collections::BTreeSet::new();
+    crate::schema::members(&report["viewers"], "viewers", &mut written);
+    let documented = crate::schema::documented("man/rtckit-call.1", "\"JSON REPORT\"");
+    assert!(written.is_subset(&documented), "{written:?}");
+}

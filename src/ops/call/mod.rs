@@ -2,15 +2,18 @@
 //!
 //! ```text
 //! send.rs     source -> encoder -> LocalTrack          (after the connection is up)
+//! audience.rs source -> encoder -> fan -> LocalTracks, for several viewers of one listener
 //! receive.rs  RemoteTrack -> recorder | decoder -> y4m, wav, measure
 //! data.rs     stdin <-> data channel <-> stdout
 //! channels.rs lines of JSON <-> all data channels
 //! files.rs    data channel -> files
 //! ```
 
+mod audience;
 mod channels;
 mod data;
 mod expect;
+mod fan;
 mod files;
 mod measure;
 mod options;
@@ -25,7 +28,7 @@ pub use expect::{Expectation, Judged};
 pub(in crate::ops) use measure::skew;
 pub use measure::{Latency, Measured};
 pub use options::{DataUse, Io, Options, ReceiveOptions};
-pub use report::{ChannelReport, DataReport, Ended, Outcome, ReceivedTrack, Report};
+pub use report::{ChannelReport, DataReport, Ended, Outcome, ReceivedTrack, Report, Viewer};
 
 // What the options are made of, so that a caller of the operation need not know where in the house each part lives.
 pub use crate::capture::SourceSpec;
@@ -58,7 +61,7 @@ use crate::stop::{Stop, StopReason};
 use crate::transfer;
 use data::Data;
 use receive::{Player, Receiving};
-use send::Sending;
+use send::{Outlet, Sending};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -89,6 +92,10 @@ pub async fn run(
         return Box::pin(peer.loopback(options, io, requests)).await;
     }
     let options = options.one_way();
+    if let (Signal::WhipListen(listen), 2..) = (options.signal.clone(), options.max_viewers) {
+        let media = MediaIo { input: io.media_input, ..MediaIo::default() };
+        return Box::pin(peer.broadcast(options, listen, media, requests)).await;
+    }
     match Entrance::open(&options.signal, io.input, io.output, options.negotiate.timeout) {
         Ok(mut road) => {
             if let Some(url) = road.listens_at() {
@@ -247,7 +254,8 @@ impl Peer {
         let sending_stop = Stop::new();
         let progress = Arc::clone(&self.progress);
         let (limits, vacancy) = (options.limits, options.vacancy());
-        let sending = match Sending::start(inputs, limits, video_track, audio_track, vacancy, progress, &sending_stop) {
+        let (video, audio) = (video_track.map(Outlet::Peer), audio_track.map(Outlet::Peer));
+        let sending = match Sending::start(inputs, limits, video, audio, vacancy, progress, &sending_stop) {
             Ok(sending) => sending,
             Err(error) => {
                 session.close().await;

@@ -124,6 +124,8 @@ pub struct Options {
     pub controlled: bool,
     /// What the statistics at the end are to be like.
     pub expect: Vec<Expectation>,
+    /// How many viewers a WHEP listener serves at the same time. With more than one it goes on when one leaves.
+    pub max_viewers: usize,
 }
 
 impl Options {
@@ -144,6 +146,7 @@ impl Options {
             stats: None,
             controlled: false,
             expect: Vec::new(),
+            max_viewers: 1,
         }
     }
 
@@ -217,6 +220,7 @@ impl Options {
         let writes_stdout = self.receive.destinations().filter(|to| **to == Destination::Stdout).count();
         let talks = self.data_use != DataUse::Count;
         self.check_one_way()?;
+        self.check_viewers()?;
         let plays = self.signal.one_way() == Some(OneWay::In);
         if self.role == Role::Call && self.receive_files.is_none() && !self.can_offer() && !plays {
             return usage("nothing to offer: give --video, --audio, --record, --data, --chat or --pipe");
@@ -299,6 +303,20 @@ impl Options {
         }
     }
 
+    fn check_viewers(&self) -> Result<(), Error> {
+        let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
+        let listens = matches!(self.signal, Signal::WhipListen(_)) && self.signal.one_way() == Some(OneWay::Out);
+        match self.max_viewers {
+            1 => Ok(()),
+            0 => usage("somebody must be able to come: --max-viewers is at least 1"),
+            _ if !listens => usage("--max-viewers is for --signal whep-listen:ADDRESS"),
+            _ if self.stats.is_some() || !self.expect.is_empty() => {
+                usage("--stats and --expect are about one connection: with --max-viewers there are several")
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// The same with nothing received where the road only leads out; where it only leads in, with all of it where nothing
     /// says what it is for.
     pub(super) fn one_way(mut self) -> Self {
@@ -337,6 +355,7 @@ impl Options {
             stats: None,
             controlled: false,
             expect: received,
+            max_viewers: 1,
         };
         let refuse = ReceiveOptions {
             offer_to_receive_video: Some(false),

@@ -184,6 +184,9 @@ pub struct Report {
     /// What came of the expectations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expectations: Vec<Judged>,
+    /// Those that a listener served several of.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub viewers: Vec<Viewer>,
     /// The other side, when it ran in this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<Box<Report>>,
@@ -211,6 +214,7 @@ impl Report {
             audio_output: None,
             measured: None,
             expectations: Vec::new(),
+            viewers: Vec::new(),
             peer: None,
         }
     }
@@ -231,6 +235,40 @@ impl Report {
         self.video_output = received.video_output;
         self.audio_output = received.audio_output;
         self.measured = received.measured;
+    }
+}
+
+/// One of several that a listener served.
+#[derive(Clone, Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Viewer {
+    /// Which, counted from 1 as they came.
+    pub viewer: u64,
+    /// How long it was up, in seconds.
+    pub seconds: f64,
+    /// Why it is not there any more, in the words of `ended`; absent when something went wrong.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Ended>,
+    /// What went wrong: one line.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// Bytes sent by all protocols together.
+    pub bytes_sent: u64,
+    /// Pictures sent.
+    pub frames_sent: u64,
+    /// Encoded frames that its network was too slow for.
+    pub encoded_dropped: u64,
+    /// Packets that it missed, by its own count.
+    pub packets_lost: i64,
+}
+
+impl Viewer {
+    pub(super) fn take_sent(&mut self, track: &SentTrack) {
+        if track.key_frames_sent.is_some() {
+            self.frames_sent += track.frames_sent;
+        }
+        self.encoded_dropped += track.encoded_dropped;
+        self.packets_lost += track.packets_lost;
     }
 }
 

@@ -1,12 +1,15 @@
 //! The sending half: sources and encoders on threads of their own, one task per track behind them.
 //!
 //! ```text
-//! ops::media -[DropToKeyframe]-> LocalTrack task
+//! ops::media -[DropToKeyframe]-> LocalTrack task, or a Fan to those of several viewers
 //! ```
 
+use super::fan::Fan;
 use super::report::SentTrack;
 use crate::error::{Error, ErrorKind};
-use crate::media::{AudioInput, AudioSettings, Codec, ContentHint, EncodedFrame, VideoInput, VideoSettings};
+use crate::media::{
+    AudioInput, AudioSettings, Codec, ContentHint, EncodedFrame, EncoderControl, VideoInput, VideoSettings,
+};
 use crate::ops::control::Request;
 use crate::ops::media::{
     AudioEncoding, AudioTrack, Fit, Inputs, Pace, PictureStats, SendLimits, Threads, Tracks, Vacancy, VideoEncoding,
@@ -23,7 +26,7 @@ use std::time::{Duration, Instant, SystemTime};
 use tokio::task::JoinSet;
 
 /// Encoded frames that may wait for the network: half a second of video.
-const ENCODED_QUEUE: usize = 16;
+pub(super) const ENCODED_QUEUE: usize = 16;
 /// Raw pictures that may wait for the encoder; older ones give way.
 const RAW_QUEUE: usize = 2;
 /// How video is encoded for a call.
@@ -32,12 +35,34 @@ const VIDEO: VideoEncoding = VideoEncoding::live(Codec::Vp8);
 const AUDIO: AudioEncoding = AudioEncoding::new(Codec::Opus);
 
 /// How long threads and tracks may take to end once they were asked to. The peer waits to be told.
-const LETTING_GO: Duration = Duration::from_millis(500);
+pub(super) const LETTING_GO: Duration = Duration::from_millis(500);
+
+/// Where what is encoded goes.
+pub(super) enum Outlet {
+    Peer(LocalTrack),
+    Viewers(Arc<Fan>),
+}
+
+impl Outlet {
+    fn codec(&self) -> Codec {
+        match self {
+            Self::Peer(track) => track.codec(),
+            Self::Viewers(fan) => fan.codec(),
+        }
+    }
+
+    fn control(&self) -> Arc<EncoderControl> {
+        match self {
+            Self::Peer(track) => track.control(),
+            Self::Viewers(fan) => fan.control(),
+        }
+    }
+}
 
 /// The running half.
 pub(super) struct Sending {
     threads: Threads,
-    tracks: JoinSet<Result<SentTrack, PeerError>>,
+    tracks: JoinSet<Result<Option<SentTrack>, PeerError>>,
     /// What the tracks send.
     queues: Vec<Weak<Receiver<EncodedFrame>>>,
     sent: Vec<SentTrack>,
@@ -53,8 +78,8 @@ impl Sending {
     pub(super) fn start(
         inputs: Inputs,
         limits: SendLimits,
-        video: Option<LocalTrack>,
-        audio: Option<LocalTrack>,
+        video: Option<Outlet>,
+        audio: Option<Outlet>,
         vacancy: Vacancy,
         progress: Arc<dyn Progress>,
         stop: &Stop,
@@ -116,7 +141,7 @@ impl Sending {
         &mut self,
         input: VideoInput,
         limits: SendLimits,
-        track: LocalTrack,
+        track: Outlet,
         pace: Pace,
         content_hint: ContentHint,
     ) -> Result<(), Error> {
@@ -136,7 +161,7 @@ impl Sending {
         Ok(())
     }
 
-    fn start_audio(&mut self, input: AudioInput, track: LocalTrack, pace: Pace) -> Result<(), Error> {
+    fn start_audio(&mut self, input: AudioInput, track: Outlet, pace: Pace) -> Result<(), Error> {
         let encoding = AudioEncoding { codec: track.codec(), ..AUDIO };
         let (encoded, frames) = queue();
         AudioTrack { input, encoding, stages: Vec::new() }.start(&mut self.threads, pace, encoded)?;
@@ -144,15 +169,22 @@ impl Sending {
         Ok(())
     }
 
-    fn send(&mut self, track: LocalTrack, frames: Receiver<EncodedFrame>, pictures: Option<PictureStats>) {
+    fn send(&mut self, outlet: Outlet, frames: Receiver<EncodedFrame>, pictures: Option<PictureStats>) {
         self.active = true;
         let captured_at = self.began;
         let frames = Arc::new(frames);
         self.queues.push(Arc::downgrade(&frames));
         self.tracks.spawn(async move {
+            let track = match outlet {
+                Outlet::Peer(track) => track,
+                Outlet::Viewers(fan) => {
+                    fan.run(frames, captured_at).await;
+                    return Ok(None);
+                }
+            };
             let result = track.run(Arc::clone(&frames), captured_at).await;
             let raw = pictures.map(|pictures| pictures.get());
-            result.map(|report: SentReport| SentTrack::new(report, raw, frames.stats()))
+            result.map(|report: SentReport| Some(SentTrack::new(report, raw, frames.stats())))
         });
     }
 
@@ -187,9 +219,9 @@ impl Sending {
         }
     }
 
-    fn take(&mut self, done: Result<Result<SentTrack, PeerError>, tokio::task::JoinError>) {
+    fn take(&mut self, done: Result<Result<Option<SentTrack>, PeerError>, tokio::task::JoinError>) {
         match done {
-            Ok(Ok(track)) => self.sent.push(track),
+            Ok(Ok(track)) => self.sent.extend(track),
             Ok(Err(error)) => {
                 self.failure.get_or_insert(error.erase());
             }

@@ -48,12 +48,11 @@ pub struct ListenerOptions {
 pub struct Listener {
     shared: Arc<Shared>,
     messages: mpsc::Receiver<Message>,
-    url: String,
-    stop: CancellationToken,
-    server: Option<JoinHandle<()>>,
+    serving: Serving,
 }
 
-struct Shared {
+/// One session, and what its requests are answered from.
+pub(super) struct Shared {
     path: &'static str,
     token: Option<Secret>,
     messages: mpsc::Sender<Message>,
@@ -98,6 +97,22 @@ impl Listener {
     /// # Errors
     /// When the address cannot be listened on.
     pub fn bind(options: ListenerOptions) -> Result<Self, Error> {
+        let (shared, messages) = Shared::new(&options);
+        let router = Router::new().fallback(serve).with_state(Arc::clone(&shared));
+        Ok(Self { shared, messages, serving: Serving::start(&options, router)? })
+    }
+}
+
+/// The socket, and whoever answers on it.
+pub(super) struct Serving {
+    pub url: String,
+    stop: CancellationToken,
+    server: Option<JoinHandle<()>>,
+}
+
+impl Serving {
+    /// Must be called inside a runtime.
+    pub fn start(options: &ListenerOptions, router: Router) -> Result<Self, Error> {
         let fail = |source| SignalingError::Listen { address: options.address.clone(), source };
         let socket = TcpListener::bind(&options.address).map_err(fail)?;
         let address = socket.local_addr().map_err(fail)?;
@@ -106,38 +121,48 @@ impl Listener {
         if options.token.is_none() && !address.ip().is_loopback() {
             tracing::warn!("{address}: without --token-file anybody who gets there may come");
         }
-        let (sender, messages) = mpsc::channel(WAITING);
-        let path = match options.protocol {
-            Protocol::Whip => "/whip",
-            Protocol::Whep => "/whep",
-        };
-        let stage = Mutex::new(Stage::Free);
-        let shared = Arc::new(Shared { path, token: options.token, messages: sender, stage });
-        let router =
-            Router::new().fallback(serve).layer(DefaultBodyLimit::max(LONGEST_BODY)).with_state(Arc::clone(&shared));
         let stop = CancellationToken::new();
+        let router = router.layer(DefaultBodyLimit::max(LONGEST_BODY));
         let serving = axum::serve(socket, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         let server = tokio::spawn(async move {
             if let Err(error) = serving.await {
                 tracing::warn!("no longer listening: {error}");
             }
         });
-        Ok(Self { shared, messages, url: format!("http://{address}{path}"), stop, server: Some(server) })
+        let url = format!("http://{address}{}", path(options.protocol));
+        Ok(Self { url, stop, server: Some(server) })
+    }
+
+    pub async fn close(&mut self) {
+        self.stop.cancel();
+        if let Some(server) = self.server.take() {
+            let abort = server.abort_handle();
+            if tokio::time::timeout(ENDING, server).await.is_err() {
+                abort.abort();
+            }
+        }
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        if let Some(server) = &self.server {
+            server.abort();
+        }
+    }
+}
+
+fn path(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Whip => "/whip",
+        Protocol::Whep => "/whep",
     }
 }
 
 #[async_trait::async_trait]
 impl Signaling for Listener {
     async fn send(&mut self, message: &Message) -> Result<(), Error> {
-        let Message::Description(description) = message else { return Ok(()) };
-        let mut stage = self.shared.stage();
-        let Stage::Offered { session, answer } = std::mem::replace(&mut *stage, Stage::Over) else {
-            return Err(SignalingError::Closed.into());
-        };
-        // Its client has hung up on us meanwhile.
-        answer.send(description.sdp.clone()).map_err(|_| SignalingError::Closed)?;
-        *stage = Stage::Taken(session);
-        Ok(())
+        self.shared.send(message)
     }
 
     async fn receive(&mut self) -> Result<Option<Message>, Error> {
@@ -149,27 +174,13 @@ impl Signaling for Listener {
     }
 
     fn listens_at(&self) -> Option<&str> {
-        Some(&self.url)
+        Some(&self.serving.url)
     }
 
     async fn close(&mut self) -> Result<(), Error> {
-        *self.shared.stage() = Stage::Over;
-        self.stop.cancel();
-        if let Some(server) = self.server.take() {
-            let abort = server.abort_handle();
-            if tokio::time::timeout(ENDING, server).await.is_err() {
-                abort.abort();
-            }
-        }
+        self.shared.end();
+        self.serving.close().await;
         Ok(())
-    }
-}
-
-impl Drop for Listener {
-    fn drop(&mut self) {
-        if let Some(server) = &self.server {
-            server.abort();
-        }
     }
 }
 
@@ -181,10 +192,13 @@ async fn serve(
     headers: HeaderMap,
     body: Result<Bytes, BytesRejection>,
 ) -> Response {
-    let mut response = match body {
+    open_to_pages(match body {
         Ok(body) => shared.answer(&method, uri.path(), &headers, &body).await,
         Err(rejection) => rejection.into_response(),
-    };
+    })
+}
+
+pub(super) fn open_to_pages(mut response: Response) -> Response {
     for (name, value) in [
         (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
         (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location, ETag, Link, Retry-After"),
@@ -196,6 +210,40 @@ async fn serve(
 }
 
 impl Shared {
+    /// A session that nobody has begun, and what will be said in it.
+    pub fn new(options: &ListenerOptions) -> (Arc<Self>, mpsc::Receiver<Message>) {
+        let (messages, said) = mpsc::channel(WAITING);
+        let (path, token) = (path(options.protocol), options.token.clone());
+        (Arc::new(Self { path, token, messages, stage: Mutex::new(Stage::Free) }), said)
+    }
+
+    /// Answers the client, if it is a description.
+    pub fn send(&self, message: &Message) -> Result<(), Error> {
+        let Message::Description(description) = message else { return Ok(()) };
+        let mut stage = self.stage();
+        let Stage::Offered { session, answer } = std::mem::replace(&mut *stage, Stage::Over) else {
+            return Err(SignalingError::Closed.into());
+        };
+        // Its client has hung up on us meanwhile.
+        answer.send(description.sdp.clone()).map_err(|_| SignalingError::Closed)?;
+        *stage = Stage::Taken(session);
+        Ok(())
+    }
+
+    pub fn end(&self) {
+        *self.stage() = Stage::Over;
+    }
+
+    /// Whether it is the session that `path` names.
+    pub fn is_at(&self, path: &str) -> bool {
+        matches!(self.target(path), Target::Session(id) if self.session(id).is_some())
+    }
+
+    /// Whether `path` is where sessions begin.
+    pub fn begins_at(&self, path: &str) -> bool {
+        matches!(self.target(path), Target::Endpoint)
+    }
+
     fn stage(&self) -> MutexGuard<'_, Stage> {
         self.stage.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -209,7 +257,7 @@ impl Shared {
         }
     }
 
-    async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+    pub async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Response {
         let target = self.target(path);
         let allowed = match target {
             Target::Endpoint => "POST, OPTIONS",
@@ -232,7 +280,7 @@ impl Shared {
         }
     }
 
-    fn admits(&self, headers: &HeaderMap) -> bool {
+    pub fn admits(&self, headers: &HeaderMap) -> bool {
         let Some(token) = &self.token else { return true };
         let given = text(headers, header::AUTHORIZATION).and_then(|value| value.split_once(' '));
         given.is_some_and(|(scheme, given)| {
@@ -341,7 +389,7 @@ fn preflight(allowed: &'static str, target: &Target) -> Response {
 }
 
 /// An answer for people, who see it in the log of their client.
-fn said(status: StatusCode, why: &str) -> Response {
+pub(super) fn said(status: StatusCode, why: &str) -> Response {
     (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{why}\n")).into_response()
 }
 

@@ -5,12 +5,14 @@
 //!          candidates -PATCH-> session URL                               [`Fragment`], RFC 8840
 //!          end -DELETE-> session URL
 //! Listener the same from the other side, for one client
+//! Audience the same for several, each with a [`Seat`]
 //! ```
 //!
 //! Who publishes (WHIP) or plays (WHEP) is always the client, and offers; a WHEP server may make an offer of its own in
 //! return, which the client answers. Where the network, TLS or HTTP fails there is a [`WhipError`]; a server that only is
 //! not ready yet is asked again when it says.
 
+mod audience;
 mod client;
 mod error;
 mod fragment;
@@ -18,6 +20,7 @@ mod http;
 mod link;
 mod listener;
 
+pub use audience::{Audience, Seat};
 pub use client::{Client, ClientOptions};
 pub use error::WhipError;
 pub use fragment::Fragment;

@@ -37,7 +37,7 @@ async fn received(listener: &mut Listener) -> Message {
 
 /// An offer that is answered: the URL of its session, and its entity tag.
 async fn admitted(listener: &mut Listener, client: &Client) -> (Url, String) {
-    let url = listener.url.clone();
+    let url = listener.serving.url.clone();
     let posting = tokio::spawn(offer(client, &url).send());
     let Message::Description(found) = received(listener).await else { panic!("no offer") };
     assert_eq!((found.kind, found.sdp.as_str()), (DescriptionKind::Offer, OFFER));
@@ -86,7 +86,7 @@ async fn a_client_offers_trickles_and_ends() {
 #[tokio::test]
 async fn whoever_comes_second_is_told_so_and_who_comes_too_late_as_well() {
     let (mut listener, client) = (listener(None), client());
-    let url = listener.url.clone();
+    let url = listener.serving.url.clone();
     let posting = tokio::spawn(offer(&client, &url).send());
     received(&mut listener).await;
     assert_eq!(status(offer(&client, &url)).await, 409);
@@ -99,7 +99,7 @@ async fn whoever_comes_second_is_told_so_and_who_comes_too_late_as_well() {
 #[tokio::test]
 async fn what_is_no_offer_gets_no_further_and_leaves_the_place_free() {
     let (mut listener, client) = (listener(None), client());
-    let url = listener.url.clone();
+    let url = listener.serving.url.clone();
     assert_eq!(status(client.post(&url).header("Content-Type", "text/plain").body(OFFER)).await, 415);
     for body in ["", "v=0\r\n", "hello", "\u{0}"] {
         assert_eq!(status(client.post(&url).header("Content-Type", SDP).body(body)).await, 400, "{body}");
@@ -115,7 +115,7 @@ async fn what_is_no_offer_gets_no_further_and_leaves_the_place_free() {
 #[tokio::test]
 async fn without_the_token_only_a_page_may_ask_what_it_may_do() {
     let (listener, client) = (listener(Some("s3cret")), client());
-    let url = listener.url.clone();
+    let url = listener.serving.url.clone();
     for wrong in ["s3cre", "s3cret2", "S3cret", ""] {
         let response = offer(&client, &url).bearer_auth(wrong).send().await.unwrap();
         assert_eq!(response.status().as_u16(), 401);
@@ -134,8 +134,51 @@ async fn without_the_token_only_a_page_may_ask_what_it_may_do() {
 #[tokio::test]
 async fn an_address_that_is_taken_is_an_error_with_the_address_in_it() {
     let taken = listener(None);
-    let address = taken.url.trim_start_matches("http://").trim_end_matches("/whip").to_owned();
+    let address = taken.serving.url.trim_start_matches("http://").trim_end_matches("/whip").to_owned();
     let options = ListenerOptions { protocol: Protocol::Whep, address: address.clone(), token: None };
     let Err(error) = Listener::bind(options) else { panic!("two listen on {address}") };
     assert!(error.to_string().contains(&address), "{error}");
+}
+
+#[tokio::test]
+async fn each_of_an_audience_has_a_session_of_its_own_and_there_are_as_many_as_may_be() {
+    use crate::signaling::whip::Audience;
+    let options = ListenerOptions { protocol: Protocol::Whep, address: "127.0.0.1:0".to_owned(), token: None };
+    let mut audience = Audience::bind(options, 2).unwrap();
+    let (url, client) = (audience.url().to_owned(), client());
+    // What is no offer, and an offer that cannot be used, take no place.
+    for _ in 0..5 {
+        assert_eq!(status(client.post(&url).header("Content-Type", "text/plain").body(OFFER)).await, 415);
+        assert_eq!(status(client.post(&url).header("Content-Type", SDP).body("nonsense")).await, 400);
+        let posting = tokio::spawn(offer(&client, &url).send());
+        drop(audience.next().await.unwrap());
+        assert_eq!(posting.await.unwrap().unwrap().status(), 406);
+    }
+    let mut seats = Vec::new();
+    for _ in 0..2 {
+        let posting = tokio::spawn(offer(&client, &url).send());
+        let mut seat = audience.next().await.unwrap();
+        assert!(matches!(seat.receive().await, Ok(Some(Message::Description(_)))));
+        let answer = Description { kind: DescriptionKind::Answer, sdp: "v=0\r\nanswer".to_owned() };
+        seat.send(&Message::Description(answer)).await.unwrap();
+        let response = posting.await.unwrap().unwrap();
+        assert_eq!(response.status(), 201);
+        let session = Url::parse(&url).unwrap().join(response.headers()["location"].to_str().unwrap()).unwrap();
+        seats.push((seat, session));
+    }
+    let full = offer(&client, &url).send().await.unwrap();
+    assert_eq!((full.status().as_u16(), &full.headers()["retry-after"]), (503, &HeaderValue::from_static("5")));
+    // The end of one is not that of the other, and its place is free when it has gone.
+    let (mut first, session) = seats.remove(0);
+    assert_eq!(status(client.delete(session.as_str())).await, 200);
+    assert!(matches!(first.receive().await, Ok(Some(Message::Bye))));
+    drop(first);
+    assert_eq!(status(client.delete(session.as_str())).await, 404);
+    let (mut second, session) = seats.remove(0);
+    let patch = || client.patch(session.as_str()).header("Content-Type", FRAGMENT);
+    let fragment = format!("{}a=end-of-candidates\r\n", Fragment::of_session(OFFER).encode(OFFER));
+    assert_eq!(status(patch().body(fragment)).await, 204);
+    assert!(matches!(second.receive().await, Ok(Some(Message::EndOfCandidates))));
+    tokio::spawn(offer(&client, &url).send());
+    assert!(audience.next().await.is_some());
 }
