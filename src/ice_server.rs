@@ -112,10 +112,14 @@ impl IceServer {
         Ok(Self { urls: vec![shown], username, credential })
     }
 
+    /// Whether it is a TURN server.
+    pub fn relays(&self) -> bool {
+        self.urls.iter().any(|url| url.starts_with("turn"))
+    }
+
     /// Whether TURN credentials are missing.
     pub fn lacks_credentials(&self) -> bool {
-        let turn = self.urls.iter().any(|url| url.starts_with("turn"));
-        turn && (self.username.is_none() || self.credential.is_none())
+        self.relays() && (self.username.is_none() || self.credential.is_none())
     }
 }
 

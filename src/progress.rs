@@ -250,6 +250,18 @@ pub enum Event {
         #[serde(skip_serializing_if = "Option::is_none")]
         message: Option<String>,
     },
+    /// A step of the examination of a WHIP or WHEP server is over.
+    Conformance {
+        /// Counted from 1.
+        number: usize,
+        /// What should be so.
+        title: &'static str,
+        /// `passed`, `failed`, `advised` or `skipped`.
+        outcome: &'static str,
+        /// Why it is not `passed`.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        message: Option<String>,
+    },
     /// A server listens.
     Listening {
         /// Where: its URLs, the best one first.

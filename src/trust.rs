@@ -1,6 +1,27 @@
-//! Whom this system trusts to sign certificates.
+//! Whom this system trusts to sign certificates, and by what it is trusted itself.
 
+use std::path::PathBuf;
 use tokio_rustls::rustls::RootCertStore;
+
+/// How connections are secured.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Security {
+    /// Not at all.
+    #[default]
+    None,
+    /// With a certificate, its chain behind it, and its key, in PEM.
+    Files {
+        /// The certificate.
+        certificate: PathBuf,
+        /// The key.
+        key: PathBuf,
+    },
+    /// With a new certificate of an authority of the user's own.
+    SelfSigned {
+        /// Where the authority is kept.
+        folder: PathBuf,
+    },
+}
 
 /// The authorities of this system; `SSL_CERT_FILE` and `SSL_CERT_DIR` name others. Reads files.
 pub fn authorities() -> RootCertStore {

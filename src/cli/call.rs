@@ -1,14 +1,20 @@
 //! `rtckit call` and `rtckit answer`: arguments to [`Options`], the [`Report`] in words.
 
-use super::args::{CodecArgs, ConnectionArgs, DataArgs, Endpoint, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs};
+use super::args::{
+    CodecArgs, ConnectionArgs, DataArgs, Endpoint, MediaArgs, ReceiveArgs, RunArgs, SignalingArgs, TlsArgs,
+};
 use super::control;
-use super::output::Output;
+use super::output::{self, Output};
 use super::run::{self, Context};
 use super::value::bytes;
-use super::{exit, terminal};
+use super::{exit, tap, terminal};
 use clap::Args;
-use rtckit::error::Error;
-use rtckit::ops::call::{self, Config, DataUse, Destination, Ended, Io, Options, Outcome, Report, Role, Signal};
+use rtckit::error::{Error, ErrorKind};
+use rtckit::ops::call::{
+    self, Config, Conformance, DataUse, Destination, Ended, Io, Options, Outcome, Report, Role, Signal,
+    WhipListenOptions,
+};
+use rtckit::ops::signal::Security;
 use rtckit::ops::transfer::FileState;
 use rtckit::progress::{Event, Progress};
 use std::fmt::Write;
@@ -27,6 +33,9 @@ pub struct CallArgs {
     /// With whep-listen: so many viewers may play at the same time, from one encode. With more than one the call goes on when one leaves
     #[arg(long, value_name = "COUNT", default_value_t = 1, help_heading = "Signaling")]
     max_viewers: usize,
+    /// Examine the server of whip+ or whep+ step by step instead of using it, and write what came of it as TAP; exit code 0 only if all is as it must be
+    #[arg(long, help_heading = "Signaling")]
+    conformance: bool,
     #[command(flatten)]
     session: SessionArgs,
 }
@@ -44,6 +53,8 @@ pub struct SessionArgs {
     data: DataArgs,
     #[command(flatten)]
     signaling: SignalingArgs,
+    #[command(flatten)]
+    tls: TlsArgs,
     #[command(flatten)]
     connection: ConnectionArgs,
     #[command(flatten)]
@@ -68,19 +79,20 @@ pub struct AnswerArgs {
 
 /// Runs `rtckit call`.
 pub fn call(args: CallArgs, context: &Context) -> ExitCode {
-    let only = Only { max_viewers: args.max_viewers, receive_files: None };
+    let only = Only { max_viewers: args.max_viewers, conformance: args.conformance, receive_files: None };
     run(Role::Call, args.loopback, only, args.session, context)
 }
 
 /// Runs `rtckit answer`.
 pub fn answer(args: AnswerArgs, context: &Context) -> ExitCode {
-    let only = Only { max_viewers: 1, receive_files: args.receive_files };
+    let only = Only { max_viewers: 1, conformance: false, receive_files: args.receive_files };
     run(Role::Answer, false, only, args.session, context)
 }
 
 /// What only one of the two takes.
 struct Only {
     max_viewers: usize,
+    conformance: bool,
     receive_files: Option<PathBuf>,
 }
 
@@ -89,7 +101,8 @@ fn run(role: Role, loopback: bool, only: Only, args: SessionArgs, context: &Cont
     let control = args.control.clone();
     let options = options(role, loopback, args).and_then(|options| {
         control::check(control.as_ref(), stdin_carries(&options))?;
-        Ok(Options { receive_files: only.receive_files, max_viewers: only.max_viewers, ..options })
+        let Only { max_viewers, conformance, receive_files } = only;
+        Ok(Options { receive_files, max_viewers, conformance, ..options })
     });
     let options = match options {
         Ok(options) => options,
@@ -109,6 +122,7 @@ fn run(role: Role, loopback: bool, only: Only, args: SessionArgs, context: &Cont
         Ok(output) => output,
         Err(code) => return code,
     };
+    let tap = options.conformance && !(context.global.json || context.global.events);
     let by_hand = over_stdio && std::io::stdin().is_terminal();
     if by_hand {
         output.say(match role {
@@ -118,12 +132,18 @@ fn run(role: Role, loopback: bool, only: Only, args: SessionArgs, context: &Cont
     }
     let long_lines = by_hand.then(terminal::LongLines::begin);
     let outcome =
-        match converse(options, control, media_on_stdout, payload_on_stdout, Arc::clone(&output), context.began) {
+        match converse(options, control, media_on_stdout, payload_on_stdout, Arc::clone(&output), tap, context.began) {
             Ok(outcome) => outcome,
             Err(error) => return output.finish(&serde_json::json!({}), Some(&error), exit::INTERNAL, ""),
         };
     drop(long_lines);
-    let Outcome { report, error } = outcome;
+    let Outcome { report, mut error } = outcome;
+    if tap {
+        let failed = report.conformance.iter().any(|step| step.outcome == "failed");
+        let broken_off = error.as_ref().filter(|_| !failed || report.conformance.is_empty()).map(ToString::to_string);
+        let end = tap::end(report.conformance.len(), broken_off.as_deref());
+        error = output::product(end.as_bytes()).err().or(error);
+    }
     let code = match report.ended {
         Some(Ended::Interrupt) => exit::INTERRUPT,
         Some(Ended::Terminate) => exit::TERMINATE,
@@ -142,12 +162,12 @@ fn stdin_carries(options: &Options) -> Option<&'static str> {
 }
 
 fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Error> {
-    let SessionArgs { media, codecs, receive, data, signaling, connection, run, control } = args;
+    let SessionArgs { media, codecs, receive, data, signaling, tls, connection, run, control } = args;
     let terminal = std::io::stdin().is_terminal() || std::io::stdout().is_terminal();
     let by_hand = terminal && signaling.signal == Endpoint::Stdio;
     let (data, data_use) = data.options(role)?;
     Ok(Options {
-        signal: if loopback { Signal::Loopback } else { signaling.signal()? },
+        signal: if loopback { Signal::Loopback } else { secured(signaling.signal()?, tls.security()?)? },
         connection: Config {
             audio_codecs: codecs.audio_codec.clone(),
             video_codecs: codecs.video_codec.clone(),
@@ -167,12 +187,25 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
     })
 }
 
+/// The same road with TLS, which is for those that listen.
+fn secured(signal: Signal, security: Security) -> Result<Signal, Error> {
+    match (signal, security) {
+        (signal, Security::None) => Ok(signal),
+        (Signal::WhipListen(listener), security) => Ok(Signal::WhipListen(WhipListenOptions { security, ..listener })),
+        _ => {
+            let message = "--tls-cert and --self-signed are for --signal whip-listen:ADDRESS and whep-listen:ADDRESS";
+            Err(Error::new(ErrorKind::Usage, "usage", message))
+        }
+    }
+}
+
 fn converse(
     options: Options,
     control: Option<control::Endpoint>,
     media_on_stdout: bool,
     payload_on_stdout: bool,
     output: Arc<Output>,
+    tap: bool,
     began: Instant,
 ) -> Result<Outcome, Error> {
     let media_on_stdin = options.send.reads_stdin();
@@ -185,13 +218,13 @@ fn converse(
             media_output: media_on_stdout.then(|| Box::new(std::io::stdout()) as _),
             screen: options.receive.play.then(|| terminal::screen(payload_on_stdout)).flatten(),
         };
-        Ok(Box::pin(call::run(options, io, requests, began, Arc::new(Watched(output)), stop)).await)
+        Ok(Box::pin(call::run(options, io, requests, began, Arc::new(Watched(output, tap)), stop)).await)
     });
     opened.and_then(|outcome| outcome)
 }
 
 /// The output, and the terminal: once connected, a chat wants its line editing back.
-struct Watched(Arc<Output>);
+struct Watched(Arc<Output>, bool);
 
 impl Progress for Watched {
     fn event(&self, event: Event) {
@@ -200,6 +233,12 @@ impl Progress for Watched {
         }
         match &event {
             Event::Listening { urls } => self.0.say(&format!("listening at {}", urls.join(" "))),
+            Event::Conformance { number, title, outcome, message } if self.1 => {
+                let step = Conformance { number: *number, title, outcome, message: message.clone() };
+                let head = if *number == 1 { tap::HEAD } else { "" };
+                // Whoever reads no more is told at the end.
+                let _ = output::product(format!("{head}{}", tap::step(&step)).as_bytes());
+            }
             Event::ViewerJoin { viewer, viewers } => self.0.say(&format!("viewer {viewer} came: {viewers} now")),
             Event::ViewerLeave { viewer, viewers, message: None } => {
                 self.0.say(&format!("viewer {viewer} left: {viewers} now"));

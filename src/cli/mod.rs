@@ -23,6 +23,7 @@ mod schema;
 mod screen;
 mod signal;
 mod signals;
+mod tap;
 mod terminal;
 mod transfer;
 mod turn_probe;

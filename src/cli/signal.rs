@@ -1,13 +1,13 @@
 //! `rtckit signal`: arguments to [`Options`], the URL on standard output.
 
-use super::args::{RestArgs, ServerArgs};
+use super::args::{RestArgs, ServerArgs, TlsArgs, authority_folder};
 use super::output::{self, Output};
 use super::run::{self, Context};
 use super::{exit, value};
 use clap::Args;
-use rtckit::error::{Error, ErrorKind};
+use rtckit::error::Error;
 use rtckit::ice_server::Secret;
-use rtckit::ops::signal::{self, Limits, Options, Security};
+use rtckit::ops::signal::{self, Limits, Options};
 use rtckit::progress::{Event, Progress};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -20,15 +20,8 @@ pub struct SignalArgs {
     /// Listen here: an address or host name, and a port; 0 is any that is free
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:8443", value_parser = listen)]
     listen: String,
-    /// Serve over TLS with this certificate (PEM, its chain behind it)
-    #[arg(long, value_name = "FILE", requires = "tls_key", conflicts_with = "self_signed")]
-    tls_cert: Option<PathBuf>,
-    /// The private key of --tls-cert (PEM)
-    #[arg(long, value_name = "FILE", requires = "tls_cert")]
-    tls_key: Option<PathBuf>,
-    /// Serve over TLS with a certificate of an authority of your own, which is made once; --print-ca gives what other machines must trust
-    #[arg(long)]
-    self_signed: bool,
+    #[command(flatten)]
+    tls: TlsArgs,
     /// Write the certificate of the authority of --self-signed, to be installed on other machines, and end
     #[arg(long)]
     print_ca: bool,
@@ -88,14 +81,9 @@ impl SignalArgs {
     fn options(self) -> Result<Options, Error> {
         let LimitArgs { max_peers, max_rooms, max_clients, max_message_size, max_rate, idle_timeout, resume_timeout } =
             self.limits;
-        let security = match (self.tls_cert, self.tls_key, self.self_signed) {
-            (Some(certificate), Some(key), _) => Security::Files { certificate, key },
-            (_, _, true) => Security::SelfSigned { folder: authority_folder()? },
-            _ => Security::None,
-        };
         Ok(Options {
             listen: self.listen,
-            security,
+            security: self.tls.security()?,
             limits: Limits {
                 max_peers,
                 max_rooms,
@@ -112,16 +100,6 @@ impl SignalArgs {
             redis: self.redis,
         })
     }
-}
-
-/// `$XDG_DATA_HOME/rtckit`, by default in `~/.local/share`.
-fn authority_folder() -> Result<PathBuf, Error> {
-    let set = |name| std::env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let base = set("XDG_DATA_HOME").or_else(|| Some(set("HOME")?.join(".local/share")));
-    base.map(|base| base.join("rtckit")).ok_or_else(|| {
-        let message = "there is no place for the authority of --self-signed: neither HOME nor XDG_DATA_HOME is set";
-        Error::new(ErrorKind::Usage, "usage", message)
-    })
 }
 
 /// The output, and for people the URL on standard output.

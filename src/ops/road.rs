@@ -4,6 +4,7 @@
 //! Signal -> Entrance -(nobody is bothered before)-> enter, meet -> Road -> (connected) -> Signaling, Streams
 //! ```
 
+use super::signal;
 use crate::error::Error;
 use crate::peer::{Config, PeerError, Role, check_server};
 use crate::progress::{Event, Progress};
@@ -157,7 +158,9 @@ impl Entrance {
                 Directory::open(folder, *format).map(|directory| Box::new(directory) as _).map_err(Error::from)
             }
             Signal::Whip(client) => Client::new(client.clone(), patience).map(|client| Box::new(client) as _),
-            Signal::WhipListen(listener) => Listener::bind(listener.clone()).map(|listener| Box::new(listener) as _),
+            Signal::WhipListen(listener) => acceptor(listener)
+                .and_then(|tls| Listener::bind(listener.clone(), tls))
+                .map(|listener| Box::new(listener) as _),
             // The other end is opened by whoever has both; alone it leads nowhere.
             Signal::Loopback => Ok(Box::new(memory::pair().0)),
         };
@@ -318,6 +321,11 @@ impl Road {
         // Why it came to nothing is known already.
         let _ = tokio::time::timeout(GIVING_UP, self.signaling().close()).await;
     }
+}
+
+/// What a listener accepts TLS connections with, if it does.
+pub(super) fn acceptor(listener: &ListenerOptions) -> Result<Option<tokio_rustls::TlsAcceptor>, Error> {
+    Ok(signal::tls(&listener.security, &listener.address)?.map(|tls| tls.acceptor().clone()))
 }
 
 /// Ends a road after the connection it made. What the other side says by it of itself is the error.

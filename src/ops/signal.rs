@@ -15,26 +15,7 @@ use std::time::{Instant, SystemTime};
 
 pub use crate::ops::turn_probe::Rest;
 pub use crate::rooms::Limits;
-
-/// How connections are secured.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Security {
-    /// Not at all.
-    #[default]
-    None,
-    /// With a certificate, its chain behind it, and its key, in PEM.
-    Files {
-        /// The certificate.
-        certificate: PathBuf,
-        /// The key.
-        key: PathBuf,
-    },
-    /// With a new certificate of an authority of the user's own.
-    SelfSigned {
-        /// Where the authority is kept.
-        folder: PathBuf,
-    },
-}
+pub use crate::trust::Security;
 
 /// What is served, and to whom.
 #[derive(Clone, Debug)]
@@ -85,11 +66,7 @@ pub fn authority(folder: &Path) -> Result<String, Error> {
 pub async fn run(options: Options, progress: Arc<dyn Progress>, stop: Stop) -> Result<Report, Error> {
     let Options { listen, security, limits, origins, files, ice_servers, rest, redis } = options;
     check(&limits, &ice_servers, rest.is_some())?;
-    let tls = match &security {
-        Security::None => None,
-        Security::Files { certificate, key } => Some(Tls::from_files(certificate, key)?),
-        Security::SelfSigned { folder } => Some(Tls::issued(&Authority::load_or_create(folder)?, &names(&listen))?),
-    };
+    let tls = tls(&security, &listen)?;
     raise_descriptor_limit();
     let ice_servers = Arc::new(move || for_client(&ice_servers, rest.as_ref()));
     let secure = tls.is_some();
@@ -108,6 +85,15 @@ pub async fn run(options: Options, progress: Arc<dyn Progress>, stop: Stop) -> R
     progress.event(Event::Listening { urls: urls.clone() });
     let totals = server.serve(progress, stop).await;
     Ok(Report { urls, totals, seconds: began.elapsed().as_secs_f64() })
+}
+
+/// What a server at `listen` accepts TLS connections with; `None` where it takes others.
+pub(super) fn tls(security: &Security, listen: &str) -> Result<Option<Tls>, Error> {
+    Ok(match security {
+        Security::None => None,
+        Security::Files { certificate, key } => Some(Tls::from_files(certificate, key)?),
+        Security::SelfSigned { folder } => Some(Tls::issued(&Authority::load_or_create(folder)?, &names(listen))?),
+    })
 }
 
 fn check(limits: &Limits, ice_servers: &[IceServer], minted: bool) -> Result<(), Error> {

@@ -164,7 +164,11 @@ impl Session {
 
     async fn build(config: &Config, timing: &Arc<Timing>, mdns: MulticastDnsMode) -> Result<Self, PeerError> {
         let watch = Arc::new(ServerWatch::default());
-        let (servers, streams) = library_servers(&config.ice_servers, &watch);
+        let (mut servers, streams) = library_servers(&config.ice_servers, &watch);
+        let has_relay = config.ice_servers.iter().any(IceServer::relays);
+        if config.ice_transport_policy == IceTransportPolicy::Relay && !has_relay {
+            servers.push(nobody());
+        }
         let doors = Doors::open(&streams, &watch, config.family).await.map_err(|error| PeerError::NoInterface {
             detail: format!("none on loopback, where TURN over TCP needs one: {error}"),
         })?;
@@ -478,6 +482,13 @@ fn library_servers(servers: &[IceServer], watch: &ServerWatch) -> (Vec<RTCIceSer
         }
     });
     (given.collect(), streams)
+}
+
+/// A TURN server that is not there: the library does not open a session that may only use relays without one, and those that the
+/// other side names are known later.
+fn nobody() -> RTCIceServer {
+    let (username, credential) = ("nobody".to_owned(), "nothing".to_owned());
+    RTCIceServer { urls: vec!["turn:127.0.0.1:9?transport=udp".to_owned()], username, credential }
 }
 
 fn settings(mdns: MulticastDnsMode, sctp_mtu: Option<u32>) -> SettingEngine {

@@ -182,7 +182,7 @@ where
     let _ = stream.set_nodelay(true);
     match tls {
         None => http(stream, address, service, stop).await,
-        Some(Tls(acceptor)) => match timeout(Limits::HURRY, acceptor.accept(stream)).await {
+        Some(tls) => match timeout(Limits::HURRY, tls.acceptor().accept(stream)).await {
             Ok(Ok(stream)) => http(stream, address, service, stop).await,
             Ok(Err(error)) => tracing::debug!("{address}: no TLS: {error}"),
             Err(_) => tracing::debug!("{address}: no TLS in time"),

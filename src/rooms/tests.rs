@@ -398,3 +398,44 @@ async fn over_tls_whoever_trusts_the_authority_comes_in() {
     };
     assert!(text.starts_with(r#"{"type":"joined""#), "{text}");
 }
+
+#[tokio::test]
+async fn a_certificate_that_is_replaced_is_taken_up_and_a_broken_one_is_not() {
+    let scratch = tempfile::tempdir().unwrap();
+    let (certificate, key) = (scratch.path().join("cert.pem"), scratch.path().join("key.pem"));
+    let make = || {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).unwrap();
+        (params.self_signed(&key).unwrap(), key.serialize_pem())
+    };
+    // As tools that renew certificates do: a new file in the place of the old one.
+    let put = |path: &std::path::Path, text: &str| {
+        let draft = scratch.path().join("draft");
+        std::fs::write(&draft, text).unwrap();
+        std::fs::rename(draft, path).unwrap();
+    };
+    let (first, first_key) = make();
+    put(&certificate, &first.pem());
+    put(&key, &first_key);
+    let tls = Some(Tls::from_files(&certificate, &key).unwrap());
+    let server = start(Options { tls, ..options() }).await;
+    let shown = async |roots: &rcgen::Certificate| {
+        let mut trusted = RootCertStore::empty();
+        trusted.add(roots.der().clone()).unwrap();
+        let provider = Arc::new(crypto::ring::default_provider());
+        let config = ClientConfig::builder_with_provider(provider).with_safe_default_protocol_versions().unwrap();
+        let config = config.with_root_certificates(trusted).with_no_client_auth();
+        let stream = TcpStream::connect(server.address).await.unwrap();
+        let name = ServerName::try_from("localhost").unwrap();
+        tokio_rustls::TlsConnector::from(Arc::new(config)).connect(name, stream).await.is_ok()
+    };
+    assert!(shown(&first).await);
+    let (second, second_key) = make();
+    // One file after the other: what does not belong together is not used.
+    put(&certificate, &second.pem());
+    assert!(shown(&first).await && !shown(&second).await);
+    put(&key, &second_key);
+    assert!(shown(&second).await && !shown(&first).await);
+    put(&certificate, "broken");
+    assert!(shown(&second).await);
+}

@@ -1,6 +1,6 @@
 //! Meeting in a room of `rtckit signal`: calls and files, two processes and the server, which is the program itself.
 
-use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, noise, one_call_at_a_time};
+use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, Terminal, noise, one_call_at_a_time};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
@@ -155,4 +155,101 @@ fn a_code_brings_files_across_and_one_wrong_guess_ends_it_for_both() {
     let exit = receive("7-crosword-apollo").wait(PATIENCE);
     assert_eq!(exit.code, Some(2), "{exit:?}");
     assert!(exit.stderr.contains("did you mean 'crossword'?"), "{exit:?}");
+}
+
+/// A run at a terminal of its own, where somebody can be asked.
+fn at(terminal: &Terminal, args: &[&str]) -> Rtckit {
+    let inside = Rtckit::command(args);
+    let mut command = Command::new("setsid");
+    command.args(["--ctty", "--wait"]).arg(inside.get_program()).args(inside.get_args());
+    command.envs(inside.get_envs().filter_map(|(name, value)| Some((name, value?)))).stdin(terminal.stdin());
+    Rtckit::spawn(&mut command)
+}
+
+#[test]
+fn both_sides_see_the_same_check_string_and_one_no_is_enough() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let server = Server::start(&mut Rtckit::command(["signal"]));
+    let (file, inbox) = (scratch.path("file.bin"), scratch.path("inbox"));
+    fs::create_dir(&inbox).unwrap();
+    fs::write(&file, noise(10_000, 5)).unwrap();
+    let common = ["--verify", "--events", "--signal", &server.url];
+    for (answers, codes) in [(["y\n", "y\n"], [0, 0]), (["y\n", "n\n"], [8, 8])] {
+        let mut terminals = [Terminal::open(), Terminal::open()];
+        let mut sender = at(&terminals[0], &[&["send-file", file.to_str().unwrap()][..], &common].concat());
+        let until = |rtckit: &mut Rtckit, kind: &str, member: &str| loop {
+            let event = rtckit.json();
+            if event["type"] == kind {
+                return event[member].as_str().unwrap().to_owned();
+            }
+        };
+        let code = until(&mut sender, "code", "code");
+        let receive = ["receive-file", &code, "--yes", "-o", inbox.to_str().unwrap()];
+        let mut receiver = at(&terminals[1], &[&receive[..], &common].concat());
+        let words = [until(&mut sender, "check", "words"), until(&mut receiver, "check", "words")];
+        assert!(words[0] == words[1] && words[0].contains(' ') || words[0].contains('-'), "{words:?}");
+        for (terminal, answer) in terminals.iter_mut().zip(answers) {
+            terminal.paste(answer);
+        }
+        let exits = [sender.wait(PATIENCE), receiver.wait(PATIENCE)];
+        assert_eq!(exits.each_ref().map(|exit| exit.code), codes.map(Some), "{exits:?}");
+        assert_eq!(inbox.join("file.bin").exists(), codes[0] == 0);
+        let _ = fs::remove_file(inbox.join("file.bin"));
+    }
+}
+
+/// What a process has in memory that is not of files: its heaps and stacks, as far as they were ever touched.
+fn memory(process: u32) -> Vec<u8> {
+    use std::os::unix::fs::FileExt;
+    const PAGE: u64 = 4096;
+    /// Of an entry of pagemap: in memory, or swapped out.
+    const THERE: u64 = 3 << 62;
+    let open = |name: &str| fs::File::open(format!("/proc/{process}/{name}")).unwrap();
+    let (memory, pages) = (open("mem"), open("pagemap"));
+    let mut dump = Vec::new();
+    for line in fs::read_to_string(format!("/proc/{process}/maps")).unwrap().lines() {
+        let fields: Vec<&str> = line.split_whitespace().collect();
+        if !fields[1].starts_with("rw") || fields.get(5).is_some_and(|name| name.starts_with('/')) {
+            continue;
+        }
+        let bounds: Vec<u64> = fields[0].split('-').map(|at| u64::from_str_radix(at, 16).unwrap()).collect();
+        let mut entries = vec![0; usize::try_from((bounds[1] - bounds[0]) / PAGE * 8).unwrap()];
+        pages.read_exact_at(&mut entries, bounds[0] / PAGE * 8).unwrap();
+        for (at, entry) in (bounds[0]..).step_by(4096).zip(entries.chunks_exact(8)) {
+            let mut page = [0; PAGE as usize];
+            if u64::from_ne_bytes(entry.try_into().unwrap()) & THERE != 0 && memory.read_exact_at(&mut page, at).is_ok()
+            {
+                dump.extend(page);
+            }
+        }
+    }
+    dump
+}
+
+#[test]
+fn in_the_memory_of_the_server_nothing_can_be_read_of_what_a_code_protects() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let (file, inbox) = (scratch.path("file.bin"), scratch.path("inbox"));
+    fs::create_dir(&inbox).unwrap();
+    fs::write(&file, noise(10_000, 6)).unwrap();
+    let (file, inbox) = (file.to_str().unwrap(), inbox.to_str().unwrap());
+    for protected in [false, true] {
+        let server = Server::start(&mut Rtckit::command(["signal"]));
+        let room = if protected { server.url.clone() } else { format!("{}plain", server.url) };
+        let mut sender = Rtckit::start(["send-file", file, "--signal", &room]);
+        let code = protected.then(|| sender.line());
+        let receive = ["receive-file", "--overwrite", "-o", inbox, "--signal", &room];
+        Rtckit::start(receive.into_iter().chain(code.as_deref())).succeed(PATIENCE);
+        sender.succeed(PATIENCE);
+        let dump = scratch.path("dump");
+        fs::write(&dump, memory(server.rtckit.id())).unwrap();
+        let holds = |text: &str| Command::new("grep").args(["-aqF", text]).arg(&dump).status().unwrap().success();
+        // What it passed on is there, whatever it is.
+        assert!(holds("{\"type\":\"message\",\"from\":"), "the dump shows nothing at all");
+        for secret in ["a=fingerprint:sha-256", "a=ice-pwd:", "\"candidate\":\"candidate:", "IN IP4 "] {
+            assert_eq!(holds(secret), !protected, "{secret}");
+        }
+    }
 }

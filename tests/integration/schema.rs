@@ -178,7 +178,7 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     written.expect_events(&TRACKS_OF_DEVICES);
     written.expect_events(&["waiting", "waiting.room"]);
     // What is in both pages, and only one of the two commands can do; see `whip`.
-    let of_viewers = |name: &&String| name.starts_with("viewer");
+    let of_viewers = |name: &&String| name.starts_with("viewer") || name.starts_with("conformance");
     written.report.extend(documented("man/rtckit-call.1", "\"JSON REPORT\"").iter().filter(of_viewers).cloned());
     written.events.extend(documented("man/rtckit-call.1", "EVENTS").iter().filter(of_viewers).cloned());
     written.report.extend(["eventsDropped", "measured.avSkew"].iter().chain(&round_trips).map(ToString::to_string));

@@ -171,9 +171,8 @@ fn a_relay_that_the_server_names_is_used() {
     page.create(Media::Receive, false);
     let (server, coturn) = (Server::start(), Coturn::start());
     let url = server.url("whip+http");
-    // One of our own that is not there, without which there would be nothing to ask for a relay.
-    let own = ["--ice-transport-policy=relay", "--ice-server=turn:nobody:nothing@127.0.0.1:9", "--trickle"];
-    let relayed = own.into_iter().chain(["--duration=1s", "--json", "-v"]);
+    // None of our own: which there are is known when the server has answered.
+    let relayed = ["--ice-transport-policy=relay", "--trickle", "--duration=1s", "--json", "-v"].into_iter();
     let mut call = Rtckit::start(["call", "--video=test", "--signal", &url].into_iter().chain(relayed));
     let request = server.next();
     let answer = page.answer(&request.description("offer"), false);
@@ -466,4 +465,102 @@ fn several_viewers_play_one_encode_and_none_ends_it_for_the_others() {
     crate::schema::members(&json!({ "viewers": viewers }), "", &mut written);
     let documented = crate::schema::documented("man/rtckit-call.1", "\"JSON REPORT\"");
     assert!(written.is_subset(&documented), "{written:?}");
+}
+
+/// The lines of TAP that a run wrote: their number, and those that fail.
+fn tap(exit: &crate::support::Exit) -> (usize, Vec<String>) {
+    let text = String::from_utf8_lossy(&exit.stdout).into_owned();
+    let mut lines = text.lines();
+    assert_eq!(lines.next(), Some("TAP version 14"), "{exit:?}");
+    let steps: Vec<_> = lines.filter(|line| line.starts_with("ok ") || line.starts_with("not ok ")).collect();
+    for (at, step) in steps.iter().enumerate() {
+        assert!(step.trim_start_matches("not ").starts_with(&format!("ok {} - ", at + 1)), "{text}");
+    }
+    let failed = steps.iter().filter(|step| step.starts_with("not ok") && !step.contains(" # TODO "));
+    (steps.len(), failed.map(ToString::to_string).collect())
+}
+
+#[test]
+fn our_own_servers_are_as_they_must_be() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    std::fs::write(scratch.path("token"), "s3cret").unwrap();
+    let media = ["--video=test", "--audio=test", "--width=320", "--height=240"];
+    let token = format!("--token-file={}", scratch.path("token").display());
+    for (listen, more, road) in [
+        (&["answer", "--signal=whip-listen:127.0.0.1:0"][..], &media[..], "whip"),
+        (&[&["call", "--signal=whep-listen:127.0.0.1:0", "--max-viewers=2"][..], &media].concat(), &[], "whep"),
+    ] {
+        let (mut server, url) = listening(listen, &scratch.path("token"));
+        let signal = format!("{road}+{url}");
+        let args = ["call", "--conformance", "--signal", &signal, &token];
+        let exit = Rtckit::start(args.iter().chain(more)).succeed(PATIENCE);
+        let (steps, failed) = tap(&exit);
+        assert!(failed.is_empty() && exit.stdout.ends_with(format!("\n1..{steps}\n").as_bytes()), "{exit:?}");
+        let text = String::from_utf8_lossy(&exit.stdout);
+        for step in ["is answered with 201", "media flows", "DELETE ends the session", "without the token"] {
+            assert!(text.lines().any(|line| line.starts_with("ok ") && line.contains(step)), "{step}: {text}");
+        }
+        server.interrupt();
+        server.wait(PATIENCE);
+    }
+}
+
+#[test]
+fn a_server_that_breaks_the_protocol_is_told_how() {
+    let server = Server::start();
+    let url = server.url("whep+http");
+    let mut examiner = Rtckit::start(["call", "--conformance", "--signal", &url]);
+    for (method, status, headers) in [
+        ("OPTIONS", "404 Not Found", ""),
+        ("POST", "500 Internal Server Error", ""),
+        ("POST", "201 Created", ""),
+        ("POST", "200 OK", "Content-Type: text/html\r\n"),
+    ] {
+        let request = server.next();
+        assert_eq!(request.method, method);
+        request.answer(status, headers, "");
+    }
+    let exit = examiner.wait(PATIENCE);
+    assert_eq!(exit.code, Some(5), "{exit:?}");
+    let (steps, failed) = tap(&exit);
+    let titles = [
+        "OPTIONS of the endpoint is answered with 2xx",
+        "an offer that is no application/sdp is refused with 415",
+        "SDP that cannot be read is refused with 400 or 422",
+        "an offer is answered with 201",
+    ];
+    assert!(steps >= 7 && failed.len() == 4, "{exit:?}");
+    for (title, line) in titles.iter().zip(&failed) {
+        assert!(line.ends_with(title), "{line}");
+    }
+    assert!(String::from_utf8_lossy(&exit.stdout).contains("message: \"it says 500"), "{exit:?}");
+
+    // Nobody there is no server that breaks anything.
+    let gone = Server::start().url("whip+http");
+    let exit = Rtckit::start(["call", "--conformance", "--video=test", "--signal", &gone]).wait(PATIENCE);
+    assert_eq!(exit.code, Some(7), "{exit:?}");
+    assert!(exit.stdout.starts_with(b"TAP version 14\nBail out!"), "{exit:?}");
+}
+
+#[test]
+fn a_listener_with_tls_is_for_those_that_trust_it() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let (data, token) = (scratch.path("data"), scratch.path("token"));
+    std::fs::write(&token, "s3cret").unwrap();
+    let token = format!("--token-file={}", token.display());
+    let args = ["answer", "--signal=whip-listen:localhost:0", "--self-signed", "--events", &token];
+    let mut server = Rtckit::spawn(Rtckit::command(args).env("XDG_DATA_HOME", &data));
+    let url = server.json()["urls"][0].as_str().unwrap().to_owned();
+    assert!(url.starts_with("https://localhost:") && url.ends_with("/whip"), "{url}");
+    let signal = format!("whip+{url}");
+    let publish = ["call", "--video=test", "--duration=500ms", "--signal", &signal, &token];
+    let exit = Rtckit::start(publish).wait(PATIENCE);
+    assert_eq!(exit.code, Some(10), "{exit:?}");
+    let mut command = Rtckit::command(publish);
+    Rtckit::spawn(command.env("SSL_CERT_FILE", data.join("rtckit/ca.pem"))).succeed(PATIENCE);
+    assert_eq!(result(&server.succeed(PATIENCE))["ended"], "peer-hung-up");
+    let exit = Rtckit::start(["call", "--data", "--self-signed"]).wait(PATIENCE);
+    assert_eq!(exit.code, Some(2), "{exit:?}");
 }

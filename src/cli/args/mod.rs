@@ -8,6 +8,7 @@ mod recording;
 mod screen;
 mod session;
 mod signaling;
+mod tls;
 
 pub use codecs::{CodecArgs, HintArgs};
 pub use connection::{ConnectionArgs, RestArgs, ServerArgs, family, secret, secret_file};
@@ -17,6 +18,7 @@ pub use recording::RecordingArgs;
 pub use screen::ScreenArgs;
 pub use session::{DataArgs, ReceiveArgs, RunArgs, SetupArgs};
 pub use signaling::{Endpoint, SignalingArgs};
+pub use tls::{TlsArgs, authority_folder};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;

@@ -9,6 +9,7 @@ use rtckit::ice_server::Secret;
 use rtckit::ops::call::{
     RoomError, RoomOptions, RoomUrl, SdpFormat, Signal, WhipListenOptions, WhipOptions, WhipProtocol,
 };
+use rtckit::ops::signal::Security;
 use rtckit::ops::transfer::Code;
 use std::path::PathBuf;
 
@@ -92,7 +93,8 @@ impl SignalingArgs {
             Endpoint::Directory(folder) => Signal::Directory { folder, format: self.sdp_format },
             Endpoint::Whip(protocol, url) => Signal::Whip(WhipOptions { protocol, url, token, trickle: self.trickle }),
             Endpoint::WhipListen(protocol, address) => {
-                Signal::WhipListen(WhipListenOptions { protocol, address, token })
+                let security = Security::None;
+                Signal::WhipListen(WhipListenOptions { protocol, address, token, security })
             }
         })
     }

@@ -8,6 +8,7 @@ use crate::error::{Error, ErrorKind};
 use crate::filter::FarEnd;
 use crate::ops::control::Requests;
 use crate::ops::media::Inputs;
+use crate::ops::road;
 use crate::peer::{Config, LocalTrack, MediaPlan, NegotiateOptions, PeerError, Role, Session, Timing, UpkeepTimes};
 use crate::progress::{Event, Progress};
 use crate::signaling::Signaling;
@@ -60,7 +61,9 @@ impl Peer {
         mut requests: Requests,
         report: &mut Report,
     ) -> Result<(), Error> {
-        let mut audience = Audience::bind(listen, options.max_viewers).map_err(|error| error.at("signaling"))?;
+        let mut audience = road::acceptor(&listen)
+            .and_then(|tls| Audience::bind(listen, options.max_viewers, tls))
+            .map_err(|error| error.at("signaling"))?;
         let inputs = tokio::select! {
             biased;
             () = self.stop.stopped() => {

@@ -11,6 +11,7 @@
 
 mod audience;
 mod channels;
+mod conformance;
 mod data;
 mod expect;
 mod fan;
@@ -24,6 +25,7 @@ mod send;
 mod tests;
 
 pub use super::road::Signal;
+pub use conformance::Conformance;
 pub use expect::{Expectation, Judged};
 pub(in crate::ops) use measure::skew;
 pub use measure::{Latency, Measured};
@@ -95,6 +97,10 @@ pub async fn run(
     if let (Signal::WhipListen(listen), 2..) = (options.signal.clone(), options.max_viewers) {
         let media = MediaIo { input: io.media_input, ..MediaIo::default() };
         return Box::pin(peer.broadcast(options, listen, media, requests)).await;
+    }
+    if let (Signal::Whip(client), true) = (options.signal.clone(), options.conformance) {
+        let media = MediaIo { input: io.media_input, ..MediaIo::default() };
+        return Box::pin(peer.examine(options, client, media)).await;
     }
     match Entrance::open(&options.signal, io.input, io.output, options.negotiate.timeout) {
         Ok(mut road) => {

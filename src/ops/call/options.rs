@@ -6,7 +6,7 @@ use crate::media::VideoCodecs;
 use crate::ops::destination::Destination;
 use crate::ops::media::{SendLimits, SourceOptions, TerminalScreen, Vacancy};
 use crate::ops::road::{OneWay, Signal};
-use crate::peer::{Config, DataChannelInit, Interfaces, NegotiateOptions, Role};
+use crate::peer::{Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role};
 use crate::record::{Container, Existing};
 use crate::signaling::{Meeting, RoomRole};
 use std::path::PathBuf;
@@ -126,6 +126,8 @@ pub struct Options {
     pub expect: Vec<Expectation>,
     /// How many viewers a WHEP listener serves at the same time. With more than one it goes on when one leaves.
     pub max_viewers: usize,
+    /// Whether the WHIP or WHEP server is examined instead of used.
+    pub conformance: bool,
 }
 
 impl Options {
@@ -147,6 +149,7 @@ impl Options {
             controlled: false,
             expect: Vec::new(),
             max_viewers: 1,
+            conformance: false,
         }
     }
 
@@ -221,6 +224,14 @@ impl Options {
         let talks = self.data_use != DataUse::Count;
         self.check_one_way()?;
         self.check_viewers()?;
+        let relay_only = self.connection.ice_transport_policy == IceTransportPolicy::Relay;
+        let named_later = matches!(self.signal, Signal::Whip(_) | Signal::Room(_) | Signal::Code { .. });
+        if relay_only && !named_later && !self.connection.ice_servers.iter().any(IceServer::relays) {
+            return usage("--ice-transport-policy relay needs a TURN server: give --ice-server turn:…");
+        }
+        if self.conformance && !matches!(self.signal, Signal::Whip(_)) {
+            return usage("--conformance examines a server: --signal whip+https://… or whep+https://…");
+        }
         let plays = self.signal.one_way() == Some(OneWay::In);
         if self.role == Role::Call && self.receive_files.is_none() && !self.can_offer() && !plays {
             return usage("nothing to offer: give --video, --audio, --record, --data, --chat or --pipe");
@@ -356,6 +367,7 @@ impl Options {
             controlled: false,
             expect: received,
             max_viewers: 1,
+            conformance: false,
         };
         let refuse = ReceiveOptions {
             offer_to_receive_video: Some(false),

@@ -1,5 +1,6 @@
 //! What a call leaves behind: the JSON of `rtckit.call/1` and `rtckit.answer/1`.
 
+use super::conformance::Conformance;
 use super::expect::Judged;
 use super::measure::Measured;
 use crate::error::Error;
@@ -187,6 +188,9 @@ pub struct Report {
     /// Those that a listener served several of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub viewers: Vec<Viewer>,
+    /// What came of the steps of an examination.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub conformance: Vec<Conformance>,
     /// The other side, when it ran in this process.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub peer: Option<Box<Report>>,
@@ -215,6 +219,7 @@ impl Report {
             measured: None,
             expectations: Vec::new(),
             viewers: Vec::new(),
+            conformance: Vec::new(),
             peer: None,
         }
     }

@@ -13,6 +13,7 @@ use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio_rustls::TlsAcceptor;
 
 /// When to ask again where all places are taken, in seconds.
 const RETRY_AFTER: &str = "5";
@@ -51,7 +52,7 @@ impl Audience {
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub fn bind(options: ListenerOptions, places: usize) -> Result<Self, Error> {
+    pub fn bind(options: ListenerOptions, places: usize, tls: Option<TlsAcceptor>) -> Result<Self, Error> {
         let (coming, seats) = mpsc::channel(places.max(1));
         let crowd = Arc::new(Crowd {
             door: Shared::new(&options).0,
@@ -61,7 +62,7 @@ impl Audience {
             options: options.clone(),
         });
         let router = Router::new().fallback(serve).with_state(crowd);
-        Ok(Self { seats, serving: Serving::start(&options, router)? })
+        Ok(Self { seats, serving: Serving::start(&options, tls, router)? })
     }
 
     /// Where it listens.

@@ -395,7 +395,7 @@ fn created(http: &Http, reply: &Reply, kind: DescriptionKind) -> Result<Created,
     })
 }
 
-fn endpoint(url: &str) -> Result<Url, WhipError> {
+pub(super) fn endpoint(url: &str) -> Result<Url, WhipError> {
     let fail = |why: &str| WhipError::Url { url: url.to_owned(), why: why.to_owned() };
     let parsed = Url::parse(url).map_err(|error| fail(&error.to_string()))?;
     match parsed {
@@ -424,7 +424,7 @@ fn internal(error: tokio::task::JoinError) -> Error {
 }
 
 /// RFC 9725 section 4.4.1: RTP and RTCP share a port whatever the other side would like (RFC 8858).
-fn with_rtcp_mux_only(sdp: &str) -> String {
+pub(super) fn with_rtcp_mux_only(sdp: &str) -> String {
     const ONLY: &str = "a=rtcp-mux-only\r\n";
     if sdp.contains(ONLY) { sdp.to_owned() } else { sdp.replace("a=rtcp-mux\r\n", &format!("a=rtcp-mux\r\n{ONLY}")) }
 }

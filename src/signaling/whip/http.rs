@@ -88,6 +88,13 @@ impl Http {
         self.request(Method::PATCH, url, Some(body), true).await
     }
 
+    /// Asks what a page of `origin` may do.
+    pub async fn preflight(&self, url: &Url, origin: &str) -> Result<Reply, WhipError> {
+        let request = self.client.request(Method::OPTIONS, url.clone()).header("Origin", origin);
+        let request = request.header("Access-Control-Request-Method", "POST");
+        self.send(url, request.header("Access-Control-Request-Headers", "authorization,content-type")).await
+    }
+
     /// Ends the session at `url`.
     pub async fn delete(&self, url: &Url) -> Result<Reply, WhipError> {
         self.request(Method::DELETE, url, None, true).await
@@ -100,7 +107,6 @@ impl Http {
         body: Option<&Body>,
         authorised: bool,
     ) -> Result<Reply, WhipError> {
-        let failed = |error: reqwest::Error| failure(url, &error);
         let mut request = self.client.request(method, url.clone());
         if let Some(authorization) = self.authorization.as_ref().filter(|_| authorised) {
             request = request.header(AUTHORIZATION, authorization);
@@ -112,6 +118,11 @@ impl Http {
             }
             request = request.body(body.text.clone());
         }
+        self.send(url, request).await
+    }
+
+    async fn send(&self, url: &Url, request: reqwest::RequestBuilder) -> Result<Reply, WhipError> {
+        let failed = |error: reqwest::Error| failure(url, &error);
         let mut response = request.send().await.map_err(failed)?;
         let mut bytes = Vec::new();
         while let Some(chunk) = response.chunk().await.map_err(failed)? {
@@ -145,7 +156,7 @@ impl Http {
 }
 
 impl Reply {
-    fn header(&self, name: HeaderName) -> Option<&str> {
+    pub fn header(&self, name: HeaderName) -> Option<&str> {
         self.headers.get(name).and_then(|value| value.to_str().ok())
     }
 

@@ -9,21 +9,24 @@
 //! Whoever comes next is told 409. What has no token, is too long or no offer never gets as far as
 //! [`Signaling::receive`]. An ICE restart is refused with 422, which RFC 9725 section 4.3.1 has for it.
 
+use super::secure::Secure;
 use super::{FRAGMENT, Fragment, Protocol, SDP, is_type};
 use crate::error::Error;
 use crate::ice_server::Secret;
 use crate::signaling::{Description, DescriptionKind, Message, Signaling, SignalingError, sdp};
+use crate::trust::Security;
 use axum::Router;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{DefaultBodyLimit, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
-use std::net::TcpListener;
+use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
 use tokio_util::sync::CancellationToken;
 
 /// A longer description is nobody's.
@@ -42,6 +45,8 @@ pub struct ListenerOptions {
     pub address: String,
     /// The bearer token that a client must have; without it anybody may come.
     pub token: Option<Secret>,
+    /// TLS, which whoever binds it sees to.
+    pub security: Security,
 }
 
 /// A road on which the other side comes to us.
@@ -92,14 +97,14 @@ enum Target<'a> {
 }
 
 impl Listener {
-    /// Begins to listen. Must be called inside a runtime.
+    /// Begins to listen, with TLS if there is something to accept it with. Must be called inside a runtime.
     ///
     /// # Errors
     /// When the address cannot be listened on.
-    pub fn bind(options: ListenerOptions) -> Result<Self, Error> {
+    pub fn bind(options: ListenerOptions, tls: Option<TlsAcceptor>) -> Result<Self, Error> {
         let (shared, messages) = Shared::new(&options);
         let router = Router::new().fallback(serve).with_state(Arc::clone(&shared));
-        Ok(Self { shared, messages, serving: Serving::start(&options, router)? })
+        Ok(Self { shared, messages, serving: Serving::start(&options, tls, router)? })
     }
 }
 
@@ -112,7 +117,7 @@ pub(super) struct Serving {
 
 impl Serving {
     /// Must be called inside a runtime.
-    pub fn start(options: &ListenerOptions, router: Router) -> Result<Self, Error> {
+    pub fn start(options: &ListenerOptions, tls: Option<TlsAcceptor>, router: Router) -> Result<Self, Error> {
         let fail = |source| SignalingError::Listen { address: options.address.clone(), source };
         let socket = TcpListener::bind(&options.address).map_err(fail)?;
         let address = socket.local_addr().map_err(fail)?;
@@ -123,13 +128,23 @@ impl Serving {
         }
         let stop = CancellationToken::new();
         let router = router.layer(DefaultBodyLimit::max(LONGEST_BODY));
-        let serving = axum::serve(socket, router).with_graceful_shutdown(stop.clone().cancelled_owned());
-        let server = tokio::spawn(async move {
-            if let Err(error) = serving.await {
-                tracing::warn!("no longer listening: {error}");
+        let stopped = stop.clone().cancelled_owned();
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let server = match tls {
+            None => tokio::spawn(last(axum::serve(socket, router).with_graceful_shutdown(stopped).into_future())),
+            Some(tls) => {
+                let serving = axum::serve(Secure::new(socket, tls), router).with_graceful_shutdown(stopped);
+                tokio::spawn(last(serving.into_future()))
             }
-        });
-        let url = format!("http://{address}{}", path(options.protocol));
+        };
+        let host = match options.address.rsplit_once(':') {
+            // Certificates are for names.
+            Some((host, _)) if host.trim_matches(['[', ']']).parse::<IpAddr>().is_err() => {
+                format!("{host}:{}", address.port())
+            }
+            _ => address.to_string(),
+        };
+        let url = format!("{scheme}://{host}{}", path(options.protocol));
         Ok(Self { url, stop, server: Some(server) })
     }
 
@@ -149,6 +164,12 @@ impl Drop for Serving {
         if let Some(server) = &self.server {
             server.abort();
         }
+    }
+}
+
+async fn last(serving: impl Future<Output = std::io::Result<()>>) {
+    if let Err(error) = serving.await {
+        tracing::warn!("no longer listening: {error}");
     }
 }
 

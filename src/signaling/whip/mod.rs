@@ -5,6 +5,7 @@
 //!          candidates -PATCH-> session URL                               [`Fragment`], RFC 8840
 //!          end -DELETE-> session URL
 //! Listener the same from the other side, for one client
+//! Examination a client that asks what it should not, too, and says what came of it
 //! Audience the same for several, each with a [`Seat`]
 //! ```
 //!
@@ -14,14 +15,17 @@
 
 mod audience;
 mod client;
+mod conformance;
 mod error;
 mod fragment;
 mod http;
 mod link;
 mod listener;
+mod secure;
 
 pub use audience::{Audience, Seat};
 pub use client::{Client, ClientOptions};
+pub use conformance::{Check, Examination, Tell, Verdict};
 pub use error::WhipError;
 pub use fragment::Fragment;
 pub use listener::{Listener, ListenerOptions};

@@ -7,9 +7,13 @@ use reqwest::{Client, RequestBuilder, Url};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 fn listener(token: Option<&str>) -> Listener {
-    let options =
-        ListenerOptions { protocol: Protocol::Whip, address: "127.0.0.1:0".to_owned(), token: token.map(Secret::new) };
-    Listener::bind(options).unwrap()
+    let options = ListenerOptions {
+        protocol: Protocol::Whip,
+        address: "127.0.0.1:0".to_owned(),
+        token: token.map(Secret::new),
+        security: Security::None,
+    };
+    Listener::bind(options, None).unwrap()
 }
 
 fn client() -> Client {
@@ -135,16 +139,22 @@ async fn without_the_token_only_a_page_may_ask_what_it_may_do() {
 async fn an_address_that_is_taken_is_an_error_with_the_address_in_it() {
     let taken = listener(None);
     let address = taken.serving.url.trim_start_matches("http://").trim_end_matches("/whip").to_owned();
-    let options = ListenerOptions { protocol: Protocol::Whep, address: address.clone(), token: None };
-    let Err(error) = Listener::bind(options) else { panic!("two listen on {address}") };
+    let options =
+        ListenerOptions { protocol: Protocol::Whep, address: address.clone(), token: None, security: Security::None };
+    let Err(error) = Listener::bind(options, None) else { panic!("two listen on {address}") };
     assert!(error.to_string().contains(&address), "{error}");
 }
 
 #[tokio::test]
 async fn each_of_an_audience_has_a_session_of_its_own_and_there_are_as_many_as_may_be() {
     use crate::signaling::whip::Audience;
-    let options = ListenerOptions { protocol: Protocol::Whep, address: "127.0.0.1:0".to_owned(), token: None };
-    let mut audience = Audience::bind(options, 2).unwrap();
+    let options = ListenerOptions {
+        protocol: Protocol::Whep,
+        address: "127.0.0.1:0".to_owned(),
+        token: None,
+        security: Security::None,
+    };
+    let mut audience = Audience::bind(options, 2, None).unwrap();
     let (url, client) = (audience.url().to_owned(), client());
     // What is no offer, and an offer that cannot be used, take no place.
     for _ in 0..5 {
