@@ -1,7 +1,8 @@
 //! WHIP and WHEP: servers and clients whose other end is Chromium, and servers that refuse.
 
 use crate::browser::{Media, Page};
-use crate::support::{Coturn, MediaFile, PATIENCE, Rtckit, Scratch, have, one_call_at_a_time};
+use crate::restart::recorded;
+use crate::support::{Coturn, MediaFile, PATIENCE, Rtckit, Scratch, await_that, have, one_call_at_a_time};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -563,4 +564,35 @@ fn a_listener_with_tls_is_for_those_that_trust_it() {
     assert_eq!(result(&server.succeed(PATIENCE))["ended"], "peer-hung-up");
     let exit = Rtckit::start(["call", "--data", "--self-signed"]).wait(PATIENCE);
     assert_eq!(exit.code, Some(2), "{exit:?}");
+}
+
+#[test]
+fn ice_is_restarted_by_patch_and_what_is_published_goes_on() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let token = scratch.path("token");
+    std::fs::write(&token, "s3cret").unwrap();
+    let recording = scratch.path("in.webm");
+    let args = ["answer", "--signal=whip-listen:127.0.0.1:0", "--record", recording.to_str().unwrap()];
+    let (mut listener, url) = listening(&args, &token);
+    let events = scratch.path("events.ndjson");
+    let signal = format!("whip+{url}");
+    let args = ["call", "--video=test", "--audio=test", "--width=320", "--height=240", "--control=-"];
+    let road =
+        ["--signal", &signal, "--token-file", token.to_str().unwrap(), "--events-file", events.to_str().unwrap()];
+    let mut caller = Rtckit::start(args.iter().chain(&road));
+    let told = |what: &str| std::fs::read_to_string(&events).unwrap_or_default().matches(what).count();
+    let connected = "\"connectionstatechange\",\"state\":\"connected\"";
+    for round in 1..=3 {
+        await_that("it is connected", || told(connected) == round);
+        let before = recorded(&scratch);
+        await_that("what is recorded grows", || recorded(&scratch) > before + 10_000);
+        if round < 3 {
+            caller.write(b"{\"command\":\"restartIce\"}\n");
+        }
+    }
+    caller.write(b"{\"command\":\"hangup\"}\n");
+    caller.succeed(PATIENCE);
+    let result = result(&listener.succeed(PATIENCE));
+    assert_eq!(result["connection"]["iceRestarts"], 2, "{result}");
 }

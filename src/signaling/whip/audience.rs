@@ -98,6 +98,10 @@ impl Signaling for Seat {
         false
     }
 
+    fn takes_offers(&self) -> bool {
+        false
+    }
+
     async fn close(&mut self) -> Result<(), Error> {
         self.place.shared.end();
         Ok(())

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! Whoever comes next is told 409. What has no token, is too long or no offer never gets as far as
-//! [`Signaling::receive`]. An ICE restart is refused with 422, which RFC 9725 section 4.3.1 has for it.
+//! [`Signaling::receive`]. A PATCH with another ICE session is given as an offer again, and answered
+//! with 200 and our session (RFC 9725 section 4.3.3).
 
 use super::secure::Secure;
 use super::{FRAGMENT, Fragment, Protocol, SDP, is_type};
@@ -33,6 +34,8 @@ use tokio_util::sync::CancellationToken;
 const LONGEST_BODY: usize = 256 << 10;
 /// As many messages may wait for their reader; a client that sends more waits too.
 const WAITING: usize = 64;
+/// How long our part of an ICE restart may take: gathering, at most.
+const RESTARTING: Duration = Duration::from_secs(8);
 /// How long requests that are being answered may hold up the end.
 const ENDING: Duration = Duration::from_millis(500);
 
@@ -72,6 +75,8 @@ enum Stage {
     Offered { session: Session, answer: oneshot::Sender<String> },
     /// The session is there.
     Taken(Session),
+    /// It is to go on with another ICE session, and its client waits for ours.
+    Restarting { session: Session, answer: oneshot::Sender<String> },
     /// It is over.
     Over,
 }
@@ -79,13 +84,19 @@ enum Stage {
 #[derive(Clone)]
 struct Session {
     id: String,
-    /// Of the client's ICE session.
-    username_fragment: Option<String>,
+    /// The description of the client, with its ICE session of now.
+    offer: String,
+    /// How many ICE sessions there were before.
+    restarts: u32,
 }
 
 impl Session {
     fn etag(&self) -> String {
-        format!("\"{}\"", self.id)
+        format!("\"{}-{}\"", self.id, self.restarts)
+    }
+
+    fn username_fragment(&self) -> Option<String> {
+        Fragment::of_session(&self.offer).username_fragment
     }
 }
 
@@ -194,6 +205,10 @@ impl Signaling for Listener {
         false
     }
 
+    fn takes_offers(&self) -> bool {
+        false
+    }
+
     fn listens_at(&self) -> Option<&str> {
         Some(&self.serving.url)
     }
@@ -240,14 +255,21 @@ impl Shared {
 
     /// Answers the client, if it is a description.
     pub fn send(&self, message: &Message) -> Result<(), Error> {
-        let Message::Description(description) = message else { return Ok(()) };
+        let Message::Description(Description { kind: DescriptionKind::Answer, sdp }) = message else { return Ok(()) };
         let mut stage = self.stage();
-        let Stage::Offered { session, answer } = std::mem::replace(&mut *stage, Stage::Over) else {
-            return Err(SignalingError::Closed.into());
-        };
-        // Its client has hung up on us meanwhile.
-        answer.send(description.sdp.clone()).map_err(|_| SignalingError::Closed)?;
-        *stage = Stage::Taken(session);
+        match std::mem::replace(&mut *stage, Stage::Over) {
+            Stage::Offered { session, answer } => {
+                // Its client has hung up on us meanwhile.
+                answer.send(sdp.clone()).map_err(|_| SignalingError::Closed)?;
+                *stage = Stage::Taken(session);
+            }
+            Stage::Restarting { session, answer } => {
+                // A client that did not wait for it asks again.
+                let _ = answer.send(sdp.clone());
+                *stage = Stage::Taken(session);
+            }
+            Stage::Free | Stage::Taken(_) | Stage::Over => return Err(SignalingError::Closed.into()),
+        }
         Ok(())
     }
 
@@ -319,7 +341,7 @@ impl Shared {
         if let Err(error) = sdp::inspect(offer) {
             return said(StatusCode::BAD_REQUEST, &error.to_string());
         }
-        let session = Session { id: unguessable(), username_fragment: Fragment::of_session(offer).username_fragment };
+        let session = Session { id: unguessable(), offer: offer.to_owned(), restarts: 0 };
         let (answer, answered) = oneshot::channel();
         {
             let mut stage = self.stage();
@@ -348,7 +370,9 @@ impl Shared {
     /// The session that is there, if it is called `id`.
     fn session(&self, id: &str) -> Option<Session> {
         match &*self.stage() {
-            Stage::Taken(session) => Some(session.clone()).filter(|session| session.id == id),
+            Stage::Taken(session) | Stage::Restarting { session, .. } => {
+                Some(session.clone()).filter(|session| session.id == id)
+            }
             _ => None,
         }
     }
@@ -358,22 +382,23 @@ impl Shared {
         if !is_type(text(headers, header::CONTENT_TYPE).unwrap_or_default(), FRAGMENT) {
             return said(StatusCode::UNSUPPORTED_MEDIA_TYPE, "candidates are application/trickle-ice-sdpfrag");
         }
-        let no_restart = || said(StatusCode::UNPROCESSABLE_ENTITY, "ICE cannot be restarted here");
-        match text(headers, header::IF_MATCH) {
-            Some("*" | "\"*\"") => return no_restart(),
-            Some(etag) if etag != session.etag() => {
-                return said(StatusCode::PRECONDITION_FAILED, "it is another ICE session by now");
-            }
-            // There is but one, as it cannot be restarted, and clients exist that do not name it.
-            Some(_) | None => {}
+        let named = text(headers, header::IF_MATCH).filter(|etag| !matches!(*etag, "*" | "\"*\""));
+        if named.is_some_and(|etag| etag != session.etag()) {
+            return said(StatusCode::PRECONDITION_FAILED, "it is another ICE session by now");
         }
         let fragment = match std::str::from_utf8(body).map(Fragment::parse) {
             Ok(Ok(fragment)) => fragment,
             Ok(Err(error)) => return said(StatusCode::BAD_REQUEST, &error.to_string()),
             Err(_) => return said(StatusCode::BAD_REQUEST, "the fragment is no UTF-8"),
         };
-        if fragment.username_fragment.is_some() && fragment.username_fragment != session.username_fragment {
-            return no_restart();
+        let is_other =
+            fragment.username_fragment.is_some() && fragment.username_fragment != session.username_fragment();
+        // Clients exist that do not name the session, neither for candidates nor for a restart.
+        if is_other || named.is_none() && headers.contains_key(header::IF_MATCH) {
+            return match named {
+                Some(_) => said(StatusCode::UNPROCESSABLE_ENTITY, "another ICE session begins with If-Match: *"),
+                None => self.restart(session, &fragment).await,
+            };
         }
         let end = fragment.end_of_candidates.then_some(Message::EndOfCandidates);
         for message in fragment.candidates.into_iter().map(Message::Candidate).chain(end) {
@@ -382,6 +407,38 @@ impl Shared {
             }
         }
         StatusCode::NO_CONTENT.into_response()
+    }
+
+    /// Goes on with another ICE session (RFC 9725 section 4.3.3).
+    async fn restart(&self, before: Session, fragment: &Fragment) -> Response {
+        if fragment.username_fragment.is_none() || fragment.password.is_none() {
+            return said(StatusCode::UNPROCESSABLE_ENTITY, "an ICE session has a user name fragment and a password");
+        }
+        let offer = fragment.applied_to(&before.offer);
+        let session = Session { offer: offer.clone(), restarts: before.restarts + 1, ..before.clone() };
+        let (answer, answered) = oneshot::channel();
+        {
+            let mut stage = self.stage();
+            let description = Description { kind: DescriptionKind::Offer, sdp: offer };
+            if self.messages.try_send(Message::Description(description)).is_err() {
+                return said(StatusCode::SERVICE_UNAVAILABLE, "too much is waiting here");
+            }
+            *stage = Stage::Restarting { session: session.clone(), answer };
+        }
+        match tokio::time::timeout(RESTARTING, answered).await {
+            Ok(Ok(answer)) => {
+                let headers = [(header::CONTENT_TYPE, FRAGMENT), (header::ETAG, &session.etag())];
+                (StatusCode::OK, headers, Fragment::of_description(&answer).encode(&answer)).into_response()
+            }
+            _ => {
+                let mut stage = self.stage();
+                if matches!(&*stage, Stage::Restarting { session: current, .. } if current.restarts == session.restarts)
+                {
+                    *stage = Stage::Taken(before);
+                }
+                said(StatusCode::SERVICE_UNAVAILABLE, "ICE cannot be restarted now")
+            }
+        }
     }
 
     async fn delete(&self, id: &str) -> Response {

@@ -75,11 +75,31 @@ async fn a_client_offers_trickles_and_ends() {
     assert_eq!(status(patch(None, FRAGMENT, "a=end-of-candidates\r\n")).await, 204);
     assert_eq!(received(&mut listener).await, Message::EndOfCandidates);
     assert_eq!(status(patch(Some("\"other\""), FRAGMENT, &fragment)).await, 412);
-    assert_eq!(status(patch(Some("*"), FRAGMENT, &fragment)).await, 422);
     assert_eq!(status(patch(Some(&etag), SDP, &fragment)).await, 415);
     assert_eq!(status(patch(Some(&etag), FRAGMENT, "nonsense")).await, 400);
     let restart = "a=ice-ufrag:new\r\na=ice-pwd:newnewnewnewnewnewnewnew\r\n";
     assert_eq!(status(patch(Some(&etag), FRAGMENT, restart)).await, 422);
+
+    assert_eq!(status(patch(Some("*"), FRAGMENT, "a=ice-ufrag:new\r\n")).await, 422);
+    let restarting = tokio::spawn(patch(Some("*"), FRAGMENT, restart).send());
+    let Message::Description(offer) = received(&mut listener).await else { panic!("no offer") };
+    assert_eq!(offer.kind, DescriptionKind::Offer);
+    let expected = Fragment::parse(restart).unwrap().applied_to(OFFER);
+    assert_eq!(offer.sdp, expected);
+    let sdp = OFFER.replace("a=ice-ufrag:", "a=ice-ufrag:our");
+    listener
+        .send(&Message::Description(Description { kind: DescriptionKind::Answer, sdp: sdp.clone() }))
+        .await
+        .unwrap();
+    let response = restarting.await.unwrap().unwrap();
+    let header = |name: &str| response.headers()[name].to_str().unwrap().to_owned();
+    assert_eq!((response.status().as_u16(), header("content-type").as_str()), (200, FRAGMENT));
+    let second = header("etag");
+    assert_ne!(second, etag);
+    assert_eq!(Fragment::parse(&response.text().await.unwrap()).unwrap(), Fragment::of_description(&sdp));
+    assert_eq!(status(patch(Some(&etag), FRAGMENT, "a=end-of-candidates\r\n")).await, 412);
+    assert_eq!(status(patch(Some(&second), FRAGMENT, "a=end-of-candidates\r\n")).await, 204);
+    assert_eq!(received(&mut listener).await, Message::EndOfCandidates);
 
     assert_eq!(status(client.post(session.clone()).body("")).await, 405);
     assert_eq!(status(client.delete(session.clone())).await, 200);
