@@ -181,6 +181,8 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
         data_use,
         stats: run.stats,
         expect: run.expect,
+        junit: run.junit,
+        stats_dump: run.stats_dump,
         duration: run.duration,
         controlled: control.is_some(),
         ..Options::new(role)

@@ -8,6 +8,7 @@ pub mod capture;
 pub mod control;
 mod destination;
 pub mod devices;
+pub mod junit;
 pub mod media;
 #[cfg(test)]
 mod meeting;

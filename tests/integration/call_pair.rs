@@ -408,3 +408,37 @@ fn a_negotiated_channel_is_opened_by_both_and_announced_by_none() {
         assert_eq!(Rtckit::start(["call"].iter().chain(&flags)).wait(PATIENCE).code, Some(2));
     }
 }
+
+#[test]
+fn what_came_of_a_call_is_left_to_other_programs() {
+    let _turn = one_call_at_a_time();
+    let scratch = Scratch::new();
+    let file = |name: &str| scratch.path(name).to_str().unwrap().to_owned();
+    let (junit, dump) = (file("call.xml"), file("dump.json"));
+    let to = ["--junit", &junit, "--stats-dump", &dump, "--stats=200ms", "-q"];
+    let expect = ["--expect=outbound-rtp.framesSent>=1", "--expect=inbound-rtp[kind=audio].jitter<-1"];
+    let call = ["call", "--loopback", "--audio=test", "--duration=1500ms"];
+    let exit = Rtckit::start(call.iter().chain(&to).chain(&expect)).wait(PATIENCE);
+    assert_eq!(exit.code, Some(14), "{exit:?}");
+    let text = std::fs::read_to_string(&junit).unwrap();
+    for part in [
+        "tests=\"3\" failures=\"1\" errors=\"0\"",
+        "<testcase classname=\"rtckit call\" name=\"call\" time=\"1.",
+        "name=\"outbound-rtp.framesSent&gt;=1\" time=\"0.000000\"/>",
+        "name=\"inbound-rtp[kind=audio].jitter&lt;-1\" time=\"0.000000\"><failure type=\"expect\" message=\"it was 0",
+    ] {
+        assert!(text.contains(part), "{part} in {text}");
+    }
+    let dump: Value = serde_json::from_slice(&std::fs::read(&dump).unwrap()).unwrap();
+    let connection = dump["PeerConnections"].as_object().unwrap().values().next().unwrap();
+    let states: Vec<_> = connection["updateLog"].as_array().unwrap().iter().map(|entry| &entry["value"]).collect();
+    assert!(states.contains(&&Value::from("connected")), "{states:?}");
+    let series = connection["stats"].as_object().unwrap();
+    let (_, packets) =
+        series.iter().find(|(name, of)| name.ends_with("-packetsSent") && of["statsType"] == "outbound-rtp").unwrap();
+    let packets: Vec<u64> = serde_json::from_str(packets["values"].as_str().unwrap()).unwrap();
+    assert!(packets.len() >= 4 && packets.is_sorted() && packets[packets.len() - 1] > packets[0], "{packets:?}");
+    // Neither is written over.
+    let exit = Rtckit::start(call.iter().chain(&to)).wait(PATIENCE);
+    assert_eq!(exit.code, Some(13), "{exit:?}");
+}

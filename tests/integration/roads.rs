@@ -1,6 +1,6 @@
 //! The roads by which two peers find each other, other than standard input and output: a command, a folder.
 
-use crate::support::{PATIENCE, Rtckit, Scratch, one_call_at_a_time};
+use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, Sshd, have, one_call_at_a_time};
 use serde_json::Value;
 use std::process::Stdio;
 
@@ -18,6 +18,29 @@ fn a_command_is_called_with_trickle_and_may_finish_its_file() {
     assert!(report["sent"][0]["framesSent"].as_u64() > Some(5), "{report}");
     assert!(exit.stderr.contains("recorded "), "what the command says is shown: {}", exit.stderr);
     assert_eq!(scratch.names(), ["call.webm"], "the command had time to finish its file");
+}
+
+#[test]
+fn a_command_on_another_machine_is_called_through_ssh_and_its_failure_is_ours() {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(server) = Sshd::start() else { return };
+    let scratch = Scratch::new();
+    let recording = scratch.path("call.webm");
+    let call = |to: &std::path::Path| {
+        let road = format!("exec:{} {RTCKIT} answer --trickle --record {}", server.ssh(), to.display());
+        Rtckit::start(["call", "--video=test", "--width=320", "--audio=test", "--duration=2s", "--signal", &road])
+    };
+    let exit = call(&recording).wait(PATIENCE);
+    assert_eq!(exit.code, Some(0), "{exit:?} {}", server.log());
+    assert!(exit.stderr.contains("recorded "), "what the other side says is shown: {}", exit.stderr);
+    let file = MediaFile::open(&recording);
+    file.assert_plays();
+    assert!((file.duration() - 2.0).abs() < 0.5, "{} s", file.duration());
+    let exit = call("/nowhere/call.webm".as_ref()).wait(PATIENCE);
+    assert_eq!(exit.code, Some(13), "{exit:?}");
 }
 
 #[test]

@@ -6,6 +6,7 @@ use rtckit::error::{Error, ErrorKind};
 use rtckit::ops::call::{
     DataChannelInit, DataUse, Destination, Existing, Expectation, NegotiateOptions, ReceiveOptions, Role,
 };
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -223,6 +224,13 @@ pub struct RunArgs {
     /// may be repeated
     #[arg(long, value_name = "CONDITION", action = clap::ArgAction::Append)]
     pub expect: Vec<Expectation>,
+    /// Write what came of the call and of each --expect as JUnit XML
+    #[arg(long, value_name = "FILE")]
+    pub junit: Option<PathBuf>,
+    /// Write the statistics of the whole call in the form in which chrome://webrtc-internals exports them, taken every second, or
+    /// as often as --stats says
+    #[arg(long, value_name = "FILE")]
+    pub stats_dump: Option<PathBuf>,
 }
 
 fn interval(text: &str) -> Result<Duration, String> {

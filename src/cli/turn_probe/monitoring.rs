@@ -1,5 +1,6 @@
 //! The report for what watches servers: OpenMetrics, Nagios and its kin, and JUnit for test runs.
 
+use rtckit::ops::junit::{self, Case, CaseResult, Complaint, Suite};
 use rtckit::ops::turn_probe::{Report, ServerReport, Verdict};
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -179,67 +180,25 @@ fn escaped(text: &str) -> String {
 
 /// JUnit XML: a suite for each server, a case for each step, and one for the verdict.
 pub fn junit(report: &Report) -> String {
-    let mut text = String::from("<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n");
-    let failures = |server: &ServerReport| usize::from(server.verdict != Some(Verdict::Ok));
-    let all: usize = report.servers.iter().map(failures).sum();
-    let tests: usize = report.servers.iter().map(|server| server.stages.len() + 1).sum();
-    let _ = writeln!(
-        text,
-        "<testsuites name=\"rtckit turn-probe\" tests=\"{tests}\" failures=\"{all}\" time=\"{:.3}\">",
-        report.summary.seconds
-    );
-    for server in &report.servers {
-        let name = xml(&name_of(server));
-        let time: f64 = server.stages.iter().map(|stage| stage.seconds).sum();
-        let _ = writeln!(
-            text,
-            "  <testsuite name=\"{name}\" tests=\"{}\" failures=\"{}\" time=\"{time:.3}\">",
-            server.stages.len() + 1,
-            failures(server)
-        );
-        for stage in &server.stages {
-            let _ = write!(
-                text,
-                "    <testcase classname=\"{name}\" name=\"{}\" time=\"{:.6}\"",
-                stage.stage.as_str(),
-                stage.seconds
-            );
-            match &stage.message {
-                // The verdict decides: a server need not answer bindings to be a good relay.
-                Some(message) => {
-                    let _ = writeln!(text, "><system-out>{}</system-out></testcase>", xml(message));
-                }
-                None => text.push_str("/>\n"),
-            }
-        }
-        let _ = write!(text, "    <testcase classname=\"{name}\" name=\"verdict\" time=\"0\"");
-        match server.verdict {
-            Some(Verdict::Ok) => text.push_str("/>\n"),
-            _ => {
-                let message = xml(server.message.as_deref().unwrap_or_default());
-                let hint = xml(server.hint.as_deref().unwrap_or_default());
-                let kind = verdict_of(server);
-                let _ = writeln!(text, "><failure type=\"{kind}\" message=\"{message}\">{hint}</failure></testcase>");
-            }
-        }
-        text.push_str("  </testsuite>\n");
-    }
-    text.push_str("</testsuites>\n");
-    text
+    let suites: Vec<Suite> = report.servers.iter().map(suite).collect();
+    junit::document("rtckit turn-probe", report.summary.seconds, &suites)
 }
 
-/// Text of XML 1.0, which has no way to write control characters.
-fn xml(text: &str) -> String {
-    let mut out = String::with_capacity(text.len());
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            c if c.is_control() => out.push(' '),
-            c => out.push(c),
-        }
-    }
-    out
+fn suite(server: &ServerReport) -> Suite {
+    let steps = server.stages.iter().map(|stage| Case {
+        name: stage.stage.as_str().to_owned(),
+        seconds: stage.seconds,
+        // The verdict decides: a server need not answer bindings to be a good relay.
+        result: stage.message.clone().map_or(CaseResult::Passed, CaseResult::Said),
+    });
+    let result = match server.verdict {
+        Some(Verdict::Ok) => CaseResult::Passed,
+        _ => CaseResult::Failure(Complaint {
+            kind: verdict_of(server).to_string(),
+            message: server.message.clone().unwrap_or_default(),
+            text: server.hint.clone().unwrap_or_default(),
+        }),
+    };
+    let verdict = Case { name: "verdict".to_owned(), seconds: 0.0, result };
+    Suite { name: name_of(server), cases: steps.chain([verdict]).collect() }
 }

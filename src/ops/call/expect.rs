@@ -58,6 +58,16 @@ pub struct Judged {
     pub found: Vec<Value>,
 }
 
+impl Judged {
+    pub(super) fn found_in_words(&self) -> String {
+        let found: Vec<String> = self.found.iter().map(word_of).collect();
+        match found.len() {
+            0 => "there is no such object in the statistics".to_owned(),
+            _ => format!("it was {}", found.join(", ").replace("null", "absent")),
+        }
+    }
+}
+
 impl FromStr for Expectation {
     type Err = String;
 
@@ -148,15 +158,8 @@ pub(super) fn judge(expectations: &[Expectation], stats: &[Value]) -> Vec<Judged
 /// The first that did not hold.
 pub(super) fn disappointment(judged: &[Judged]) -> Option<Error> {
     let failed = judged.iter().find(|judged| !judged.holds)?;
-    let found: Vec<String> = failed.found.iter().map(word_of).collect();
-    let was = match found.len() {
-        0 => "there is no such object in the statistics".to_owned(),
-        _ => format!("it was {}", found.join(", ").replace("null", "absent")),
-    };
-    Some(
-        Error::new(ErrorKind::Threshold, "OperationError", format!("expected {}: {was}", failed.expectation))
-            .at("expect"),
-    )
+    let message = format!("expected {}: {}", failed.expectation, failed.found_in_words());
+    Some(Error::new(ErrorKind::Threshold, "OperationError", message).at("expect"))
 }
 
 #[cfg(test)]

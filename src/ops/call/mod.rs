@@ -13,6 +13,8 @@ mod audience;
 mod channels;
 mod conformance;
 mod data;
+mod documents;
+mod dump;
 mod expect;
 mod fan;
 mod files;
@@ -62,12 +64,16 @@ use crate::signaling::{Message, Signaling, memory};
 use crate::stop::{Stop, StopReason};
 use crate::transfer;
 use data::Data;
+use documents::Documents;
+use dump::Dump;
 use receive::{Player, Receiving};
 use send::{Outlet, Sending};
 use serde_json::Value;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How often the statistics are taken that are dumped, where nothing else says so: as often as a browser does.
+const DUMP_EVERY: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 const GOODBYE: Duration = Duration::from_millis(200);
 
@@ -89,28 +95,43 @@ pub async fn run(
     if let Err(error) = options.check() {
         return Outcome::failed(options.role, error);
     }
-    let peer = Peer { progress, stop, process_start };
-    if options.signal == Signal::Loopback {
-        return Box::pin(peer.loopback(options, io, requests)).await;
+    let documents = match Documents::open(&options) {
+        Ok(documents) => documents,
+        Err(error) => return Outcome::failed(options.role, error),
+    };
+    let peer = Peer { progress, stop, process_start, dump: documents.dump() };
+    let mut outcome = peer.run(options, io, requests).await;
+    // Small files: nothing else is left to be done meanwhile.
+    if let Err(error) = documents.finish(&outcome) {
+        outcome.error.get_or_insert(error);
     }
-    let options = options.one_way();
-    if let (Signal::WhipListen(listen), 2..) = (options.signal.clone(), options.max_viewers) {
-        let media = MediaIo { input: io.media_input, ..MediaIo::default() };
-        return Box::pin(peer.broadcast(options, listen, media, requests)).await;
-    }
-    if let (Signal::Whip(client), true) = (options.signal.clone(), options.conformance) {
-        let media = MediaIo { input: io.media_input, ..MediaIo::default() };
-        return Box::pin(peer.examine(options, client, media)).await;
-    }
-    match Entrance::open(&options.signal, io.input, io.output, options.negotiate.timeout) {
-        Ok(mut road) => {
-            if let Some(url) = road.listens_at() {
-                peer.progress.event(Event::Listening { urls: vec![url.to_owned()] });
-            }
-            let media = MediaIo { input: io.media_input, output: io.media_output, screen: io.screen };
-            peer.serve(options, road, media, requests).await
+    outcome
+}
+
+impl Peer {
+    async fn run(self, options: Options, io: Io, requests: Requests) -> Outcome {
+        if options.signal == Signal::Loopback {
+            return Box::pin(self.loopback(options, io, requests)).await;
         }
-        Err(error) => Outcome::failed(options.role, error),
+        let options = options.one_way();
+        if let (Signal::WhipListen(listen), 2..) = (options.signal.clone(), options.max_viewers) {
+            let media = MediaIo { input: io.media_input, ..MediaIo::default() };
+            return Box::pin(self.broadcast(options, listen, media, requests)).await;
+        }
+        if let (Signal::Whip(client), true) = (options.signal.clone(), options.conformance) {
+            let media = MediaIo { input: io.media_input, ..MediaIo::default() };
+            return Box::pin(self.examine(options, client, media)).await;
+        }
+        match Entrance::open(&options.signal, io.input, io.output, options.negotiate.timeout) {
+            Ok(mut road) => {
+                if let Some(url) = road.listens_at() {
+                    self.progress.event(Event::Listening { urls: vec![url.to_owned()] });
+                }
+                let media = MediaIo { input: io.media_input, output: io.media_output, screen: io.screen };
+                self.serve(options, road, media, requests).await
+            }
+            Err(error) => Outcome::failed(options.role, error),
+        }
     }
 }
 
@@ -126,6 +147,8 @@ struct Peer {
     progress: Arc<dyn Progress>,
     stop: Stop,
     process_start: Instant,
+    /// Where the course of the call is noted.
+    dump: Option<Arc<Dump>>,
 }
 
 impl Peer {
@@ -135,8 +158,12 @@ impl Peer {
         let data_use = options.data_use;
         let (calling, answering) = options.split_for_loopback();
         let caller = Self { progress: Arc::clone(&self.progress), stop: self.stop.clone(), ..self };
-        let answerer =
-            Self { progress: Arc::new(crate::progress::Silent), stop: Stop::new(), process_start: self.process_start };
+        let answerer = Self {
+            progress: Arc::new(crate::progress::Silent),
+            stop: Stop::new(),
+            dump: None,
+            process_start: self.process_start,
+        };
         let (call_io, answer_io) = data::across(data_use, io.input, io.output);
         let sent = MediaIo { input: io.media_input, ..MediaIo::default() };
         let received = MediaIo { output: io.media_output, screen: io.screen, ..MediaIo::default() };
@@ -286,7 +313,8 @@ impl Peer {
             .await;
         report.seconds = began.elapsed().as_secs_f64();
         report.connection = Some(session.report().await);
-        let stats = if options.expect.is_empty() { Vec::new() } else { values(&session.stats().await) };
+        let stats = values(&session.stats().await);
+        self.dump.iter().for_each(|dump| dump.take(&stats));
         sending_stop.stop(StopReason::Done);
         let (sent, sending) = end.sending.finish(session.close()).await;
         let (received, receiving) = receiving.finish().await;
@@ -322,7 +350,7 @@ impl Peer {
             let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
             return Err(error);
         }
-        self.progress.event(event_of(Happened::ConnectionState(ConnectionState::Connected)));
+        self.tell(Happened::ConnectionState(ConnectionState::Connected));
         for server in session.server_troubles().into_iter().filter(|server| server.trouble.is_definite()) {
             self.progress.event(Event::Warning { message: format!("ICE server {server}") });
         }
@@ -365,7 +393,8 @@ impl Peer {
         let over = tokio::time::sleep(options.duration.unwrap_or(Duration::from_secs(u64::MAX >> 32)));
         tokio::pin!(over);
         let sends_only = sending.is_active() && options.lives_by_sending();
-        let mut looking = options.stats.map(tokio::time::interval);
+        let dump_every = self.dump.as_ref().map(|_| DUMP_EVERY);
+        let mut looking = options.stats.or(dump_every).map(tokio::time::interval);
         let mut ended = None;
         let mut error = None;
         let mut data_over = false;
@@ -374,7 +403,7 @@ impl Peer {
                 () = self.stop.stopped() => ended = self.stop.reason().map(Ended::from),
                 () = &mut over => ended = Some(Ended::Duration),
                 due = upkeep.due(session, signaling) => match upkeep.attend(due, session, signaling).await {
-                    Ok(happened) => happened.into_iter().for_each(|happened| self.progress.event(event_of(happened))),
+                    Ok(happened) => happened.into_iter().for_each(|happened| self.tell(happened)),
                     Err(PeerError::HungUp) => ended = Some(Ended::PeerHungUp),
                     Err(lost) => error = Some(lost.erase()),
                 },
@@ -409,7 +438,7 @@ impl Peer {
                     _ => sending.obey(request, &["restartIce", "hangup"]),
                 },
                 failure = receiving.failed() => error = Some(failure),
-                () = next_look(&mut looking) => self.tell_stats(session).await,
+                () = next_look(&mut looking) => self.tell_stats(session, options.stats.is_some()).await,
             }
         }
         if let Some(signaling) =
@@ -421,8 +450,12 @@ impl Peer {
         End { ended, error, data, sending }
     }
 
-    async fn tell_stats(&self, session: &Session) {
-        self.progress.event(Event::Stats { report: values(&session.stats().await) });
+    async fn tell_stats(&self, session: &Session, wanted: bool) {
+        let report = values(&session.stats().await);
+        self.dump.iter().for_each(|dump| dump.take(&report));
+        if wanted {
+            self.progress.event(Event::Stats { report });
+        }
     }
 
     /// What becomes of files, if they are welcome.
@@ -438,6 +471,19 @@ impl Peer {
             stop: self.stop.clone(),
             progress: Arc::clone(&self.progress),
         })
+    }
+
+    fn tell(&self, happened: Happened) {
+        let event = event_of(happened);
+        let noted = match &event {
+            Event::ConnectionStateChange { state } => Some(("connectionstatechange", state.as_str())),
+            Event::IceConnectionStateChange { state } => Some(("iceconnectionstatechange", state.as_ref())),
+            _ => None,
+        };
+        if let (Some(dump), Some((what, value))) = (&self.dump, noted) {
+            dump.note(what, value);
+        }
+        self.progress.event(event);
     }
 
     fn take_track(&self, track: RemoteTrack, receiving: &mut Receiving) {

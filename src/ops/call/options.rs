@@ -128,6 +128,10 @@ pub struct Options {
     pub max_viewers: usize,
     /// Whether the WHIP or WHEP server is examined instead of used.
     pub conformance: bool,
+    /// Where it is written what came of the call and its expectations, as JUnit XML.
+    pub junit: Option<PathBuf>,
+    /// Where the statistics of the whole call are written, as `chrome://webrtc-internals` exports them.
+    pub stats_dump: Option<PathBuf>,
 }
 
 impl Options {
@@ -150,6 +154,8 @@ impl Options {
             expect: Vec::new(),
             max_viewers: 1,
             conformance: false,
+            junit: None,
+            stats_dump: None,
         }
     }
 
@@ -238,6 +244,9 @@ impl Options {
         }
         // RFC 8832 section 5.1: both lengths are 16 bits. The library would send them modulo 65536.
         self.check_channels()?;
+        if self.stats_dump.is_some() && (self.max_viewers > 1 || self.conformance) {
+            return usage("--stats-dump is of one connection: not with --max-viewers or --conformance");
+        }
         if stdio && reads_stdin {
             return usage("standard input carries the signaling: media cannot be read from it");
         }
@@ -267,6 +276,7 @@ impl Options {
                 Destination::File(path) => Some(path),
                 Destination::Stdout => None,
             })
+            .chain(self.junit.iter().chain(&self.stats_dump))
             .collect();
         files.sort_unstable();
         if files.windows(2).any(|pair| pair[0] == pair[1]) {
@@ -368,6 +378,8 @@ impl Options {
             expect: received,
             max_viewers: 1,
             conformance: false,
+            junit: None,
+            stats_dump: None,
         };
         let refuse = ReceiveOptions {
             offer_to_receive_video: Some(false),

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 /// Bits per second below which no path is believed to be.
 pub(super) const LEAST: f64 = 50_000.0;
-/// Bits per second at which a call begins.
-pub(super) const START: f64 = 1_500_000.0;
+/// Bits per second at which a call begins: the first key frame, a third of a second of them, is on a narrow path before anything
+/// is known of it, and all the sound waits behind it. What a wide path carries is found in two seconds.
+pub(super) const START: f64 = 400_000.0;
 /// More than anything that is sent.
 const MOST: f64 = 100e6;
 
@@ -212,14 +213,14 @@ impl Estimator {
     }
 }
 
-fn expire<T>(list: &mut VecDeque<(f64, T)>, before: f64) {
+pub(super) fn expire<T>(list: &mut VecDeque<(f64, T)>, before: f64) {
     while list.front().is_some_and(|(at, _)| *at < before) {
         list.pop_front();
     }
 }
 
 /// Bits per second of packets by their times.
-fn rate(packets: &VecDeque<(f64, usize)>) -> f64 {
+pub(super) fn rate(packets: &VecDeque<(f64, usize)>) -> f64 {
     let (Some((first, own)), Some((last, _))) = (packets.front(), packets.back()) else { return 0.0 };
     let bytes: usize = packets.iter().map(|(_, bytes)| bytes).sum();
     (bytes - own) as f64 * 8.0 / (last - first).max(0.15)
@@ -263,6 +264,10 @@ mod tests {
 
         /// `carries` bits per second, loses one packet of `one_in` by chance; the encoder makes no more than `most`.
         fn run(&mut self, seconds: u32, carries: f64, one_in: u32, most: f64) {
+            if self.seconds.is_empty() {
+                // The first is a key frame: as much as is sent in 0.3 s.
+                self.owed = self.estimator.target(self.at(0.0)).min(most) * 0.3 / 8.0;
+            }
             for step in 0..seconds * 100 {
                 if step.is_multiple_of(100) {
                     self.seconds.push((0.0, 0.0));
@@ -340,6 +345,20 @@ mod tests {
             assert!((0.7..=1.01).contains(&(used / kilobits)), "{used} of {kilobits} kbit/s, {most}");
             assert!(longest < 0.3, "{longest} s on a path of {kilobits} kbit/s, {most}");
         }
+    }
+
+    #[test]
+    fn the_first_seconds_on_a_narrow_path_are_hardly_late_and_a_wide_one_is_soon_used() {
+        for kilobits in [500.0, 1000.0] {
+            let mut path = Path::new();
+            path.run(4, kilobits * 1000.0, 0, 650e3);
+            let (used, longest) = path.between(0, 4);
+            assert!(longest < 0.4, "{longest} s on a path of {kilobits} kbit/s");
+            assert!(used > 0.6 * kilobits.min(650.0), "{used} of {kilobits}");
+        }
+        let mut path = Path::new();
+        path.run(4, 10e6, 0, 2e6);
+        assert!(path.between(3, 4).0 > 1700.0, "{:?}", path.seconds);
     }
 
     #[test]

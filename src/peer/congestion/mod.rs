@@ -2,16 +2,21 @@
 //!
 //! Every packet that leaves, retransmissions included, is numbered for the whole transport. The peer's feedback on these
 //! numbers becomes an [`Estimator`]; that and what the peer says by itself (REMB) set the bitrates of the encoders and
-//! the pace of the packets. A peer that gives neither is sent what the encoders make.
+//! the pace of the packets. Of a peer that gives neither, the receiver reports say what is lost ([`LossBased`]).
 
 mod estimator;
+mod loss;
 mod pacer;
 
 use crate::media::{EncoderControl, MediaKind};
 use estimator::{Estimator, Fate};
+use loss::LossBased;
 use pacer::Pacer;
 use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket, convert_twcc};
 use rtc::rtcp::payload_feedbacks::receiver_estimated_maximum_bitrate::ReceiverEstimatedMaximumBitrate;
+use rtc::rtcp::receiver_report::ReceiverReport;
+use rtc::rtcp::reception_report::ReceptionReport;
+use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtp;
 use rtc::rtp::extension::transport_cc_extension::TransportCcExtension;
@@ -39,6 +44,8 @@ struct Inner {
     transport_wide: bool,
     /// What the peer says that it can take, in bits per second.
     remb: Option<f64>,
+    /// For peers that say neither.
+    loss: LossBased,
     videos: Vec<(u32, Arc<EncoderControl>)>,
     sounds: u32,
 }
@@ -52,6 +59,7 @@ impl Congestion {
                 pacer: Pacer::new(now),
                 transport_wide: false,
                 remb: None,
+                loss: LossBased::new(now),
                 videos: Vec::new(),
                 sounds: 0,
             }),
@@ -120,7 +128,20 @@ impl Inner {
         let estimate = self.transport_wide.then(|| self.estimator.target(now));
         match (estimate, self.remb) {
             (Some(estimate), Some(remb)) => Some(estimate.min(remb)),
+            (None, None) => self.loss.target(),
             (estimate, remb) => estimate.or(remb),
+        }
+    }
+
+    /// Takes what the peer says of streams of ours.
+    fn reported(&mut self, blocks: &[ReceptionReport]) {
+        let of_video = |block: &&ReceptionReport| self.videos.iter().any(|(ssrc, _)| *ssrc == block.ssrc);
+        let worst = blocks.iter().filter(of_video).map(|block| f64::from(block.fraction_lost) / 256.0).reduce(f64::max);
+        if let Some(lost) = worst.filter(|_| !self.transport_wide && self.remb.is_none()) {
+            self.loss.report(lost);
+            if let Some(available) = self.loss.target() {
+                self.share_out(available);
+            }
         }
     }
 
@@ -179,7 +200,9 @@ impl CongestionTap {
     }
 
     fn departs(&mut self, packet: &mut rtp::Packet, now: Instant) {
-        let Some(extension) = self.extension else { return };
+        let Some(extension) = self.extension else {
+            return self.state.lock().loss.departed(packet.marshal_size() + BELOW_RTP, now);
+        };
         let number = TransportCcExtension { transport_sequence: self.next };
         let written = number.marshal().map(|number| packet.header.set_extension(extension, number.freeze()));
         if !matches!(written, Ok(Ok(()))) {
@@ -192,6 +215,23 @@ impl CongestionTap {
             self.under_way.pop_front();
         }
         self.state.lock().estimator.departed(bytes, now);
+    }
+
+    /// Takes what the peer says of the path.
+    fn hear(&mut self, packets: &[Box<dyn rtc::rtcp::Packet>]) {
+        for packet in packets {
+            let packet = packet.as_any();
+            if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>() {
+                self.feedback(feedback, Instant::now());
+            } else if let Some(estimate) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
+                let bits = Some(f64::from(estimate.bitrate)).filter(|bits| bits.is_finite() && *bits > 0.0);
+                self.state.lock().remb = bits;
+            } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
+                self.state.lock().reported(&report.reports);
+            } else if let Some(report) = packet.downcast_ref::<SenderReport>() {
+                self.state.lock().reported(&report.reports);
+            }
+        }
     }
 
     fn feedback(&mut self, feedback: &TransportLayerCc, now: Instant) {
@@ -226,15 +266,7 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for CongestionTap {
 
     fn handle_read(&mut self, packet: TaggedPacket) -> Result<(), Error> {
         if let Packet::Rtcp(packets) = &packet.message.packet {
-            for packet in packets {
-                let packet = packet.as_any();
-                if let Some(feedback) = packet.downcast_ref::<TransportLayerCc>() {
-                    self.feedback(feedback, Instant::now());
-                } else if let Some(estimate) = packet.downcast_ref::<ReceiverEstimatedMaximumBitrate>() {
-                    let bits = Some(f64::from(estimate.bitrate)).filter(|bits| bits.is_finite() && *bits > 0.0);
-                    self.state.lock().remb = bits;
-                }
-            }
+            self.hear(packets);
         }
         self.inbound.push_back(packet);
         Ok(())
@@ -274,3 +306,33 @@ impl Interceptor for CongestionTap {
 
 /// The header extension that carries the number.
 const TRANSPORT_CC_URI: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What a peer says of a video of ours.
+    fn report(tap: &mut CongestionTap, fraction_lost: u8) {
+        let block = ReceptionReport { ssrc: 7, fraction_lost, ..Default::default() };
+        let report = ReceiverReport { reports: vec![block], ..Default::default() };
+        tap.hear(&[Box::new(report) as _]);
+    }
+
+    #[test]
+    fn who_tells_nothing_but_losses_is_sent_less_when_there_are_some() {
+        let state = Arc::new(Congestion::new());
+        let control = Arc::new(EncoderControl::new());
+        state.steer(7, MediaKind::Video, Arc::clone(&control));
+        let mut tap = CongestionTap::new(Arc::clone(&state));
+        assert_eq!(state.available(), None);
+        report(&mut tap, 0);
+        let before = control.bitrate().unwrap();
+        report(&mut tap, 128);
+        let after = control.bitrate().unwrap();
+        assert!(after < before * 4 / 5, "{after} of {before}");
+        // What a peer says by itself goes before.
+        state.lock().remb = Some(2e6);
+        report(&mut tap, 255);
+        assert_eq!(state.available(), Some(2e6));
+    }
+}

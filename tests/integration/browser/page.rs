@@ -230,20 +230,16 @@ fn server() -> SocketAddr {
 
 fn serve(mut stream: TcpStream) -> std::io::Result<()> {
     let mut reader = BufReader::new(stream.try_clone()?);
-    let mut request = String::new();
-    reader.read_line(&mut request)?;
     let mut header = String::new();
     while reader.read_line(&mut header)? > 2 {
         header.clear();
     }
-    let (kind, body) = match request.split(' ').nth(1) {
-        Some("/peer.js") => ("text/javascript", include_str!("peer.js")),
-        _ => ("text/html", "<!doctype html><meta charset=utf-8><body><script src=/peer.js></script>"),
-    };
+    // All in one answer: a script that comes by a second one may not be there yet, or not come.
+    let body = concat!("<!doctype html><meta charset=utf-8><body><script>", include_str!("peer.js"), "</script>");
     let length = body.len();
     write!(
         stream,
-        "HTTP/1.1 200 OK\r\nContent-Type: {kind}; charset=utf-8\r\nContent-Length: {length}\r\n\
+        "HTTP/1.1 200 OK\r\nContent-Type: text/html; charset=utf-8\r\nContent-Length: {length}\r\n\
          Cache-Control: no-store\r\nConnection: close\r\n\r\n{body}"
     )
 }
