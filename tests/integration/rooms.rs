@@ -202,7 +202,7 @@ fn both_sides_see_the_same_check_string_and_one_no_is_enough() {
 /// What a process has in memory that is not of files: its heaps and stacks, as far as they were ever touched.
 fn memory(process: u32) -> Vec<u8> {
     use std::os::unix::fs::FileExt;
-    const PAGE: u64 = 4096;
+    const PAGE: usize = 4096;
     /// Of an entry of pagemap: in memory, or swapped out.
     const THERE: u64 = 3 << 62;
     let open = |name: &str| fs::File::open(format!("/proc/{process}/{name}")).unwrap();
@@ -214,10 +214,10 @@ fn memory(process: u32) -> Vec<u8> {
             continue;
         }
         let bounds: Vec<u64> = fields[0].split('-').map(|at| u64::from_str_radix(at, 16).unwrap()).collect();
-        let mut entries = vec![0; usize::try_from((bounds[1] - bounds[0]) / PAGE * 8).unwrap()];
-        pages.read_exact_at(&mut entries, bounds[0] / PAGE * 8).unwrap();
-        for (at, entry) in (bounds[0]..).step_by(4096).zip(entries.chunks_exact(8)) {
-            let mut page = [0; PAGE as usize];
+        let mut entries = vec![0; usize::try_from(bounds[1] - bounds[0]).unwrap() / PAGE * 8];
+        pages.read_exact_at(&mut entries, bounds[0] / PAGE as u64 * 8).unwrap();
+        for (at, entry) in (bounds[0]..).step_by(PAGE).zip(entries.chunks_exact(8)) {
+            let mut page = [0; PAGE];
             if u64::from_ne_bytes(entry.try_into().unwrap()) & THERE != 0 && memory.read_exact_at(&mut page, at).is_ok()
             {
                 dump.extend(page);
