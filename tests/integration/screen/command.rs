@@ -15,6 +15,20 @@ fn json(bytes: &[u8]) -> Value {
 }
 
 #[test]
+fn a_display_is_tried_out_though_nothing_moves_on_it() {
+    if !equipped() {
+        return;
+    }
+    let xvfb = Xvfb::managed("320x240");
+    let args = ["devices", "--test", "--kind=display", "--json"];
+    let exit = Rtckit::spawn(xvfb.on(&mut Rtckit::command(args))).succeed(PATIENCE);
+    let report = json(&exit.stdout);
+    let [tried] = report["tests"].as_array().unwrap().as_slice() else { panic!("{report}") };
+    assert_eq!((&tried["kind"], &tried["ok"]), (&"display".into(), &true.into()), "{report}");
+    assert!(tried["framesPerSecond"].as_u64().unwrap() > 0, "{report}");
+}
+
+#[test]
 fn monitors_and_windows_are_listed_by_the_ids_that_select_takes() {
     if !equipped() {
         return;
