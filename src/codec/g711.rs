@@ -345,7 +345,7 @@ mod tests {
         let mut decoder = G711Decoder::new(law.codec()).unwrap();
         let mut heard = Vec::new();
         let mut take = |frame: AudioFrame| {
-            assert_eq!(frame.time.ticks() as usize, heard.len());
+            assert_eq!(frame.time.ticks(), i64::try_from(heard.len()).unwrap());
             heard.extend(frame.samples);
         };
         for n in (0..800).step_by(160) {

@@ -71,10 +71,8 @@ impl End {
                     due = upkeep.due(&kept, &mut road) => due,
                 };
                 match upkeep.attend(due, &kept, &mut road).await {
-                    Ok(happened) => match happened {
-                        Some(happened) => tell.send(Ok(happened)).await.unwrap(),
-                        None => {}
-                    },
+                    Ok(Some(happened)) => tell.send(Ok(happened)).await.unwrap(),
+                    Ok(None) => {}
                     Err(over) => break tell.send(Err(over)).await.unwrap(),
                 }
             }
