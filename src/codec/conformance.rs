@@ -443,6 +443,38 @@ fn key_frames_come_by_themselves_when_an_interval_is_over() {
     }
 }
 
+/// Also where a key frame is far larger than usual, and with pictures that are hard to code.
+#[test]
+fn units_of_h264_are_as_small_as_they_are_to_be_and_of_no_higher_level_than_needed() {
+    use crate::media::h264::{nal, nal_units};
+    const MOST: usize = 1170;
+    for (width, height, rate, bitrate, level) in
+        [(176, 144, 15, 64_000, 10), (320, 240, 30, 500_000, 20), (1280, 720, 30, 14_000_000, 31)]
+    {
+        let format = VideoFormat { frame_rate: FrameRate::new(rate, 1).unwrap(), ..format(width, height) };
+        let settings = EncoderSettings { most_unit_bytes: Some(MOST as u32), ..settings(bitrate) };
+        let mut encoder = video_encoder(Codec::H264, &format, settings).unwrap();
+        let mut decoder = video_decoder(Codec::H264).unwrap();
+        let (mut film, mut slices) = (Film::new(true), 0);
+        for n in 0..12 {
+            let frame = film.frame(n, width, height);
+            let encoded = encode(&mut *encoder, &frame, n == 6);
+            assert_eq!((encoded.len(), encoded[0].key), (1, n % 6 == 0));
+            for unit in nal_units(&encoded[0].data) {
+                assert!(unit.len() <= MOST, "{width}x{height}, picture {n}: {} bytes", unit.len());
+                slices += usize::from(matches!(nal::kind(unit[0]), nal::SLICE | nal::IDR_SLICE));
+                if nal::kind(unit[0]) == nal::SPS {
+                    assert!(unit[3] <= level, "{width}x{height}: level_idc {}", unit[3]);
+                }
+            }
+            let decoded = decode(&mut *decoder, &encoded[0]).unwrap();
+            assert!(psnr(&frame, &decoded[0]) > 18.0, "{width}x{height}, picture {n}");
+        }
+        println!("{width}x{height}: {slices} slices of 12 pictures");
+        assert!(slices > 12, "{slices} slices of 12 pictures: none was cut");
+    }
+}
+
 #[test]
 fn a_picture_that_stands_is_spared_its_key_frames_for_a_minute_or_until_it_changes() {
     let settings = EncoderSettings {

@@ -1,5 +1,5 @@
-//! H.264 in Constrained Baseline by OpenH264, with the settings that calls need: constant bitrate, one slice, key frames on
-//! demand. Frames are access units of a byte stream; each key frame begins with its parameter sets.
+//! H.264 in Constrained Baseline by OpenH264, with the settings that calls need: constant bitrate, one slice unless units are
+//! to be small, key frames on demand. Frames are access units of a byte stream; each key frame begins with its parameter sets.
 //!
 //! Pictures are of an even width and height: 4:2:0 cannot be cropped to odd ones (ITU-T H.264 section 7.4.2.1.1), so the last
 //! column or row of others is left out, as browsers do.
@@ -33,6 +33,8 @@ const LEAST_EXTENT: u32 = 16;
 const MOST_DECODED_EXTENT: u32 = 8192;
 /// Bits per second that its arithmetic holds.
 const BITRATES: std::ops::RangeInclusive<u32> = 10_000..=240_000_000;
+/// What a slice must at least be allowed: a macroblock and its headers.
+const LEAST_UNIT_BYTES: u32 = 500;
 /// Steps of speed: 2 is the fastest.
 const SPEED: u8 = 2;
 
@@ -121,6 +123,10 @@ fn open(frame_rate: FrameRate, settings: &EncoderSettings) -> Result<Encoder, Co
         .scene_change_detect(false)
         .intra_frame_period(IntraFramePeriod::from_num_frames(0))
         .num_threads(1);
+    let config = match settings.most_unit_bytes {
+        Some(bytes) => config.max_slice_len(bytes.max(LEAST_UNIT_BYTES)),
+        None => config,
+    };
     let mut encoder = Encoder::with_api_config(OpenH264API::from_source(), config).map_err(|error| library(&error))?;
     let mut quiet = WELS_LOG_QUIET;
     // SAFETY: this option is one of those that may be set before the encoder is initialised, and reads one integer. The

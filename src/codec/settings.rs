@@ -62,6 +62,9 @@ pub struct EncoderSettings {
     /// Fullness of the rate buffer in percent below which pictures are dropped to hold a constant bitrate; 0 never drops
     /// one. H.264 only knows whether.
     pub drop_below: u32,
+    /// The most bytes that a NAL unit of H.264 may have, 500 or more: pictures are cut into slices. Other codecs have no such
+    /// units.
+    pub most_unit_bytes: Option<u32>,
 }
 
 impl Default for EncoderSettings {
@@ -77,6 +80,7 @@ impl Default for EncoderSettings {
             threads: 0,
             speed: None,
             drop_below: 30,
+            most_unit_bytes: None,
         }
     }
 }

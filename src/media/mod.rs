@@ -16,6 +16,7 @@ mod format;
 mod frame;
 mod frame_header;
 pub mod h264;
+mod h264_level;
 mod opus_toc;
 mod sample_clock;
 mod scale;
@@ -36,6 +37,7 @@ pub use device::{Capabilities, DeviceInfo, DeviceKind, DeviceSalt, NoSuchDevice,
 pub use format::{AudioFormat, Codec, ContentHint, FrameRate, MediaKind, UnknownCodec, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
 pub use frame_header::{FrameHeader, frame_header};
+pub use h264_level::H264Level;
 pub use opus_toc::opus_packet_samples;
 pub use sample_clock::SampleClock;
 pub use scale::{ScaleError, Scaler};

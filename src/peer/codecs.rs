@@ -1,6 +1,7 @@
 //! Which codecs a session speaks of, and which of them two peers have in common (RFC 8829 sections 5.2 and 5.3, RFC 3264).
 
 use super::error::PeerError;
+use super::form::{Form, Said, with_packetization_mode};
 use super::session::Session;
 use crate::media::{Codec, MediaKind};
 use rtc::media_stream::MediaStreamTrack;
@@ -23,23 +24,28 @@ pub(super) struct Outgoing {
     pub codecs: Vec<Codec>,
     /// Whether the same section receives as well.
     pub receives: bool,
-    /// The one that was agreed on.
-    pub agreed: Arc<OnceLock<Codec>>,
+    /// What was agreed on.
+    pub agreed: Arc<OnceLock<Said>>,
 }
 
 impl Outgoing {
-    /// The track as the library knows it, sent as `codec`.
-    pub fn library_track(&self, codec: Codec) -> TrackLocalStaticRTP {
-        library_track(codec, self.ssrc, self.rtx)
+    /// The track as the library knows it, sent as was agreed.
+    fn library_track(&self, agreed: &Said) -> TrackLocalStaticRTP {
+        library_track(agreed.form.codec, &agreed.fmtp, self.ssrc, self.rtx)
     }
 }
 
-/// A track of the library that is sent as `codec`.
-pub(super) fn library_track(codec: Codec, ssrc: u32, rtx: Option<u32>) -> TrackLocalStaticRTP {
+/// A track of the library that is sent in the preferred form of `codec`.
+pub(super) fn wished_track(codec: Codec, ssrc: u32, rtx: Option<u32>) -> TrackLocalStaticRTP {
+    let fmtp = Form::of(codec).next().map_or("", Form::fmtp);
+    library_track(codec, fmtp, ssrc, rtx)
+}
+
+fn library_track(codec: Codec, fmtp: &str, ssrc: u32, rtx: Option<u32>) -> TrackLocalStaticRTP {
     let rtx = rtx.map(|ssrc| RTCRtpRtxParameters { ssrc });
     let encoding = RTCRtpEncodingParameters {
         rtp_coding_parameters: RTCRtpCodingParameters { ssrc: Some(ssrc), rtx, ..Default::default() },
-        codec: library_codec(codec),
+        codec: library_codec(codec, fmtp),
         active: true,
         ..Default::default()
     };
@@ -64,14 +70,7 @@ fn feedback(typ: &str, parameter: &str) -> RTCPFeedback {
     RTCPFeedback { typ: typ.to_owned(), parameter: parameter.to_owned() }
 }
 
-fn library_codec(codec: Codec) -> RTCRtpCodec {
-    let sdp_fmtp_line = match codec {
-        Codec::Vp8 | Codec::Pcmu | Codec::Pcma => "",
-        Codec::Vp9 => "profile-id=0",
-        Codec::H264 => "level-asymmetry-allowed=1;packetization-mode=1;profile-level-id=42e01f",
-        Codec::Av1 => "profile=0",
-        Codec::Opus => "minptime=10;useinbandfec=1",
-    };
+fn library_codec(codec: Codec, fmtp: &str) -> RTCRtpCodec {
     let rtcp_feedback = match codec.kind() {
         MediaKind::Video => {
             vec![feedback("nack", ""), feedback("nack", "pli"), feedback("goog-remb", ""), feedback("ccm", "fir")]
@@ -83,109 +82,63 @@ fn library_codec(codec: Codec) -> RTCRtpCodec {
         clock_rate: codec.clock_rate().get(),
         // One is not said: RFC 8866 section 6.6.
         channels: codec.channels().filter(|channels| *channels > 1).unwrap_or(0),
-        sdp_fmtp_line: sdp_fmtp_line.to_owned(),
+        sdp_fmtp_line: fmtp.to_owned(),
         rtcp_feedback,
     }
 }
 
-/// The payload type under which we offer a codec. That of its retransmissions is one more.
-const fn payload_type(codec: Codec) -> u8 {
-    match codec {
-        Codec::Vp8 => 96,
-        Codec::Vp9 => 98,
-        Codec::H264 => 102,
-        Codec::Av1 => 104,
-        Codec::Opus => 111,
-        Codec::Pcmu => 0,
-        Codec::Pcma => 8,
-    }
-}
-
-fn parameters(codec: Codec) -> RTCRtpCodecParameters {
-    RTCRtpCodecParameters { rtp_codec: library_codec(codec), payload_type: payload_type(codec) }
+/// A form as we offer it.
+fn parameters(form: Form) -> RTCRtpCodecParameters {
+    RTCRtpCodecParameters { rtp_codec: library_codec(form.codec, form.fmtp()), payload_type: form.payload_type() }
 }
 
 /// An engine that knows these codecs, in this order.
 pub(super) fn media_engine(audio: &[Codec], video: &[Codec]) -> webrtc::error::Result<MediaEngine> {
     let mut engine = MediaEngine::default();
-    for &codec in audio {
-        engine.register_codec(parameters(codec), RtpCodecKind::Audio)?;
+    for form in audio.iter().copied().flat_map(Form::of) {
+        engine.register_codec(parameters(form), RtpCodecKind::Audio)?;
     }
-    for &codec in video {
-        engine.register_codec(parameters(codec), RtpCodecKind::Video)?;
+    for form in video.iter().copied().flat_map(Form::of) {
+        engine.register_codec(parameters(form), RtpCodecKind::Video)?;
         let rtx = RTCRtpCodec {
             mime_type: "video/rtx".to_owned(),
             clock_rate: 90_000,
             channels: 0,
-            sdp_fmtp_line: format!("apt={}", payload_type(codec)),
+            sdp_fmtp_line: format!("apt={}", form.payload_type()),
             rtcp_feedback: Vec::new(),
         };
-        let parameters = RTCRtpCodecParameters { rtp_codec: rtx, payload_type: payload_type(codec) + 1 };
+        let parameters = RTCRtpCodecParameters { rtp_codec: rtx, payload_type: form.payload_type() + 1 };
         engine.register_codec(parameters, RtpCodecKind::Video)?;
     }
     Ok(engine)
 }
 
-/// The codec that a media type with these format parameters is; `None` for one that we do not speak, or not in this form.
-pub(super) fn codec_of(mime_type: &str, fmtp: &str) -> Option<Codec> {
-    let codec = Codec::from_mime_type(mime_type)?;
-    let parameter = |wanted: &str| {
-        let mut pairs = fmtp.split(';').filter_map(|pair| pair.trim().split_once('='));
-        pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
-    };
-    let is_ours = match codec {
-        Codec::Vp8 | Codec::Opus | Codec::Pcmu | Codec::Pcma => true,
-        // RFC 9628 section 7: profile 0 where it is not said.
-        Codec::Vp9 => parameter("profile-id").is_none_or(|profile| profile == "0"),
-        // Main where it is not said. Level and tier are what each side can receive, and need not be the same.
-        Codec::Av1 => parameter("profile").is_none_or(|profile| profile == "0"),
-        // RFC 6184 section 8.2.2: both are to be the same on both sides; the level is not.
-        Codec::H264 => {
-            parameter("packetization-mode") == Some("1")
-                && parameter("profile-level-id").is_some_and(is_constrained_baseline)
-        }
-    };
-    is_ours.then_some(codec)
-}
-
-/// Whether a `profile-level-id` is one of those that mean Constrained Baseline, RFC 6184 table 5.
-fn is_constrained_baseline(profile_level_id: &str) -> bool {
-    let Ok(id) = u32::from_str_radix(profile_level_id, 16) else { return false };
-    let [0, profile, constraints, _] = id.to_be_bytes() else { return false };
-    profile_level_id.len() == 6
-        && match profile {
-            0x42 => constraints & 0x4f == 0x40,
-            0x4d => constraints & 0x8f == 0x80,
-            0x58 => constraints & 0xcf == 0xc0,
-            _ => false,
-        }
-}
-
-/// The same of an `a=rtpmap` value such as `opus/48000/2` of a section of this kind, whose rate and channels count as well.
-fn codec_of_encoding(kind: &str, encoding: &str, fmtp: &str) -> Option<Codec> {
+/// The form of an `a=rtpmap` value such as `opus/48000/2` of a section of this kind, whose rate and channels count as well.
+fn form_of_encoding(kind: &str, encoding: &str, fmtp: &str) -> Option<Form> {
     let mut parts = encoding.trim().split('/');
-    let codec = codec_of(&format!("{kind}/{}", parts.next().unwrap_or_default()), fmtp)?;
+    let form = Form::read(&format!("{kind}/{}", parts.next().unwrap_or_default()), fmtp)?;
+    let codec = form.codec;
     let rate = parts.next().and_then(|rate| rate.parse().ok());
     let channels = parts.next().map_or(Some(1), |channels| channels.parse().ok());
     let is_ours = rate == Some(codec.clock_rate().get()) && codec.channels().is_none_or(|ours| channels == Some(ours));
-    is_ours.then_some(codec)
+    is_ours.then_some(form)
 }
 
 /// The encodings that need no `a=rtpmap`, RFC 3551 table 4, so far as we speak them.
 const STATIC_ENCODINGS: [(&str, &str); 2] = [("0", "PCMU/8000"), ("8", "PCMA/8000")];
 
-fn codec_of_parameters(parameters: &RTCRtpCodecParameters) -> Option<Codec> {
-    codec_of(&parameters.rtp_codec.mime_type, &parameters.rtp_codec.sdp_fmtp_line)
+fn form_of(parameters: &RTCRtpCodecParameters) -> Option<Form> {
+    Form::read(&parameters.rtp_codec.mime_type, &parameters.rtp_codec.sdp_fmtp_line)
 }
 
-/// The payload type that was agreed on for `codec`.
-pub(super) fn agreed_payload_type(codecs: &[RTCRtpCodecParameters], codec: Codec) -> Option<u8> {
-    codecs.iter().find(|parameters| codec_of_parameters(parameters) == Some(codec)).map(|found| found.payload_type)
+/// The payload type that was agreed on for `form`.
+pub(super) fn agreed_payload_type(codecs: &[RTCRtpCodecParameters], form: Form) -> Option<u8> {
+    codecs.iter().find(|parameters| form_of(parameters) == Some(form)).map(|found| found.payload_type)
 }
 
 /// The description with other names for codecs of ours in forms that we do not speak: where the library finds none in the right
 /// form, it takes one in any. Payload types whose encoding goes without saying get it said: without it the library refuses the
-/// description.
+/// description. So does a packetization mode.
 pub(super) fn without_unspoken_forms(sdp: &str) -> String {
     let mut out = String::with_capacity(sdp.len() + 64);
     let (mut section, mut unsaid, mut at) = (Section(""), String::new(), 0);
@@ -199,7 +152,10 @@ pub(super) fn without_unspoken_forms(sdp: &str) -> String {
         let map = line.strip_prefix("a=rtpmap:").and_then(|map| map.split_once(' '));
         match map.filter(|(payload, encoding)| section.is_unspoken_form(payload, encoding)) {
             Some((payload, encoding)) => out += &format!("a=rtpmap:{payload} unspoken-{encoding}"),
-            None => out += line,
+            None => match section.with_mode(line) {
+                Some(said) => out += &said,
+                None => out += line,
+            },
         }
     }
     if !unsaid.is_empty() && !out.ends_with('\n') {
@@ -237,14 +193,25 @@ impl<'a> Section<'a> {
         self.attribute("a=rtpmap:", payload).or_else(unsaid)
     }
 
-    fn codec(self, payload: &str, encoding: &str) -> Option<Codec> {
-        codec_of_encoding(self.kind(), encoding, self.attribute("a=fmtp:", payload).unwrap_or_default())
+    fn form(self, payload: &str, encoding: &str) -> Option<Form> {
+        form_of_encoding(self.kind(), encoding, self.fmtp(payload))
+    }
+
+    fn fmtp(self, payload: &str) -> &'a str {
+        self.attribute("a=fmtp:", payload).unwrap_or_default()
+    }
+
+    /// A line of H.264's format parameters with their packetization mode.
+    fn with_mode(self, line: &str) -> Option<String> {
+        let (payload, fmtp) = line.strip_prefix("a=fmtp:")?.trim_end().split_once(' ')?;
+        let form = self.form(payload, self.encoding(payload)?)?;
+        (form.codec == Codec::H264).then(|| format!("a=fmtp:{payload} {}\r\n", with_packetization_mode(fmtp)))
     }
 
     fn is_unspoken_form(self, payload: &str, encoding: &str) -> bool {
         let name = encoding.split('/').next().unwrap_or_default().trim();
         let is_ours = Codec::from_mime_type(&format!("{}/{name}", self.kind())).is_some();
-        is_ours && self.codec(payload, encoding).is_none()
+        is_ours && self.form(payload, encoding).is_none()
     }
 
     /// Lines for the payload types without `a=rtpmap`.
@@ -258,16 +225,19 @@ impl<'a> Section<'a> {
     }
 
     /// What we speak of it, in its order.
-    fn codecs(self) -> Vec<Codec> {
-        self.payloads().filter_map(|payload| self.codec(payload, self.encoding(payload)?)).collect()
+    fn said(self) -> Vec<Said> {
+        let said = |payload| {
+            Some(Said { form: self.form(payload, self.encoding(payload)?)?, fmtp: self.fmtp(payload).to_owned() })
+        };
+        self.payloads().filter_map(said).collect()
     }
 }
 
 /// The codecs of the media section with this mid, in its order; those that we do not speak are left out.
-fn codecs_of_section(sdp: &str, mid: &str) -> Vec<Codec> {
+fn said_in_section(sdp: &str, mid: &str) -> Vec<Said> {
     let (_, sections) = sdp.split_once("\nm=").unwrap_or_default();
     let is_this = |section: &&str| section.lines().any(|line| line.strip_prefix("a=mid:").map(str::trim) == Some(mid));
-    sections.split("\nm=").find(is_this).map_or_else(Vec::new, |section| Section(section).codecs())
+    sections.split("\nm=").find(is_this).map_or_else(Vec::new, |section| Section(section).said())
 }
 
 impl Session {
@@ -281,7 +251,7 @@ impl Session {
     ) -> Result<(), PeerError> {
         let Some(transceiver) = self.transceiver_of(sender).await else { return Ok(()) };
         let others = self.codecs_like(codecs).iter().filter(|other| receives && !codecs.contains(other));
-        let preferred = codecs.iter().chain(others).map(|codec| parameters(*codec)).collect();
+        let preferred = codecs.iter().chain(others).copied().flat_map(Form::of).map(parameters).collect();
         transceiver.set_codec_preferences(preferred).await.map_err(PeerError::library("ordering the codecs"))
     }
 
@@ -305,14 +275,18 @@ impl Session {
         for outgoing in &self.outgoing {
             let Some(transceiver) = self.transceiver_of(outgoing.sender.id()).await else { continue };
             let Ok(Some(mid)) = transceiver.mid().await else { continue };
-            let theirs = codecs_of_section(remote_sdp, &mid);
+            let theirs = said_in_section(remote_sdp, &mid);
             // An answer is in the order of the peer's preference, ours in the order of ours.
             let agreed = match answering {
-                true => outgoing.codecs.iter().find(|codec| theirs.contains(codec)),
-                false => theirs.iter().find(|codec| outgoing.codecs.contains(codec)),
+                true => {
+                    let mut ours = outgoing.codecs.iter().copied().flat_map(Form::of);
+                    ours.find_map(|form| theirs.iter().find(|theirs| theirs.form == form))
+                }
+                false => theirs.iter().find(|theirs| outgoing.codecs.contains(&theirs.form.codec)),
             };
-            let Some(&agreed) = agreed else { continue };
-            if outgoing.agreed.set(agreed).is_ok() && agreed != outgoing.codecs[0] {
+            let Some(agreed) = agreed else { continue };
+            let wished = Form::of(outgoing.codecs[0]).next();
+            if outgoing.agreed.set(agreed.clone()).is_ok() && wished != Some(agreed.form) {
                 // The library binds its interceptors by the codec that the track was added with.
                 let track = Arc::new(outgoing.library_track(agreed));
                 let replaced = outgoing.sender.replace_track(track).await;
@@ -331,14 +305,14 @@ impl Session {
             (None, Some(receiver)) => receiver.get_parameters().await.map_err(doing())?.rtp_parameters.codecs,
             (None, None) => return Ok(()),
         };
-        let spoken: Vec<Codec> = common.iter().filter_map(codec_of_parameters).collect();
+        let spoken: Vec<Codec> = common.iter().filter_map(form_of).map(|form| form.codec).collect();
         let ours =
             self.outgoing.iter().find(|ours| sender.as_ref().is_some_and(|sender| sender.id() == ours.sender.id()));
         let first = ours.map_or(&[][..], |ours| &ours.codecs);
         let rank = |parameters: &RTCRtpCodecParameters| {
-            let codec = codec_of_parameters(parameters);
-            let mut order = first.iter().chain(self.codecs_like(&spoken));
-            codec.and_then(|codec| order.position(|other| *other == codec)).unwrap_or(usize::MAX)
+            let form = form_of(parameters);
+            let mut order = first.iter().chain(self.codecs_like(&spoken)).copied().flat_map(Form::of);
+            form.and_then(|form| order.position(|other| other == form)).unwrap_or(usize::MAX)
         };
         let mut ordered = common;
         ordered.sort_by_key(rank);
@@ -359,6 +333,10 @@ impl Session {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn codecs_of_section(sdp: &str, mid: &str) -> Vec<Codec> {
+        said_in_section(sdp, mid).into_iter().map(|said| said.form.codec).collect()
+    }
 
     const OFFER: &str = "v=0\r\no=- 42 1 IN IP4 0.0.0.0\r\ns=-\r\nt=0 0\r\n\
         m=audio 9 UDP/TLS/RTP/SAVPF 111\r\na=mid:0\r\na=rtpmap:111 opus/48000/2\r\n\
@@ -399,28 +377,12 @@ mod tests {
     }
 
     #[test]
-    fn format_parameters_decide() {
-        assert_eq!(codec_of("video/vp9", ""), Some(Codec::Vp9));
-        assert_eq!(codec_of("video/VP9", "max-fr=30; profile-id = 1"), None);
-        assert_eq!(codec_of("video/AV1", "level-idx=5;profile=0;tier=0"), Some(Codec::Av1));
-        assert_eq!(codec_of("video/AV1", "level-idx=5;profile=1;tier=0"), None);
-        assert_eq!(codec_of("video/rtx", "apt=96"), None);
-        let h264 = |mode: u8, profile: &str| {
-            codec_of("video/H264", &format!("packetization-mode={mode};profile-level-id={profile}")).is_some()
-        };
-        assert!(h264(1, "42e01f") && h264(1, "42C02A") && h264(1, "4d801f") && h264(1, "58c01e"));
-        assert!(!h264(0, "42e01f"), "packets of single NAL units");
-        for other in ["42001f", "4d001f", "64001f", "640c1f", "42e0", "", "zzzzzz", "142e01f"] {
-            assert!(!h264(1, other), "{other}");
-        }
-        assert_eq!(codec_of("video/H264", ""), None, "Baseline in single NAL units, where nothing is said");
-    }
-
-    #[test]
-    fn payload_types_do_not_collide() {
-        let mut all: Vec<u8> =
-            Codec::ALL.into_iter().flat_map(|codec| [payload_type(codec), payload_type(codec) + 1]).collect();
-        all.sort_unstable();
-        assert!(all.windows(2).all(|pair| pair[0] != pair[1]), "{all:?}");
+    fn a_packetization_mode_that_goes_without_saying_is_said() {
+        let sdp = "v=0\r\nm=video 9 UDP/TLS/RTP/SAVPF 97 98\r\na=mid:0\r\na=rtpmap:97 H264/90000\r\n\
+            a=fmtp:97 profile-level-id=42e00c;max-fs=1200\r\na=rtpmap:98 VP9/90000\r\na=fmtp:98 profile-id=0\r\n";
+        let said = without_unspoken_forms(sdp);
+        assert_eq!(said, sdp.replace("max-fs=1200", "max-fs=1200;packetization-mode=0"));
+        let h264 = &said_in_section(&said, "0")[0];
+        assert_eq!((h264.form.single_units, h264.level().unwrap().holds(640, 480)), (true, true));
     }
 }

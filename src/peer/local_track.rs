@@ -2,11 +2,12 @@
 
 use super::codecs::agreed_payload_type;
 use super::error::PeerError;
+use super::form::{Form, Said};
 use super::payload::Packetiser;
 use super::remote_track::Shared;
 use super::rtcp::CaptureClock;
 use super::traffic::Departures;
-use crate::media::{Codec, EncodedFrame, EncoderControl, MediaKind};
+use crate::media::{Codec, EncodedFrame, EncoderControl, H264Level, MediaKind};
 use crate::pipeline::queue::Receiver;
 use rtc::rtp;
 use rtc::rtp_transceiver::RTCRtpSenderId;
@@ -60,7 +61,7 @@ pub struct LocalTrack {
     sender: Arc<dyn RtpSender>,
     ssrc: u32,
     wished: Codec,
-    agreed: Arc<OnceLock<Codec>>,
+    agreed: Arc<OnceLock<Said>>,
     control: Arc<EncoderControl>,
     shared: Arc<Shared>,
     departures: Arc<Departures>,
@@ -68,7 +69,7 @@ pub struct LocalTrack {
 
 impl LocalTrack {
     /// Bytes of RTP payload that fit every path: 1280 (IPv6) less IP, UDP, SRTP and header extensions.
-    const PAYLOAD: usize = 1170;
+    const PAYLOAD: u16 = 1170;
     /// Bytes of RTP with its extensions.
     const HEADER: usize = 20;
     /// A frame that takes longer to be sent makes the encoder wait for it.
@@ -78,7 +79,7 @@ impl LocalTrack {
         track: Arc<TrackLocalStaticRTP>,
         sender: Arc<dyn RtpSender>,
         ssrc: u32,
-        (wished, agreed): (Codec, Arc<OnceLock<Codec>>),
+        (wished, agreed): (Codec, Arc<OnceLock<Said>>),
         shared: Arc<Shared>,
         departures: Arc<Departures>,
     ) -> Self {
@@ -90,7 +91,17 @@ impl LocalTrack {
 
     /// The codec that was agreed on with the peer; the one we would like best until then.
     pub fn codec(&self) -> Codec {
-        self.agreed.get().copied().unwrap_or(self.wished)
+        self.agreed.get().map_or(self.wished, |agreed| agreed.form.codec)
+    }
+
+    /// What the peer can decode, as far as it was agreed on and it says so.
+    pub fn level(&self) -> Option<H264Level> {
+        self.agreed.get().and_then(Said::level)
+    }
+
+    /// The most bytes that a NAL unit may have, where the peer takes each in a packet of its own.
+    pub fn most_unit_bytes(&self) -> Option<u32> {
+        self.agreed.get().filter(|agreed| agreed.form.single_units).map(|_| Self::PAYLOAD.into())
     }
 
     /// Whether the peer takes one of its codecs.
@@ -119,9 +130,11 @@ impl LocalTrack {
         captured_at: SystemTime,
     ) -> Result<SentReport, PeerError> {
         let codec = self.codec();
-        let payload_type = self.negotiated_payload_type(codec).await?;
+        let form = self.agreed.get().map(|agreed| agreed.form);
+        let form = form.or_else(|| Form::of(codec).next()).expect("every codec has a form");
+        let payload_type = self.negotiated_payload_type(form).await?;
         let clock_rate = codec.clock_rate();
-        let mut packetiser = Packetiser::new(codec);
+        let mut packetiser = Packetiser::new(form);
         let mut sequence = u16::try_from(random_u32() >> 17).expect("shifted to 15 bits");
         let first_timestamp = random_u32();
         let clock = CaptureClock { captured_at, rtp_time: first_timestamp, clock_rate: f64::from(clock_rate.get()) };
@@ -136,7 +149,7 @@ impl LocalTrack {
         'frames: while let Some(frame) = frames.recv_async().await {
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "RTP time wraps at 32 bits")]
             let timestamp = first_timestamp.wrapping_add(frame.time.rescale(clock_rate).ticks() as u32);
-            let payloads = packetiser.payloads(&frame.data, Self::PAYLOAD);
+            let payloads = packetiser.payloads(&frame.data, Self::PAYLOAD.into());
             let last = payloads.len().saturating_sub(1);
             let bytes = payloads.iter().map(|payload| payload.len() + Self::HEADER).sum();
             self.hold(&frames, self.shared.congestion.time_for(bytes) > Self::LONG);
@@ -206,12 +219,12 @@ impl LocalTrack {
         taken_of(&stats, self.ssrc)
     }
 
-    async fn negotiated_payload_type(&self, codec: Codec) -> Result<u8, PeerError> {
+    async fn negotiated_payload_type(&self, form: Form) -> Result<u8, PeerError> {
         let parameters =
             self.sender.get_parameters().await.map_err(PeerError::library("reading the negotiated codecs"))?;
-        agreed_payload_type(&parameters.rtp_parameters.codecs, codec).ok_or_else(|| PeerError::Description {
+        agreed_payload_type(&parameters.rtp_parameters.codecs, form).ok_or_else(|| PeerError::Description {
             what: "answer",
-            why: format!("the peer does not take {}", codec.mime_type()),
+            why: format!("the peer does not take {}", form.codec.mime_type()),
         })
     }
 

@@ -22,6 +22,7 @@ mod data_channel;
 mod error;
 mod explain;
 mod flight;
+mod form;
 mod identity;
 mod jitter;
 mod local_track;

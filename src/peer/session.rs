@@ -1,11 +1,12 @@
 //! One peer connection: W3C `RTCPeerConnection`, with our runtime below it and plain channels above it.
 
 use super::clock::ProtocolClock;
-use super::codecs::{Outgoing, codec_of, library_kind, library_track, media_engine};
+use super::codecs::{Outgoing, library_kind, media_engine, wished_track};
 use super::config::{Config, IceServer, IceTransportPolicy, MediaPlan, check_server};
 use super::congestion::{Congestion, CongestionTap};
 use super::data_channel::{Connection, DataChannel, DataChannelInit};
 use super::error::PeerError;
+use super::form::Form;
 use super::identity::Identity;
 use super::local_track::{LocalTrack, random_u32};
 use super::net_sim::Network;
@@ -314,7 +315,7 @@ impl Session {
         let first = codecs[0];
         let ssrc = random_u32();
         let rtx = (first.kind() == MediaKind::Video).then(random_u32);
-        let track = Arc::new(library_track(first, ssrc, rtx));
+        let track = Arc::new(wished_track(first, ssrc, rtx));
         let doing = PeerError::library("adding a track");
         let sender = match self.pc.add_track(Arc::clone(&track) as Arc<dyn TrackLocal>).await {
             Ok(sender) => sender,
@@ -599,7 +600,7 @@ impl PeerConnectionEventHandler for Handler {
             return;
         };
         let found = track.codec(ssrc).await.unwrap_or_default();
-        let Some(codec) = codec_of(&found.mime_type, &found.sdp_fmtp_line) else {
+        let Some(Form { codec, .. }) = Form::read(&found.mime_type, &found.sdp_fmtp_line) else {
             tracing::warn!("a remote track of unknown codec '{}'", found.mime_type);
             return;
         };

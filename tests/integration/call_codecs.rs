@@ -66,6 +66,27 @@ fn chromium_decodes_our_h264_and_we_record_its() {
 }
 
 #[test]
+fn chromium_that_takes_single_units_alone_decodes_our_h264_and_we_record_its() {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    let recording = scratch.path("chromium.mkv");
+    page.create_camera("packetization-mode=0;profile-level-id=42e01f");
+    let send = ["answer", "--video=test", "--width=320", "--audio=test", "--record", recording.to_str().unwrap()];
+    let mut callee = Rtckit::start(send);
+    let offer = page_offers(&page, &mut callee, false);
+    assert!(!offer["sdp"].as_str().unwrap().contains("packetization-mode=1"), "{offer}");
+    assert_shown(&page, "video/H264");
+    page.await_stat("peer", "outbound-rtp", "video", |outbound| outbound["framesSent"].as_u64() >= Some(40));
+    page.call("close", json!(["peer"]));
+    callee.succeed(PATIENCE);
+    assert_recorded(&recording, "h264");
+}
+
+#[test]
 fn chromium_decodes_our_av1_and_we_record_its() {
     both_ways("av1", "video/AV1", "av1", "webm");
 }

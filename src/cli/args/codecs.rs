@@ -55,6 +55,7 @@ impl CodecArgs {
             max_frame_rate: self.max_frame_rate,
             scale_resolution_down_by: self.scale_resolution_down_by,
             degradation_preference: self.degradation_preference.parse().unwrap_or_default(),
+            ..SendLimits::default()
         }
     }
 }

@@ -23,6 +23,9 @@ use tokio::task::JoinSet;
 /// How long viewers may take to be told that it is over.
 const LEAVING: Duration = Duration::from_secs(2);
 
+/// Why a viewer cannot share an encode.
+const NO_SHARE: &str = "H.264 in packetization-mode 0 alone, which needs an encoder of its own";
+
 /// What all viewers share.
 struct Stage {
     connection: Config,
@@ -192,6 +195,11 @@ impl Stage {
             if let (Some(track), Some(fan)) = (track, fan)
                 && session.takes(&track).await
             {
+                if track.most_unit_bytes().is_some() {
+                    session.close().await;
+                    self.watching.fetch_sub(1, Ordering::Relaxed);
+                    return Err(PeerError::Description { what: "offer", why: NO_SHARE.to_owned() });
+                }
                 tracks.spawn(send_from(track, Arc::clone(fan), leaving.clone()));
             }
         }

@@ -8,17 +8,17 @@ use super::fan::Fan;
 use super::report::SentTrack;
 use crate::error::{Error, ErrorKind};
 use crate::media::{
-    AudioInput, AudioSettings, Codec, ContentHint, EncodedFrame, EncoderControl, VideoInput, VideoSettings,
+    AudioInput, AudioSettings, Codec, EncodedFrame, EncoderControl, H264Level, VideoInput, VideoSettings,
 };
 use crate::ops::control::Request;
 use crate::ops::media::{
-    AudioEncoding, AudioTrack, Fit, Inputs, Pace, PictureStats, SendLimits, Threads, Tracks, Vacancy, VideoEncoding,
-    VideoTrack, decoded_audio,
+    AudioEncoding, AudioTrack, Fit, Inputs, Pace, PictureStats, RawVideo, SendLimits, Threads, Tracks, Vacancy,
+    VideoEncoding, VideoTrack, decoded_audio,
 };
 use crate::peer::{LocalTrack, PeerError, SentReport};
 use crate::pipeline::Clock;
 use crate::pipeline::queue::{Overflow, Receiver, Sender, bounded};
-use crate::progress::Progress;
+use crate::progress::{Event, Progress};
 use crate::stop::Stop;
 use std::future::Future;
 use std::sync::{Arc, Weak};
@@ -48,6 +48,14 @@ impl Outlet {
         match self {
             Self::Peer(track) => track.codec(),
             Self::Viewers(fan) => fan.codec(),
+        }
+    }
+
+    /// What the other side can decode, and the most bytes of a NAL unit, where it says so.
+    fn h264(&self) -> (Option<H264Level>, Option<u32>) {
+        match self {
+            Self::Peer(track) => (track.level(), track.most_unit_bytes()),
+            Self::Viewers(_) => (None, None),
         }
     }
 
@@ -86,7 +94,7 @@ impl Sending {
     ) -> Result<Self, Error> {
         let clock = Clock::start();
         let content_hint = inputs.content_hint();
-        let sources = Tracks::new(&inputs, clock, Fit::Own, vacancy, progress);
+        let sources = Tracks::new(&inputs, clock, Fit::Own, vacancy, Arc::clone(&progress));
         let inputs = inputs.begun_at(clock.origin())?;
         let mut sending = Self {
             threads: Threads::new(stop),
@@ -99,8 +107,20 @@ impl Sending {
             sources,
         };
         if let (Some(input), Some(track)) = (inputs.video, video) {
+            let (level, most_unit_bytes) = track.h264();
+            // The units of a file are as large as they are.
+            let input = if most_unit_bytes.is_some() { RawVideo::of(input)?.into() } else { input };
+            let limits = SendLimits { level, ..limits };
+            tell_reduction(&limits, &input, &*progress);
             let input = sending.hold_video(input, inputs.video_settings, clock);
-            sending.start_video(input, limits, track, Pace::Clock(clock), content_hint)?;
+            let encoding = VideoEncoding {
+                codec: track.codec(),
+                bitrate: limits.max_bitrate,
+                content_hint,
+                most_unit_bytes,
+                ..VIDEO
+            };
+            sending.start_video(input, limits, track, Pace::Clock(clock), encoding)?;
         }
         if let (Some(input), Some(track)) = (inputs.audio, audio) {
             let input = match input {
@@ -143,10 +163,8 @@ impl Sending {
         limits: SendLimits,
         track: Outlet,
         pace: Pace,
-        content_hint: ContentHint,
+        encoding: VideoEncoding,
     ) -> Result<(), Error> {
-        let bitrate = limits.max_bitrate;
-        let encoding = VideoEncoding { codec: track.codec(), bitrate, content_hint, ..VIDEO };
         let (encoded, frames) = queue();
         let video = VideoTrack {
             input,
@@ -252,6 +270,21 @@ impl Sending {
             self.take(done);
         }
     }
+}
+
+/// Says so where the other side can decode less than the user wants to send.
+fn tell_reduction(limits: &SendLimits, input: &VideoInput, progress: &dyn Progress) {
+    let VideoInput::Raw { format, .. } = input else { return };
+    let Some((level, sent)) = limits.reduced_by_level(format) else { return };
+    let message = format!(
+        "the peer decodes H.264 up to level {level}: {}x{} is sent as {}x{}, {:.1} pictures a second",
+        format.width,
+        format.height,
+        sent.width,
+        sent.height,
+        sent.frame_rate.as_f64()
+    );
+    progress.event(Event::Warning { message });
 }
 
 fn queue() -> (Sender<EncodedFrame>, Receiver<EncodedFrame>) {

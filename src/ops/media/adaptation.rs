@@ -1,7 +1,7 @@
 //! What is sent of what is captured: the limits that were asked for, and what else gives way when the bits are too few (W3C webrtc-pc `RTCRtpEncodingParameters`, mst-content-hint `RTCDegradationPreference`).
 
 use crate::error::Error;
-use crate::media::{DegradationPreference, FrameRate, MediaTime, Scaler, VideoFormat, VideoFrame};
+use crate::media::{DegradationPreference, FrameRate, H264Level, MediaTime, Scaler, VideoFormat, VideoFrame};
 
 /// Limits on a video that is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -14,6 +14,8 @@ pub struct SendLimits {
     pub scale_resolution_down_by: f64,
     /// What gives way first where the bitrate is too low for both.
     pub degradation_preference: DegradationPreference,
+    /// What the other side is ready to decode, where it says so.
+    pub level: Option<H264Level>,
 }
 
 impl Default for SendLimits {
@@ -23,6 +25,7 @@ impl Default for SendLimits {
             max_frame_rate: None,
             scale_resolution_down_by: 1.0,
             degradation_preference: DegradationPreference::default(),
+            level: None,
         }
     }
 }
@@ -30,10 +33,31 @@ impl Default for SendLimits {
 impl SendLimits {
     /// The shape of what is sent of pictures of `format`, before anything gives way.
     pub(super) fn shape(&self, format: &VideoFormat) -> VideoFormat {
-        let (width, height) = scaled((format.width, format.height), self.scale_resolution_down_by);
-        let most = self.max_frame_rate.unwrap_or(f64::INFINITY);
+        let (width, height) = self.fitted((format.width, format.height), self.scale_resolution_down_by);
+        let most = self.max_frame_rate.unwrap_or(f64::INFINITY).min(self.level_rate((width, height)));
         let limited = Some(most).filter(|most| *most < format.frame_rate.as_f64()).and_then(FrameRate::from_f64);
         VideoFormat { width, height, frame_rate: limited.unwrap_or(format.frame_rate) }
+    }
+
+    /// The shape of what is sent of pictures of `format` where the level makes it less than the user wants.
+    pub(in crate::ops) fn reduced_by_level(&self, format: &VideoFormat) -> Option<(H264Level, VideoFormat)> {
+        let shape = self.shape(format);
+        let is_less = shape != Self { level: None, ..*self }.shape(format);
+        self.level.filter(|_| is_less).map(|level| (level, shape))
+    }
+
+    /// Each edge divided by `by`, and by more where the level wants it.
+    fn fitted(&self, size: (u32, u32), by: f64) -> (u32, u32) {
+        let wanted = scaled(size, by);
+        let Some(level) = self.level.filter(|level| !level.holds(wanted.0, wanted.1)) else { return wanted };
+        // Sixths are the ratios of the usual sizes: 1920x1080 becomes 1280x720.
+        let smaller = (7..6 * 1024).map(|sixths| scaled(size, by.max(1.0) * f64::from(sixths) / 6.0));
+        smaller.into_iter().find(|(width, height)| level.holds(*width, *height)).unwrap_or(wanted)
+    }
+
+    /// Pictures of this size a second that the level takes.
+    fn level_rate(&self, (width, height): (u32, u32)) -> f64 {
+        self.level.map_or(f64::INFINITY, |level| level.max_frame_rate(width, height))
     }
 }
 
@@ -90,18 +114,18 @@ impl Adaptation {
     pub(super) fn adapt(&mut self, picture: VideoFrame, bitrate: u32) -> Result<Option<VideoFrame>, Error> {
         self.choose_step((picture.width(), picture.height()), bitrate, picture.time);
         let (smaller, slower) = steps(self.limits.degradation_preference)[self.step];
-        if !self.is_due(picture.time.seconds(), slower) {
+        let by = self.limits.scale_resolution_down_by * smaller;
+        let (width, height) = self.limits.fitted((picture.width(), picture.height()), by);
+        if !self.is_due(picture.time.seconds(), slower, self.limits.level_rate((width, height))) {
             return Ok(None);
         }
-        let by = self.limits.scale_resolution_down_by * smaller;
-        let (width, height) = scaled((picture.width(), picture.height()), by);
         Ok(Some(self.scaler.scale(&picture, width, height)?))
     }
 
     fn choose_step(&mut self, size: (u32, u32), bitrate: u32, now: MediaTime) {
         let steps = steps(self.limits.degradation_preference);
         let bits_per_pixel = |step: usize| {
-            let (width, height) = scaled(size, self.limits.scale_resolution_down_by * steps[step].0);
+            let (width, height) = self.limits.fitted(size, self.limits.scale_resolution_down_by * steps[step].0);
             f64::from(bitrate) / (f64::from(width) * f64::from(height) * self.frame_rate / steps[step].1)
         };
         let since = self.stepped.map_or(f64::INFINITY, |at| now.minus(at).seconds().abs());
@@ -119,12 +143,13 @@ impl Adaptation {
         }
     }
 
-    /// Whether a picture at `now` keeps to the frame rate, which it may miss by its jitter.
-    fn is_due(&mut self, now: f64, slower: f64) -> bool {
-        if slower <= 1.0 && self.limits.max_frame_rate.is_none() {
+    /// Whether a picture at `now` keeps to the frame rate and to the most that there may be, which it may miss by its jitter.
+    fn is_due(&mut self, now: f64, slower: f64, most: f64) -> bool {
+        let is_limited = slower > 1.0 || self.limits.max_frame_rate.is_some();
+        let interval = if is_limited { slower / self.frame_rate } else { 0.0 }.max(1.0 / most);
+        if interval == 0.0 {
             return true;
         }
-        let interval = slower / self.frame_rate;
         let due = self.due.filter(|due| (now - due).abs() < 10.0 * interval).unwrap_or(now);
         if now < due - interval * 0.25 {
             return false;
@@ -171,6 +196,27 @@ mod tests {
         assert!(sent(limits, &[60_000]).iter().all(|(_, width, height)| (*width, *height) == (54, 40)));
         let shape = SendLimits { max_frame_rate: Some(12.5), ..limits }.shape(&format(30));
         assert_eq!((shape.width, shape.height, shape.frame_rate.as_f64()), (54, 40, 12.5));
+    }
+
+    #[test]
+    fn what_the_other_side_can_decode_is_not_exceeded() {
+        let level = |id| SendLimits { level: H264Level::of_profile_level_id(id), ..SendLimits::default() };
+        let shape = |id, width, height, rate| {
+            let VideoFormat { width, height, frame_rate } =
+                level(id).shape(&VideoFormat { width, height, ..format(rate) });
+            (width, height, frame_rate.as_f64())
+        };
+        assert_eq!(shape("42e01f", 1920, 1080, 60), (1280, 720, 30.0));
+        assert_eq!(shape("42e01f", 1080, 1920, 30), (720, 1280, 30.0));
+        assert_eq!(shape("42e01f", 640, 480, 60), (640, 480, 60.0));
+        assert_eq!(shape("42e033", 3840, 2160, 30), (3840, 2160, 30.0));
+        assert_eq!(shape("42e01f", 65_000, 16, 30).1, 16, "no edge is too long either");
+        let (width, height, rate) = shape("42e00a", 640, 480, 30);
+        assert!(width * height >= 100 * 80 && width.div_ceil(16) * height.div_ceil(16) <= 99 && rate <= 15.1 * 1.1);
+        // 160x120 are 80 macroblocks, and 1485 a second: 18.5 pictures, whatever size and rate the source had at first.
+        let count = sent(level("42e00a"), &[60_000; 4]).len();
+        assert!((70..=75).contains(&count), "{count} pictures in 4 s");
+        assert_eq!(sent(level("42e01f"), &[60_000; 2]).len(), 60);
     }
 
     #[test]

@@ -50,6 +50,12 @@ impl RawVideo {
     }
 }
 
+impl From<RawVideo> for VideoInput {
+    fn from(RawVideo { format, live, source }: RawVideo) -> Self {
+        Self::Raw { format, live, source }
+    }
+}
+
 impl RawAudio {
     /// The shape of what [`of`](Self::of) gives.
     pub(in crate::ops) fn format_of(input: &AudioInput) -> AudioFormat {

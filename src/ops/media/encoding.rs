@@ -24,6 +24,8 @@ pub struct VideoEncoding {
     pub spares_stills: bool,
     /// Whether the encoder may leave out pictures to hold its bitrate.
     pub may_drop: bool,
+    /// The most bytes of a NAL unit, where the other side takes each in one packet; H.264 only.
+    pub most_unit_bytes: Option<u32>,
 }
 
 impl VideoEncoding {
@@ -38,6 +40,7 @@ impl VideoEncoding {
             key_frame_interval_count: None,
             spares_stills: false,
             may_drop: true,
+            most_unit_bytes: None,
         }
     }
 
@@ -52,6 +55,7 @@ impl VideoEncoding {
             key_frame_interval_duration: self.key_frame_interval_duration.unwrap_or_default(),
             spares_stills: self.spares_stills,
             drop_below: if self.may_drop { defaults.drop_below } else { 0 },
+            most_unit_bytes: self.most_unit_bytes,
             ..defaults
         }
     }

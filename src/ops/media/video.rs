@@ -57,7 +57,10 @@ impl VideoTrack {
             }
             VideoInput::Raw { format, live, source } => {
                 let shape = limits.map_or(format, |limits| limits.shape(&format));
-                let settings = encoding.settings(&shape);
+                let mut settings = encoding.settings(&shape);
+                if let Some(level) = limits.and_then(|limits| limits.level) {
+                    settings.bitrate = settings.bitrate.min(level.max_bitrate());
+                }
                 let encoder = codec::video_encoder(encoding.codec, &shape, settings)?;
                 let adaptation = limits.map(|limits| Adaptation::new(limits, &format));
                 let encoding = Encoding { encoder, most: settings.bitrate, stages, adaptation, encoded, control };

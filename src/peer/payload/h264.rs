@@ -1,7 +1,7 @@
-//! H.264 over RTP, RFC 6184, in its non-interleaved mode; taken apart by the library, put together here: the library's reader
-//! keeps what is left of a lost packet, and does not survive every payload.
+//! H.264 over RTP, RFC 6184, in its single NAL unit mode and its non-interleaved mode. In the latter it is taken apart by the
+//! library, put together here: the library's reader keeps what is left of a lost packet, and does not survive every payload.
 
-use crate::media::h264::{nal, put_nal_unit};
+use crate::media::h264::{nal, nal_units, put_nal_unit};
 use bytes::{Bytes, BytesMut};
 
 /// Types of payloads that are no single NAL unit, section 5.2.
@@ -19,6 +19,11 @@ pub struct Part {
     pub key: bool,
     /// Its piece of the byte stream; those of an access unit in order are the access unit.
     pub data: Bytes,
+}
+
+/// The payloads of an access unit in single NAL unit mode: its units as they are, section 6.2.
+pub fn single_units(frame: &Bytes) -> Vec<Bytes> {
+    nal_units(frame).filter(|unit| nal::kind(unit[0]) != nal::DELIMITER).map(|unit| frame.slice_ref(unit)).collect()
 }
 
 /// Reads a payload; `None` when it is damaged or of the interleaved mode, which was not agreed on.
@@ -105,6 +110,17 @@ mod tests {
             assert_eq!(parts.iter().flat_map(|part| part.data.to_vec()).collect::<Vec<_>>(), unit[..]);
             assert_eq!((parts[0].first, parts[0].key), (true, is_key));
         }
+    }
+
+    #[test]
+    fn single_units_are_packets_and_come_back() {
+        let units: [&[u8]; 4] = [&[0x67, 0x42, 0xc0, 0x1f], &[0x68, 0xce], &[0x65, 0x88, 1], &[0x65, 0x41, 2]];
+        let payloads = single_units(&stream(&[&[&[9, 0x10][..]], &units[..]].concat()));
+        assert_eq!(payloads, units);
+        let parts: Vec<_> = payloads.iter().map(|payload| depacketise(payload).unwrap()).collect();
+        let whole: Vec<u8> = parts.iter().flat_map(|part| part.data.to_vec()).collect();
+        assert_eq!(whole, stream(&units));
+        assert_eq!((parts[0].first, parts[0].key, parts[3].first), (true, true, false));
     }
 
     #[test]

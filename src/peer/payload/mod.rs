@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | VP8 | RFC 7741 | the library |
 //! | VP9 | RFC 9628 | us: the library's descriptor marks every frame as a key frame, and refuses three references |
-//! | H.264 | RFC 6184 | the library; read by us, since the library's reader panics on some payloads and mixes up what is lost |
+//! | H.264 | RFC 6184 | the library, packets of single NAL units us; read by us, since the library's reader panics on some payloads and mixes up what is lost |
 //! | AV1 | AOMedia's | us: the library's payloader panics on units that claim to be too long |
 //! | Opus, PCMU, PCMA | RFC 7587, RFC 3551 | nobody: a packet is a payload |
 
@@ -12,6 +12,7 @@ mod av1;
 mod h264;
 mod vp9;
 
+use super::form::Form;
 use super::jitter::Arrival;
 use crate::media::{Codec, MediaKind};
 use bytes::{Bytes, BytesMut};
@@ -25,12 +26,13 @@ pub(super) enum Packetiser {
     Vp8(Vp8Payloader),
     Vp9(vp9::Packetiser),
     H264(H264Payloader),
+    H264SingleUnits,
     Av1,
     OnePerFrame,
 }
 
 impl Packetiser {
-    pub(super) fn new(codec: Codec) -> Self {
+    pub(super) fn new(Form { codec, single_units }: Form) -> Self {
         match codec {
             Codec::Vp8 => {
                 let mut payloader = Vp8Payloader::default();
@@ -38,6 +40,7 @@ impl Packetiser {
                 Self::Vp8(payloader)
             }
             Codec::Vp9 => Self::Vp9(vp9::Packetiser::new()),
+            Codec::H264 if single_units => Self::H264SingleUnits,
             Codec::H264 => Self::H264(H264Payloader::default()),
             Codec::Av1 => Self::Av1,
             Codec::Opus | Codec::Pcmu | Codec::Pcma => Self::OnePerFrame,
@@ -50,6 +53,7 @@ impl Packetiser {
             Self::Vp8(payloader) => payloader.payload(most, frame).unwrap_or_default(),
             Self::Vp9(packetiser) => packetiser.payloads(frame, most),
             Self::H264(payloader) => payloader.payload(most, frame).unwrap_or_default(),
+            Self::H264SingleUnits => h264::single_units(frame),
             Self::Av1 => av1::payloads(frame, most),
             Self::OnePerFrame if frame.is_empty() => Vec::new(),
             Self::OnePerFrame => vec![frame.clone()],

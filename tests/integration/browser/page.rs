@@ -141,6 +141,11 @@ impl Page {
         self.call("create", json!(["peer", { "tone": hertz, "audioCodec": codec, "offers": true }]));
     }
 
+    /// A peer that will offer its camera and microphone, the pictures coded in this form alone.
+    pub fn create_camera(&self, format: &str) {
+        self.call("create", json!(["peer", { "media": "send", "videoFormat": format, "offers": true }]));
+    }
+
     /// The answer to `offer`; complete unless `trickle`.
     pub fn answer(&self, offer: &Value, trickle: bool) -> Value {
         self.call("answer", json!(["peer", offer, { "trickle": trickle }]))

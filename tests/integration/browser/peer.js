@@ -82,6 +82,7 @@ function tone(hertz) {
 }
 
 // options: {tone: Hz, audioCodec: media type of the only codec that sound may have,
+//   videoFormat: what the format parameters of the only codec contain that video may have,
 //   channels: [[label, RTCDataChannelInit], …],
 //   media: 'send' | 'receive' | 'both' | 'none', channel: label or null, echo: bool}
 async function create(name, options) {
@@ -126,6 +127,12 @@ async function create(name, options) {
     const { codecs } = RTCRtpSender.getCapabilities('audio');
     for (const transceiver of connection.getTransceivers().filter(({ sender }) => sender.track?.kind === 'audio')) {
       transceiver.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType === options.audioCodec));
+    }
+  }
+  if (options.videoFormat) {
+    const { codecs } = RTCRtpSender.getCapabilities('video');
+    for (const transceiver of connection.getTransceivers().filter(({ sender }) => sender.track?.kind === 'video')) {
+      transceiver.setCodecPreferences(codecs.filter(({ sdpFmtpLine }) => sdpFmtpLine?.includes(options.videoFormat)));
     }
   }
   if (options.media === 'receive' && options.offers) {
