@@ -30,7 +30,8 @@
 //! either    {"type":"error","code":"no-space","message":"…"}    it is over, because of this
 //! ```
 //!
-//! - The first message of each side is its hello. The version is an integer; other versions are refused.
+//! - The first message of each side is its hello; the sender's does not wait for the receiver's. The version is an integer; other
+//!   versions are refused.
 //! - An entry's id is its index in the manifest, from 0. `path` is relative, with `/` between its parts, none of which is
 //!   empty, `.` or `..`. `kind` is `file` (so it is when absent) or `folder`. A file without a `size` is a stream, whose
 //!   size nobody knows before its end. `allocated` is there when a file has holes: how many of its bytes are none.

@@ -21,12 +21,17 @@ fn join(window: &Window, room: &str, name: &str) {
     window.click("#join");
 }
 
-/// Joins where nobody is asked for a camera, and is alone there.
-fn join_to_watch(window: &Window, room: &str) {
+/// Joins where nobody is asked for a camera.
+fn join_without_camera(window: &Window, room: &str) {
     window.go(room);
     window.click("#with-camera");
     window.click("#with-microphone");
     window.click("#join");
+}
+
+/// The same, and is alone there.
+fn join_to_watch(window: &Window, room: &str) {
+    join_without_camera(window, room);
     window.until_text("#status", "Waiting");
 }
 
@@ -59,6 +64,7 @@ fn say(window: &Window, text: &str) {
 fn hand_over(from: &Window, to: &Window, file: &Path, content: &[u8]) {
     let name = file.file_name().unwrap().to_str().unwrap();
     from.write("#picker", file.to_str().unwrap());
+    from.until_text("#file-list", &format!(": {name}"));
     to.until_text("#file-list", name);
     to.click("#file-list button.primary");
     to.until_text("#file-list .done", "hash is right");
@@ -122,6 +128,55 @@ fn two_pages_call_each_other_chat_swap_files_and_meet_again_after_a_reload() {
 }
 
 #[test]
+fn files_that_are_chosen_while_there_is_no_path_go_when_there_is_one() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open_with_hidden_addresses() else { return };
+    let (_server, url) = serve();
+    let (ann, scratch) = (page.window(), Scratch::new());
+    join_to_watch(&ann, &format!("{url}/demo"));
+    let content = noise(100_000, 3);
+    let [early, late] = ["before a path", "without a path"].map(|name| {
+        let file = scratch.path(&format!("{name} {}.bin", std::process::id()));
+        fs::write(&file, &content).unwrap();
+        file
+    });
+    // Nothing is known of the other side until the test says so.
+    ann.evaluate(
+        "{ const { prototype } = RTCPeerConnection;
+           const known = new Promise((known) => { window.allow = known; });
+           const describe = prototype.setRemoteDescription;
+           prototype.setRemoteDescription = async function (description) {
+             window.connection = this;
+             await known;
+             return describe.call(this, description);
+           }; }",
+        json!([]),
+    );
+    let bob = page.open_window();
+    join_without_camera(&bob, &format!("{url}/demo"));
+    ann.until_text("#status", "Connecting");
+    ann.write("#picker", early.to_str().unwrap());
+    ann.until_text("#file-list", "Waits for the connection");
+    ann.evaluate("allow()", json!([]));
+    bob.until_text("#file-list", "before a path");
+    ann.until_text("#status", "Connected");
+    // As where nothing came by it for some seconds.
+    ann.evaluate(
+        "{ Object.defineProperty(connection, 'connectionState', { value: 'disconnected' });
+           connection.dispatchEvent(new Event('connectionstatechange')); }",
+        json!([]),
+    );
+    ann.until_text("#status", "interrupted");
+    ann.write("#picker", late.to_str().unwrap());
+    ann.until_text("#file-list", "without a path");
+    bob.until_text("#file-list", "without a path");
+    for _ in 0..2 {
+        bob.click("#file-list button.primary");
+    }
+    ann.until("document.querySelectorAll('#file-list .done').length === 2", &json!([]));
+}
+
+#[test]
 fn a_page_is_not_taken_in_by_a_member_who_means_no_good() {
     let _turn = one_call_at_a_time();
     let Some(page) = Page::open_with_hidden_addresses() else { return };
@@ -175,7 +230,7 @@ fn firefox_and_chromium_meet_in_a_room() {
     hand_over(&ann, &bob, &file, &content);
     // What Firefox takes is judged by itself: it asks before it saves.
     bob.write("#picker", file.to_str().unwrap());
-    ann.until_text("#file-list", "From Bob");
+    ann.until_text("#file-list", "From Bob: from firefox");
     ann.click("#file-list button.primary");
     ann.until_text("#file-list .done", "hash is right");
     bob.until_text("#file-list .done", "checked there");
@@ -230,6 +285,17 @@ fn a_page_takes_what_send_file_sends_and_sends_to_receive_file() {
         let theirs = ann.evaluate(hash, json!([length]));
         assert_eq!(theirs, blake3::hash(&vec![7; length]).to_hex().as_str(), "{length}");
     }
+    // It says nothing by a channel of the other side before it heard something there.
+    let greetings = "{ const { receive } = await import('/page/receive.js');
+        const said = [];
+        const channel = { readyState: 'open', bufferedAmount: 0, send: (text) => said.push(JSON.parse(text).type), close() {} };
+        receive(channel, { signal: new AbortController().signal, consent: () => new Promise(() => {}) });
+        await new Promise((done) => setTimeout(done));
+        const before = said.length;
+        channel.onmessage({ data: '{\"type\":\"hello\",\"protocol\":\"rtckit-transfer\",\"version\":1,\"role\":\"sender\"}' });
+        await new Promise((done) => setTimeout(done));
+        return [before, said]; }";
+    assert_eq!(ann.evaluate(greetings, json!([])), json!([0, ["hello"]]));
     let (from, to) = (scratch.path("from"), scratch.path("to"));
     fs::create_dir(&from).unwrap();
     let files = [("empty", 0), ("small", 100), ("big", 1_000_001)]

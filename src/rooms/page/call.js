@@ -148,8 +148,8 @@ export class Call {
       this.#happened('chat', `${name}: ${shown(text, 200)}`);
     });
     on('channel', (channel) => this.#files.receive(channel, name));
-    on('wanted', (channel) => {
-      this.#files.sendLater(channel, peer, this.#chosen, name).then(() => { peer.waitsForFiles = false; });
+    on('wanted', () => {
+      if (this.#files.waitsFor(peer) !== 'connection') this.#files.sendLater(peer, this.#chosen, name);
       this.#open('files');
     });
     on('silent', () => this.#room.renew());
@@ -267,18 +267,10 @@ export class Call {
     }
     if (files.length === 0) return;
     this.#open('files');
-    let sent = false;
+    if (this.#peers.size === 0) this.notice('Nobody is here to take files yet.');
     for (const { peer } of this.#peers.values()) {
-      if (peer.waitsForFiles) {
-        sent = true;
-        continue;
-      }
-      const channel = peer.state === 'connected' ? peer.openFiles() : null;
-      if (!channel) continue;
-      sent = true;
-      this.#files.send(channel, peer.maxMessage, files, this.#nameOf(this.#members.get(peer.id)));
+      if (this.#files.waitsFor(peer) !== 'choice') this.#files.send(peer, files, this.#nameOf(this.#members.get(peer.id)));
     }
-    if (!sent) this.notice(this.#peers.size > 0 ? 'The other side takes no files. With rtckit: rtckit answer --receive-files, or receive-file.' : 'Nobody is here to take files yet.');
     this.#choose(files);
     this.#nextChoice();
   }

@@ -1,7 +1,7 @@
 // The list of transfers, and how files get into the page.
 
 import { receive } from './receive.js';
-import { Failure, send, shown } from './transfer.js';
+import { Failure, cancelled, send, shown } from './transfer.js';
 
 // Transfers that the list shows, and that one page takes at the same time.
 const MOST_SHOWN = 100;
@@ -12,6 +12,7 @@ export class FileList {
   #tell;
   #running = new Set();
   #coming = 0;
+  #waiting = new Map();
 
   // `tell(text)` says what happened to those who do not look at the list.
   constructor(list, tell) {
@@ -23,22 +24,40 @@ export class FileList {
     return this.#running.size > 0;
   }
 
-  // Sends by a channel of ours.
-  async send(channel, maxMessage, files, who) {
+  // What keeps a transfer to this peer from its beginning: 'connection', 'choice' (of files), or nothing.
+  waitsFor(peer) {
+    return this.#waiting.get(peer);
+  }
+
+  // Sends to a peer, as soon as there is a connection.
+  async send(peer, files, who) {
     const item = this.#item(`To ${who}: ${title(files.map(({ path }) => path))}`);
-    await this.#watch(item, (signal) => send(channel, maxMessage, Promise.resolve(files), { signal, report: item.report }), async (done) => {
+    const work = async (signal) => {
+      item.how('Waits for the connection.');
+      this.#waiting.set(peer, 'connection');
+      await Promise.race([peer.known, cancelled(signal)]).finally(() => this.#waiting.delete(peer));
+      const channel = peer.openFiles();
+      if (!channel) throw new Failure(null, peer.closed ? 'The other side left before.' : 'The other side takes no files. With rtckit: rtckit answer --receive-files, or receive-file.');
+      return send(channel, peer.maxMessage, Promise.resolve(files), { signal, report: item.report });
+    };
+    await this.#watch(item, work, async (done) => {
       item.done(done === files.length ? 'Sent, and checked there' : `Sent: ${done} of ${files.length}`);
     });
   }
 
   // Waits with an open channel until files are chosen: for who came for nothing else.
-  async sendLater(channel, peer, files, who) {
+  async sendLater(peer, files, who) {
     const item = this.#item(`${who} waits for files`);
     item.how('Choose some, or drop them here.');
-    files.then((files) => item.rename(`To ${who}: ${title(files.map(({ path }) => path))}`));
-    await this.#watch(item, (signal) => send(channel, peer.maxMessage, files, { signal, report: item.report }), async () => {
+    this.#waiting.set(peer, 'choice');
+    files.then((files) => {
+      item.rename(`To ${who}: ${title(files.map(({ path }) => path))}`);
+      this.#waiting.delete(peer);
+    });
+    await this.#watch(item, (signal) => send(peer.openFiles(), peer.maxMessage, files, { signal, report: item.report }), async () => {
       item.done('Sent, and checked there');
     });
+    this.#waiting.delete(peer);
   }
 
   // Takes what comes by a channel of the other side, if the user wants it.

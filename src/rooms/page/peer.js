@@ -2,7 +2,7 @@
 // `send`; what it says comes in by `take`.
 //
 // Events: `state` (connecting, connected, reconnecting, lost), `media` (a track came), `chat` (open or closed), `text`,
-// `channel` (one by which files come), `wanted` (one of ours, to who only came for files), `restarted` (it began anew: detail is its offer), `bye`, `silent` (it does not answer).
+// `channel` (one by which files come), `wanted` (it only came for files), `restarted` (it began anew: detail is its offer), `bye`, `silent` (it does not answer).
 
 import { LABEL } from './transfer.js';
 
@@ -27,9 +27,12 @@ export class Peer extends EventTarget {
   #chain = Promise.resolve();
   #early = [];
   #takesMedia;
+  // Who only answers may have come for files alone, which its answer tells; then this is the channel that they go by.
+  #receiver = null;
+  #waiting = null;
+  #known;
   #timer = 0;
   #troubledSince = 0;
-  #closed = false;
 
   // `offers`: whether we make the first offer; who does insists when both offer at once later, and the other gives way.
   // `tracks`: {audio, video}, each a track or null.
@@ -41,8 +44,9 @@ export class Peer extends EventTarget {
     this.remote = new MediaStream();
     this.chat = null;
     this.state = 'connecting';
-    // Who only answers may have come for files alone, which its answer tells.
-    this.waitsForFiles = null;
+    this.closed = false;
+    // Holds once there was a connection, or never will be.
+    this.known = new Promise((known) => { this.#known = known; });
     this.#takesMedia = !(offers && member.role === 'answer');
     this.#offers = offers;
     this.#send = send;
@@ -81,7 +85,7 @@ export class Peer extends EventTarget {
   // What the other side says. One message after the other: a candidate waits for its description.
   take(message) {
     this.#chain = this.#chain.then(() => this.#take(message)).catch((error) => {
-      if (!this.#closed) console.warn(`${message.type} of the other side:`, error);
+      if (!this.closed) console.warn(`${message.type} of the other side:`, error);
     });
   }
 
@@ -91,15 +95,18 @@ export class Peer extends EventTarget {
     if (this.#takesMedia) this.#attach(kind);
   }
 
-  // A channel to send files by; null where the other side takes none.
+  // A channel to send files by, once it is known; null where the other side takes none. It opens when there is a path.
   openFiles() {
-    return this.#pc.sctp === null ? null : this.#open();
+    const waiting = this.#waiting;
+    this.#waiting = null;
+    return waiting ?? (this.closed || this.#pc.sctp === null ? null : this.#open());
   }
 
   close() {
-    this.#closed = true;
+    this.closed = true;
     clearTimeout(this.#timer);
     this.#pc.close();
+    this.#known();
   }
 
   #open() {
@@ -114,7 +121,7 @@ export class Peer extends EventTarget {
       await this.#pc.setLocalDescription();
       this.#describe();
     } catch (error) {
-      if (!this.#closed) console.warn('offer:', error);
+      if (!this.closed) console.warn('offer:', error);
     } finally {
       this.#makingOffer = false;
     }
@@ -127,7 +134,7 @@ export class Peer extends EventTarget {
 
   async #take(message) {
     const pc = this.#pc;
-    if (this.#closed) return;
+    if (this.closed) return;
     switch (message.type) {
       case 'offer':
       case 'answer': {
@@ -224,6 +231,7 @@ export class Peer extends EventTarget {
       this.#troubledSince = 0;
       this.#become('connected');
       this.#lookForReceiver();
+      this.#known();
     } else if (state === 'disconnected' || state === 'failed') {
       this.#troubledSince ||= performance.now();
       this.#become(this.state === 'connecting' ? 'connecting' : 'reconnecting');
@@ -235,16 +243,20 @@ export class Peer extends EventTarget {
 
   // Who only answers, and sends neither sound nor picture, came for files, and waits for their channel.
   #lookForReceiver() {
-    if (this.#takesMedia || this.waitsForFiles !== null) return;
+    if (this.#takesMedia || this.#receiver !== null) return;
     this.#takesMedia = this.#pc.getTransceivers().some(({ currentDirection }) => /recv/.test(currentDirection));
-    this.waitsForFiles = !this.#takesMedia;
-    if (this.waitsForFiles) this.#tell('wanted', this.#open());
-    else KINDS.forEach((kind) => this.#attach(kind));
+    this.#receiver = !this.#takesMedia;
+    if (this.#receiver) {
+      this.#waiting = this.#open();
+      this.#tell('wanted');
+    } else {
+      KINDS.forEach((kind) => this.#attach(kind));
+    }
   }
 
   // Looks for another path (ICE restart), until there is one.
   #restart() {
-    if (this.#closed || this.#pc.connectionState === 'connected') return;
+    if (this.closed || this.#pc.connectionState === 'connected') return;
     if (performance.now() - this.#troubledSince > LOST) this.#become('lost');
     if (this.#pc.signalingState === 'have-local-offer') {
       // The last one was not answered: maybe it never arrived.

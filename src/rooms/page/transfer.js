@@ -116,10 +116,14 @@ export class Line {
     this.#channel.send(bytes);
   }
 
+  // The sender, whose channel it is, speaks first: what Chromium is given to send by a channel of the other side before it
+  // heard anything there, it may keep for good.
   async greet(role) {
     await this.#until(() => this.#channel.readyState !== 'connecting' || this.#closed);
-    this.say({ type: 'hello', protocol: LABEL, version: VERSION, role, agent: 'rtckit page' });
+    const ours = { type: 'hello', protocol: LABEL, version: VERSION, role, agent: 'rtckit page' };
+    if (role === 'sender') this.say(ours);
     const hello = await this.hear('hello');
+    if (role === 'receiver') this.say(ours);
     if (hello.protocol !== LABEL) throw protocol('it speaks something else');
     if (hello.version !== VERSION) throw new Failure('version', `The other side speaks version ${Number(hello.version)} of the protocol, this page version ${VERSION}. Use the same release of rtckit on both sides.`);
     if (hello.role === role) throw protocol(`both sides are the ${role}`);
@@ -158,16 +162,18 @@ export function shown(text, most = 300) {
 
 const told = ({ code, message }) => (code === 'declined' ? 'The other side does not want it.' : `The other side: ${shown(message)}`);
 
+// Fails once the user cancels.
+export const cancelled = (signal) => new Promise((_, cancel) => {
+  const abort = () => cancel(new Failure('cancelled', 'Cancelled.'));
+  if (signal.aborted) abort();
+  signal.addEventListener('abort', abort, { once: true });
+});
+
 // Runs one end of a transfer; `signal` cancels it. The channel is closed when this returns or throws a `Failure`.
 export async function run(line, signal, work) {
   let failure;
-  const cancelled = new Promise((_, cancel) => {
-    const abort = () => cancel(new Failure('cancelled', 'Cancelled.'));
-    if (signal.aborted) abort();
-    signal.addEventListener('abort', abort, { once: true });
-  });
   try {
-    return await Promise.race([work(), cancelled]);
+    return await Promise.race([work(), cancelled(signal)]);
   } catch (error) {
     failure = error instanceof Failure ? error : new Failure('other', String(error.message ?? error));
     throw failure;

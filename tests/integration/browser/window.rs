@@ -56,14 +56,22 @@ impl<'a> Window<'a> {
         let begin = Instant::now();
         while self.evaluate(expression, args.clone()) != true {
             if begin.elapsed() > PATIENCE {
-                let shown = self.text("body");
-                panic!("waited for {expression} with {args}; the page shows: {shown}");
+                let (shown, hidden) = (self.text("body"), self.hidden());
+                panic!("waited for {expression} with {args}; the page shows: {shown}\nand hides: {hidden}");
             }
             std::thread::sleep(Duration::from_millis(50));
         }
     }
 
-    /// Waits until an element that is shown has this text in it.
+    /// What the elements that are hidden would show.
+    fn hidden(&self) -> String {
+        let texts =
+            "[...document.querySelectorAll('[hidden]')].map((it) => it.textContent.replace(/\\s+/g, ' ').trim())
+            .filter(Boolean)";
+        self.evaluate(texts, json!([])).to_string()
+    }
+
+    /// Waits until an element has this text in it.
     pub fn until_text(&self, selector: &str, text: &str) {
         self.until(
             "[...document.querySelectorAll(arguments[0])].some((it) => it.innerText.includes(arguments[1]))",
