@@ -2,7 +2,7 @@
 
 use crate::browser::{Media, Page};
 use crate::call_chromium::{page_answers, page_offers};
-use crate::support::{MediaFile, Rtckit, Scratch, have, one_call_at_a_time};
+use crate::support::{MediaFile, Rtckit, Scratch, calls_share_the_machine, have, one_call_at_a_time};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::time::Duration;
@@ -29,8 +29,11 @@ fn assert_shown(page: &Page, mime: &str) {
     assert_eq!(inbound["keyFramesDecoded"], 1, "each frame but the first builds on others: {inbound}");
 }
 
-/// What we recorded of Chromium's camera is whole, and coded as `codec`.
-fn assert_recorded(recording: &Path, codec: &str) {
+/// Ends the call when Chromium has sent enough; what we recorded of its camera is whole, and coded as `codec`.
+fn assert_recorded(page: &Page, mut rtckit: Rtckit, recording: &Path, codec: &str) {
+    page.await_stat("peer", "outbound-rtp", "video", |outbound| outbound["framesSent"].as_u64() >= Some(40));
+    rtckit.interrupt();
+    assert_eq!(rtckit.wait(PATIENCE).code, Some(130));
     let file = MediaFile::open(recording);
     file.assert_plays();
     let frames = file.stream(codec).times.len();
@@ -47,12 +50,11 @@ fn both_ways(codec: &str, mime: &str, name: &str, extension: &str) {
     let scratch = Scratch::new();
     let recording = scratch.path(&format!("chromium.{extension}"));
     page.create(Media::Send, false);
-    let send = ["call", "--video=test", "--width=320", "--audio=test", "--video-codec", codec, "--duration", "5s"];
+    let send = ["call", "--video=test", "--width=320", "--audio=test", "--video-codec", codec];
     let mut caller = Rtckit::start(send.iter().copied().chain(["--record", recording.to_str().unwrap()]));
     page_answers(&page, &mut caller, false);
     assert_shown(&page, mime);
-    caller.succeed(PATIENCE);
-    assert_recorded(&recording, name);
+    assert_recorded(&page, caller, &recording, name);
 }
 
 #[test]
@@ -80,10 +82,7 @@ fn chromium_that_takes_single_units_alone_decodes_our_h264_and_we_record_its() {
     let offer = page_offers(&page, &mut callee, false);
     assert!(!offer["sdp"].as_str().unwrap().contains("packetization-mode=1"), "{offer}");
     assert_shown(&page, "video/H264");
-    page.await_stat("peer", "outbound-rtp", "video", |outbound| outbound["framesSent"].as_u64() >= Some(40));
-    page.call("close", json!(["peer"]));
-    callee.succeed(PATIENCE);
-    assert_recorded(&recording, "h264");
+    assert_recorded(&page, callee, &recording, "h264");
 }
 
 #[test]
@@ -105,7 +104,7 @@ fn pitch(wav: &Path) -> f64 {
 
 #[test]
 fn a_browser_that_speaks_g711_alone_is_understood_recorded_and_answered_in_it() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     if !have("ffprobe") {
         return;
     }
@@ -143,13 +142,11 @@ fn an_answer_prefers_what_we_prefer_whatever_the_offer_begins_with() {
     let scratch = Scratch::new();
     let recording = scratch.path("chromium.webm");
     page.create_offerer(Media::Send, None);
-    let send =
-        ["answer", "--video=test", "--width=320", "--audio=test", "--video-codec", "vp9,vp8", "--duration", "5s"];
+    let send = ["answer", "--video=test", "--width=320", "--audio=test", "--video-codec", "vp9,vp8"];
     let mut callee = Rtckit::start(send.iter().copied().chain(["--record", recording.to_str().unwrap()]));
     page_offers(&page, &mut callee, false);
     assert_shown(&page, "video/VP9");
-    callee.succeed(PATIENCE);
-    assert_recorded(&recording, "vp9");
+    assert_recorded(&page, callee, &recording, "vp9");
 }
 
 #[test]
@@ -186,7 +183,7 @@ fn limits_of_what_is_sent_are_kept() {
 
 #[test]
 fn a_track_whose_source_hangs_when_the_call_ends_is_reported_all_the_same() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let mut call = Rtckit::start(["call", "--loopback", "--json", "--video=-", "--duration", "2s"]);
     call.write(b"YUV4MPEG2 W64 H48 F30:1 Ip C420jpeg\n");
     for n in 0..15 {

@@ -2,7 +2,9 @@
 
 use crate::browser::{Media, Page};
 use crate::call_chromium::{page_answers, page_offers};
-use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, fnv1a, have, noise, one_call_at_a_time};
+use crate::support::{
+    MediaFile, PATIENCE, Rtckit, Scratch, calls_share_the_machine, fnv1a, have, noise, one_call_at_a_time,
+};
 use serde_json::json;
 
 /// Firefox shows what we send in this codec.
@@ -73,7 +75,7 @@ fn we_record_the_vp9_of_firefox() {
 
 #[test]
 fn messages_cross_both_ways_whoever_opens_the_channel() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open_in_firefox() else { return };
     page.create(Media::None, true);
     let mut caller = Rtckit::start(["call", "--chat"]);

@@ -1,7 +1,8 @@
 //! Two rtckit peers on one machine, over pipes and over a terminal.
 
 use crate::support::{
-    Exit, MediaFile, Rtckit, Scratch, Terminal, await_growth, have, in_repository, introduce, noise, one_call_at_a_time,
+    Exit, MediaFile, Rtckit, Scratch, Terminal, await_growth, calls_share_the_machine, have, in_repository, introduce,
+    noise, one_call_at_a_time,
 };
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
@@ -42,7 +43,7 @@ fn ctrl_c_leaves_a_file_that_plays_and_the_peer_learns_at_once() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let recording = scratch.path("call.webm");
     let mut callee = Rtckit::start(["answer", "--record", recording.to_str().unwrap()]);
@@ -64,7 +65,7 @@ fn a_peer_that_was_killed_ends_us_soon_and_the_recording_plays() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let recording = scratch.path("call.webm");
     let mut callee = Rtckit::start(["answer", "--record", recording.to_str().unwrap()]);
@@ -99,7 +100,7 @@ fn the_example_script_records_a_call() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let recording = scratch.path("example.webm");
     let output = Command::new(in_repository("examples/two-peers.sh"))
@@ -129,7 +130,7 @@ fn an_output_that_exists_is_not_touched() {
 
 #[test]
 fn bytes_piped_in_come_out_at_the_other_end_both_ways() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let mut callee = Rtckit::start(["answer", "--pipe"]);
     let mut caller = Rtckit::start(["call", "--pipe"]);
     introduce(&mut caller, &mut callee);
@@ -149,7 +150,7 @@ fn bytes_piped_in_come_out_at_the_other_end_both_ways() {
 
 #[test]
 fn lines_of_a_chat_arrive_as_lines() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let mut callee = Rtckit::start(["answer", "--chat"]);
     let mut caller = Rtckit::start(["call", "--chat"]);
     introduce(&mut caller, &mut callee);
@@ -163,7 +164,7 @@ fn lines_of_a_chat_arrive_as_lines() {
 
 #[test]
 fn candidates_may_trickle() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let mut callee = Rtckit::start(["answer", "--trickle", "--data"]);
     let mut caller = Rtckit::start(["call", "--trickle", "--data", "--duration", "1s"]);
     let (mut trickled, begin) = (0, Instant::now());
@@ -246,7 +247,7 @@ fn a_caller_refuses_an_answer_to_another_offer() {
 
 #[test]
 fn an_offer_longer_than_a_terminal_line_can_be_pasted() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let (mut caller, mut offer) = an_offer(&["--data", "--duration", "1s"]);
     // An attribute that nobody knows is ignored (RFC 8866, section 5.13).
     let padding = format!("a=x-padding:{}\r\n", "p".repeat(180)).repeat(60);
@@ -266,7 +267,7 @@ fn an_offer_longer_than_a_terminal_line_can_be_pasted() {
 
 #[test]
 fn an_output_that_exists_is_replaced_or_avoided_when_asked() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let recording = scratch.path("a.webm");
     let call = |policy| {
@@ -315,7 +316,7 @@ fn last_stats(events: &[Value], kind: &str) -> Vec<Value> {
 
 #[test]
 fn statistics_say_what_goes_over_the_connection_and_how_it_arrives() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let mut callee = Rtckit::start(["answer", "--stats=200ms", "--events-file=fd:2", "--data"]);
     let mut caller = Rtckit::start([
         "call",
@@ -370,7 +371,7 @@ fn statistics_say_what_goes_over_the_connection_and_how_it_arrives() {
 
 #[test]
 fn what_is_expected_of_a_call_decides_how_it_ends() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let decoded = scratch.path("a.y4m");
     let call = |name: &str, expected: &[&str]| {
@@ -394,7 +395,7 @@ fn what_is_expected_of_a_call_decides_how_it_ends() {
 
 #[test]
 fn a_negotiated_channel_is_opened_by_both_and_announced_by_none() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let channel = ["--pipe", "--negotiated", "--id=7"];
     let mut callee = Rtckit::start(["answer"].iter().chain(&channel));
     let mut caller = Rtckit::start(["call"].iter().chain(&channel));

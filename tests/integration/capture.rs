@@ -2,7 +2,7 @@
 //! `devices_guest`.
 
 use crate::schema::{TRACKS_OF_DEVICES, Written, assert_documented};
-use crate::support::{PATIENCE, Rtckit, Scratch, in_repository, one_call_at_a_time};
+use crate::support::{PATIENCE, Rtckit, Scratch, calls_share_the_machine, in_repository, one_call_at_a_time};
 use serde_json::Value;
 use std::io::Read;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn json(exit: &crate::support::Exit) -> Value {
 
 #[test]
 fn without_cameras_the_list_is_empty_and_asking_for_one_is_an_error() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let listed = json(&Rtckit::start(["devices", "--kind=videoinput", "--json"]).succeed(PATIENCE));
     assert_eq!(listed["schema"], "rtckit.devices/1");
     let cameras = listed["devices"].as_array().unwrap().len();

@@ -1,6 +1,6 @@
 //! The flags that say how a connection is made, seen from outside.
 
-use crate::support::{PATIENCE, Rtckit, Scratch, have, one_call_at_a_time};
+use crate::support::{PATIENCE, Rtckit, Scratch, calls_share_the_machine, have};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -24,7 +24,7 @@ fn offered(args: &[&str], prefix: &str) -> Vec<String> {
 
 #[test]
 fn a_family_of_addresses_is_kept_to() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     for (flag, address) in [("-4", "127.0.0.1"), ("-6", "::1")] {
         let report = report_of(&[flag]);
         let pair = &report["connection"]["selectedPair"];
@@ -45,7 +45,7 @@ fn a_family_of_addresses_is_kept_to() {
 
 #[test]
 fn ports_are_of_the_range_and_a_range_that_is_taken_is_an_error() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let port = |line: &String| line.split(' ').nth(5).unwrap().parse::<u16>().unwrap();
     let candidates = offered(&["--interface=127.0.0.1", "--port-range=41000-41099"], "a=candidate:");
     assert!(
@@ -63,7 +63,7 @@ fn ports_are_of_the_range_and_a_range_that_is_taken_is_an_error() {
 
 #[test]
 fn a_public_address_is_offered_beside_the_private_one() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let candidates = offered(&["--interface=127.0.0.1", "--public-ip=203.0.113.9"], "a=candidate:");
     let of =
         |kind: &str| candidates.iter().find(|it| it.contains(&format!(" typ {kind}"))).cloned().unwrap_or_default();
@@ -74,7 +74,7 @@ fn a_public_address_is_offered_beside_the_private_one() {
 
 #[test]
 fn a_certificate_of_ones_own_is_the_one_the_peer_sees() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let made = rcgen::generate_simple_self_signed(vec!["rtckit.test".to_owned()]).unwrap();
     let other = rcgen::generate_simple_self_signed(vec!["rtckit.test".to_owned()]).unwrap();
@@ -125,7 +125,7 @@ fn without_udp(flags: &str, recording: &Path) -> Option<Rtckit> {
 
 #[test]
 fn where_no_udp_gets_through_tcp_does_if_it_was_asked_for() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let recording = scratch.path("tcp.webm");
     let Some(mut call) = without_udp("--ice-tcp", &recording) else { return };

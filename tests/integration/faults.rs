@@ -1,6 +1,6 @@
 //! What goes wrong around a call, and what the program makes of it: its exit code, its words, its pace.
 
-use crate::support::{MediaFile, Rtckit, Scratch, await_growth, have, introduce, one_call_at_a_time};
+use crate::support::{MediaFile, Rtckit, Scratch, await_growth, calls_share_the_machine, have, introduce};
 use serde_json::{Value, json};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -22,7 +22,7 @@ fn sigterm_leaves_a_file_that_plays_and_exit_143() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let recording = scratch.path("call.webm");
     let mut callee = Rtckit::start(["answer", "--record", recording.to_str().unwrap()]);
@@ -38,7 +38,7 @@ fn sigterm_leaves_a_file_that_plays_and_exit_143() {
 #[cfg(target_os = "linux")]
 #[test]
 fn an_output_that_fills_up_ends_the_call_with_its_reason() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let begin = Instant::now();
     let running = ["--record", "--video-output", "--audio-output"].map(|output| {
         let media = ["--video=test", "--audio=test", "--duration", "15s", output, "/dev/full"];
@@ -54,7 +54,7 @@ fn an_output_that_fills_up_ends_the_call_with_its_reason() {
 
 #[test]
 fn a_reader_that_goes_away_ends_the_call() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let begin = Instant::now();
     let running = [
         "--video=test --duration 15s --video-output -",
@@ -115,7 +115,7 @@ fn with_another_fingerprint(sdp: &str) -> String {
 
 #[test]
 fn a_connection_that_cannot_come_up_ends_in_time_with_its_own_code() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let cases = [
         Tampered { what: "unreachable", offer: unreachable, answer: unreachable, code: 9, said: "found no path" },
         Tampered {

@@ -2,7 +2,7 @@
 #![allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "test values are small")]
 
 use crate::browser::Page;
-use crate::support::{Rtckit, Scratch, in_repository, one_call_at_a_time};
+use crate::support::{Rtckit, Scratch, calls_share_the_machine, in_repository};
 use rtckit::filter::PictureFilter;
 use rtckit::media::{I420, MediaTime, VideoFrame};
 use serde_json::json;
@@ -186,7 +186,7 @@ fn sent(source: &str, filter: &str, volume: &str) -> (f64, f64) {
 
 #[test]
 fn what_is_sent_is_filtered_and_made_quieter_be_it_raw_or_encoded() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     for source in ["test", in_repository("tests/data/vp8-opus.webm").to_str().unwrap()] {
         let (plain, changed) = (sent(source, "none", "1"), sent(source, "opacity(0)", "0.1"));
         assert!(plain.0 > 30.0 && changed.0 < 18.0, "{source}: luma {} became {}", plain.0, changed.0);

@@ -2,7 +2,7 @@
 
 use crate::browser::{Media, Page};
 use crate::call_chromium::page_answers;
-use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, await_growth, await_that, have, one_call_at_a_time};
+use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, await_growth, await_that, calls_share_the_machine, have};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -36,7 +36,7 @@ fn renegotiate(page: &Page, rtckit: &mut Rtckit, before: &Value) {
 
 #[test]
 fn chromium_restarts_ice_toward_us_and_we_toward_chromium_and_the_picture_goes_on() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     let scratch = Scratch::new();
     let (commands, events) = (scratch.path("commands"), scratch.path("events.ndjson"));
@@ -135,7 +135,7 @@ impl Drop for Wire {
 
 #[test]
 fn a_call_in_a_room_goes_on_after_ten_seconds_without_a_network_and_from_another_address() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let Some(wire) = Wire::lay() else { return };
     let (recording, events) = (scratch.path("call.webm"), scratch.path("events.ndjson"));

@@ -1,6 +1,6 @@
 //! The roads by which two peers find each other, other than standard input and output: a command, a folder.
 
-use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, Sshd, have, one_call_at_a_time};
+use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, Sshd, calls_share_the_machine, have};
 use serde_json::Value;
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ const RTCKIT: &str = env!("CARGO_BIN_EXE_rtckit");
 
 #[test]
 fn a_command_is_called_with_trickle_and_may_finish_its_file() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let recording = scratch.path("call.webm");
     let road = format!("exec:{RTCKIT} answer --trickle --record {}", recording.display());
@@ -22,7 +22,7 @@ fn a_command_is_called_with_trickle_and_may_finish_its_file() {
 
 #[test]
 fn a_command_on_another_machine_is_called_through_ssh_and_its_failure_is_ours() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     if !have("ffprobe") {
         return;
     }
@@ -45,7 +45,7 @@ fn a_command_on_another_machine_is_called_through_ssh_and_its_failure_is_ours() 
 
 #[test]
 fn with_a_command_standard_input_and_output_are_free_for_data() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let road = format!("exec:{RTCKIT} answer --trickle -q --data");
     let mut call = Rtckit::start(["call", "--chat", "--signal", &road]);
     call.write(b"hello\n");
@@ -56,7 +56,7 @@ fn with_a_command_standard_input_and_output_are_free_for_data() {
 
 #[test]
 fn the_failure_of_a_command_is_ours() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     for (command, code, said) in [
         ("exit 13".to_owned(), 13, "exit status: 13"),
         ("nonexistent-program".to_owned(), 5, "exit status: 127"),
@@ -75,7 +75,7 @@ fn the_failure_of_a_command_is_ours() {
 
 #[test]
 fn two_peers_meet_in_a_folder_whoever_comes_first_and_leave_it_empty() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let road = format!("file:{}", scratch.path("meet").display());
     for (first, second) in [("call", "answer"), ("answer", "call")] {

@@ -1,6 +1,6 @@
 //! Meeting in a room of `rtckit signal`: calls and files, two processes and the server, which is the program itself.
 
-use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, Terminal, noise, one_call_at_a_time};
+use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, Terminal, calls_share_the_machine, noise};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
@@ -32,7 +32,7 @@ impl Server {
 
 #[test]
 fn two_calls_meet_whoever_comes_second_is_offered_to_and_a_third_is_told_that_it_is_full() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let mut server = Server::start(&mut Rtckit::command(["signal"]));
     let room = format!("{}demo", server.url);
@@ -62,7 +62,7 @@ fn two_calls_meet_whoever_comes_second_is_offered_to_and_a_third_is_told_that_it
 
 #[test]
 fn files_go_through_a_room_whichever_side_is_there_first() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let mut server = Server::start(&mut Rtckit::command(["signal"]));
     let room = format!("{}files", server.url);
@@ -125,7 +125,7 @@ fn a_server_that_is_not_there_not_trusted_or_none_has_its_own_exit_code() {
 
 #[test]
 fn a_code_brings_files_across_and_one_wrong_guess_ends_it_for_both() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let server = Server::start(&mut Rtckit::command(["signal"]));
     let (file, inbox) = (scratch.path("file.bin"), scratch.path("inbox"));
@@ -168,7 +168,7 @@ fn at(terminal: &Terminal, args: &[&str]) -> Rtckit {
 
 #[test]
 fn both_sides_see_the_same_check_string_and_one_no_is_enough() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let server = Server::start(&mut Rtckit::command(["signal"]));
     let (file, inbox) = (scratch.path("file.bin"), scratch.path("inbox"));
@@ -229,7 +229,7 @@ fn memory(process: u32) -> Vec<u8> {
 
 #[test]
 fn in_the_memory_of_the_server_nothing_can_be_read_of_what_a_code_protects() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (file, inbox) = (scratch.path("file.bin"), scratch.path("inbox"));
     fs::create_dir(&inbox).unwrap();

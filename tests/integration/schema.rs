@@ -1,6 +1,6 @@
 //! The JSON that the program writes is the JSON that its man pages describe, member by member.
 
-use crate::support::{Coturn, PATIENCE, Rtckit, Scratch, await_that, have, in_repository, one_call_at_a_time};
+use crate::support::{Coturn, PATIENCE, Rtckit, Scratch, await_that, calls_share_the_machine, have, in_repository};
 use serde_json::Value;
 use std::collections::BTreeSet;
 
@@ -101,7 +101,7 @@ pub fn assert_documented(written: &Written, page: &str) {
 
 #[test]
 fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let file = |name: &str| scratch.path(name).to_str().unwrap().to_owned();
     let mut written = Written::default();
@@ -211,7 +211,7 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
 
 #[test]
 fn what_a_transfer_writes_is_in_its_man_pages_and_the_other_way_round() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (from, to) = (scratch.path("from"), scratch.path("to"));
     std::fs::create_dir(&from).unwrap();

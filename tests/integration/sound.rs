@@ -1,6 +1,6 @@
 //! Microphones and speakers, of sound servers that each test has for itself: PulseAudio, and PipeWire without PulseAudio's way in.
 
-use crate::support::{PipeWire, PulseAudio, Rtckit, Scratch, await_that, one_call_at_a_time};
+use crate::support::{PipeWire, PulseAudio, Rtckit, Scratch, await_that, calls_share_the_machine, one_call_at_a_time};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -69,7 +69,7 @@ fn with_pipewire_alone_microphones_are_heard_and_what_is_played_is_too() {
     let expected = expected.map(|(kind, path)| (kind.to_owned(), path.to_owned(), true));
     // The session manager takes a moment.
     await_that("both devices", || listed() == expected);
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (microphone, system) = (scratch.path("microphone.wav"), scratch.path("system.wav"));
     run(hearing("microphone", &microphone, &["--noise-suppression=exact:false"])).succeed(PATIENCE);
@@ -84,7 +84,7 @@ fn with_pipewire_alone_microphones_are_heard_and_what_is_played_is_too() {
 #[test]
 fn a_microphone_and_what_the_speakers_play_are_heard() {
     let Some(server) = PulseAudio::start("load-module module-sine sink=speaker frequency=880") else { return };
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (microphone, system) = (scratch.path("microphone.wav"), scratch.path("system.wav"));
     let plain: [&str; 0] = [];
@@ -101,7 +101,7 @@ fn a_microphone_and_what_the_speakers_play_are_heard() {
 #[test]
 fn what_the_other_side_says_is_played() {
     let Some(server) = PulseAudio::start("") else { return };
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let wav = scratch.path("heard.wav");
     let mut listener = hear(&server, "system", &wav, &[]);
@@ -118,7 +118,7 @@ fn the_speaker_can_be_chosen_and_one_that_is_not_there_is_named() {
     let other = "load-module module-null-sink sink_name=other rate=48000 sink_properties=device.description=Headphones\n\
                  load-module module-remap-source master=other.monitor source_name=ear";
     let Some(server) = PulseAudio::start(other) else { return };
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let wav = scratch.path("heard.wav");
     let mut listener =
@@ -163,7 +163,7 @@ fn a_device_that_comes_to_the_sound_server_is_told_and_processing_is_set_as_aske
 #[test]
 fn devices_are_tried_out() {
     let Some(server) = PulseAudio::start("") else { return };
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let run = |args: &[&str]| {
         let mut command = Rtckit::command(["devices", "--test", "--kind=audioinput,audiooutput"]);
         Rtckit::spawn(server.reach(command.args(args)))
@@ -203,7 +203,7 @@ fn devices_are_listed_with_their_defaults_and_nothing_is_made_up() {
 #[test]
 fn a_device_that_is_not_there_or_goes_away_ends_with_the_code_for_devices() {
     let Some(mut server) = PulseAudio::start("") else { return };
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let mut command = Rtckit::command(["call", "--loopback", "--audio=microphone:nobody"]);
     let exit = Rtckit::spawn(server.reach(&mut command)).wait(PATIENCE);
     assert_eq!(exit.code, Some(4), "{exit:?}");
@@ -223,7 +223,7 @@ fn a_device_that_is_not_there_or_goes_away_ends_with_the_code_for_devices() {
 #[test]
 fn of_two_tracks_the_other_goes_on_and_the_exit_code_says_that_one_failed() {
     let Some(mut server) = PulseAudio::start("") else { return };
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let media = ["--video=test", "--width=160", "--height=120", "--audio=microphone", "--json"];
     let path = |name: &str| scratch.path(name).to_str().unwrap().to_owned();

@@ -1,6 +1,6 @@
 //! What can be sent, through whole calls: both peers in one process, over loopback.
 
-use crate::support::{Exit, Rtckit, Scratch, have, in_repository, one_call_at_a_time};
+use crate::support::{Exit, Rtckit, Scratch, calls_share_the_machine, have, in_repository, one_call_at_a_time};
 use serde_json::Value;
 use std::fs::File;
 use std::path::Path;
@@ -178,7 +178,7 @@ fn what_cannot_be_sent_is_exit_3_and_named_before_anything_happens() {
 
 #[test]
 fn an_input_that_stalls_can_be_interrupted() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let ivf = std::fs::read(data("vp8.ivf")).unwrap();
     for brought in [&[][..], &ivf[..ivf.len() / 2]] {
         let mut call = Rtckit::start(["call", "--loopback", "--video=-", "--events", "--events-file", "fd:1"]);

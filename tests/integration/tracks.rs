@@ -1,6 +1,6 @@
 //! `--control` of `capture`, `call` and `answer`: tracks that are muted, stopped and fed from elsewhere while they run.
 
-use crate::support::{PATIENCE, Rtckit, Scratch, await_growth, introduce, one_call_at_a_time};
+use crate::support::{PATIENCE, Rtckit, Scratch, await_growth, calls_share_the_machine, introduce};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -65,7 +65,7 @@ fn await_pictures(run: &mut Rtckit, file: &Path, count: u64) {
 
 #[test]
 fn a_capture_is_muted_and_fed_from_elsewhere_and_each_command_is_answered() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (film, out, wav) = (grey_film(&scratch), scratch.path("out.y4m"), scratch.path("out.wav"));
     let part = scratch.path("out.y4m.part");
@@ -121,7 +121,7 @@ fn a_capture_is_muted_and_fed_from_elsewhere_and_each_command_is_answered() {
 
 #[test]
 fn the_source_of_a_call_is_replaced_without_a_word_to_the_signaling() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (film, out, socket) = (grey_film(&scratch), scratch.path("out.y4m"), scratch.path("socket"));
     let part = scratch.path("out.y4m.part");
@@ -162,7 +162,7 @@ fn the_source_of_a_call_is_replaced_without_a_word_to_the_signaling() {
 
 #[test]
 fn what_has_ended_by_itself_is_replaced_while_the_call_goes_on() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let out = scratch.path("out.y4m");
     let clip = crate::support::in_repository("tests/data/vp8-opus.webm");
@@ -190,7 +190,7 @@ fn what_has_ended_by_itself_is_replaced_while_the_call_goes_on() {
 
 #[test]
 fn what_is_encoded_can_be_replaced_in_a_call_that_takes_commands() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let out = scratch.path("out.webm");
     let clip = crate::support::in_repository("tests/data/vp8-opus.webm");

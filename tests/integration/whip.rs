@@ -2,7 +2,7 @@
 
 use crate::browser::{Media, Page};
 use crate::restart::recorded;
-use crate::support::{Coturn, MediaFile, PATIENCE, Rtckit, Scratch, await_that, have, one_call_at_a_time};
+use crate::support::{Coturn, MediaFile, PATIENCE, Rtckit, Scratch, await_that, calls_share_the_machine, have};
 use serde_json::{Value, json};
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -103,7 +103,7 @@ fn await_end(server: &Server, rtckit: &mut Rtckit) -> Value {
 
 #[test]
 fn chromium_shows_what_is_published_by_whip_until_ctrl_c() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     page.create(Media::Receive, false);
     let server = Server::start();
@@ -125,7 +125,7 @@ fn chromium_shows_what_is_published_by_whip_until_ctrl_c() {
 
 #[test]
 fn candidates_trickle_to_chromium_in_patch_requests() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     page.create(Media::Receive, false);
     let server = Server::start();
@@ -167,7 +167,7 @@ fn a_relay_that_the_server_names_is_used() {
     if !have("turnserver") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     page.create(Media::Receive, false);
     let (server, coturn) = (Server::start(), Coturn::start());
@@ -191,7 +191,7 @@ fn a_relay_that_the_server_names_is_used() {
 
 #[test]
 fn what_chromium_plays_by_whep_is_recorded() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     let scratch = Scratch::new();
     let recording = scratch.path("played.webm");
@@ -208,7 +208,7 @@ fn what_chromium_plays_by_whep_is_recorded() {
 
 #[test]
 fn an_offer_that_chromium_makes_in_return_is_answered() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     page.create_offerer(Media::Send, None);
     let server = Server::start();
@@ -349,7 +349,7 @@ fn result(exit: &crate::support::Exit) -> Value {
 
 #[test]
 fn a_page_publishes_by_whip_into_a_recording_and_ends_it() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     let scratch = Scratch::new();
     std::fs::write(scratch.path("token"), "s3cret").unwrap();
@@ -372,7 +372,7 @@ fn a_page_publishes_by_whip_into_a_recording_and_ends_it() {
 
 #[test]
 fn a_page_plays_by_whep_what_a_call_sends() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     let scratch = Scratch::new();
     std::fs::write(scratch.path("token"), "s3cret").unwrap();
@@ -391,7 +391,7 @@ fn a_page_plays_by_whep_what_a_call_sends() {
 
 #[test]
 fn what_is_published_is_measured_at_the_listener() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     std::fs::write(scratch.path("token"), "s3cret").unwrap();
     let args = ["answer", "--signal=whip-listen:127.0.0.1:0", "--measure"];
@@ -407,7 +407,7 @@ fn what_is_published_is_measured_at_the_listener() {
 
 #[test]
 fn several_viewers_play_one_encode_and_none_ends_it_for_the_others() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     std::fs::write(scratch.path("token"), "s3cret").unwrap();
     let media = ["--video=test", "--audio=test", "--width=320", "--height=240"];
@@ -483,7 +483,7 @@ fn tap(exit: &crate::support::Exit) -> (usize, Vec<String>) {
 
 #[test]
 fn our_own_servers_are_as_they_must_be() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     std::fs::write(scratch.path("token"), "s3cret").unwrap();
     let media = ["--video=test", "--audio=test", "--width=320", "--height=240"];
@@ -546,7 +546,7 @@ fn a_server_that_breaks_the_protocol_is_told_how() {
 
 #[test]
 fn a_listener_with_tls_is_for_those_that_trust_it() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (data, token) = (scratch.path("data"), scratch.path("token"));
     std::fs::write(&token, "s3cret").unwrap();
@@ -568,7 +568,7 @@ fn a_listener_with_tls_is_for_those_that_trust_it() {
 
 #[test]
 fn ice_is_restarted_by_patch_and_what_is_published_goes_on() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let token = scratch.path("token");
     std::fs::write(&token, "s3cret").unwrap();

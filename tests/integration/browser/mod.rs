@@ -1,7 +1,7 @@
 //! Headless Chromium over WebDriver and Firefox over Marionette, and the page in them that is the other end of a call.
 //!
-//! One browser per test process and kind. It cannot outlive us: the kernel kills chromedriver, or Firefox, when the thread that
-//! started it is gone, and Chromium ends when the pipe between the two breaks.
+//! As many browsers of a kind as are used at once. They cannot outlive us: the kernel kills chromedriver, or Firefox, when
+//! the thread that started it is gone, and Chromium ends when the pipe between the two breaks.
 
 mod marionette;
 mod page;

@@ -5,7 +5,7 @@ use crate::support::{have, in_repository};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
 /// What the page does with sound and picture.
@@ -58,26 +58,32 @@ impl Page {
     /// In a browser that grants camera and microphone unasked, which also makes it show its real addresses once it uses
     /// them. `None`, and the skip is said, where there is no Chromium.
     pub fn open() -> Option<Self> {
-        static BROWSER: Browser = Mutex::new(None);
-        installed().then(|| Self::in_browser(&BROWSER, || chromium(&["--use-fake-ui-for-media-stream"])))
+        // As many as calls share the machine.
+        static BROWSERS: [Browser; 2] = [const { Mutex::new(None) }; 2];
+        installed().then(|| Self::in_browser(&BROWSERS, || chromium(&["--use-fake-ui-for-media-stream"])))
     }
 
     /// In a browser whose host candidates are `.local` names (mDNS), as those of every browser that was not given the
     /// camera.
     pub fn open_with_hidden_addresses() -> Option<Self> {
-        static BROWSER: Browser = Mutex::new(None);
-        installed().then(|| Self::in_browser(&BROWSER, || chromium(&[])))
+        static BROWSERS: [Browser; 1] = [Mutex::new(None)];
+        installed().then(|| Self::in_browser(&BROWSERS, || chromium(&[])))
     }
 
     /// In Firefox, which grants camera and microphone unasked.
     pub fn open_in_firefox() -> Option<Self> {
-        static BROWSER: Browser = Mutex::new(None);
-        have("firefox-esr").then(|| Self::in_browser(&BROWSER, || Box::new(Marionette::start())))
+        static BROWSERS: [Browser; 1] = [Mutex::new(None)];
+        have("firefox-esr").then(|| Self::in_browser(&BROWSERS, || Box::new(Marionette::start())))
     }
 
-    fn in_browser(browser: &'static Browser, start: impl FnOnce() -> Box<dyn Driver>) -> Self {
+    fn in_browser(browsers: &'static [Browser], start: impl FnOnce() -> Box<dyn Driver>) -> Self {
         // A test that failed while it held the browser leaves nothing behind that a new page does not clear.
-        let mut driver = browser.lock().unwrap_or_else(PoisonError::into_inner);
+        let free = browsers.iter().find_map(|browser| match browser.try_lock() {
+            Ok(driver) => Some(driver),
+            Err(TryLockError::Poisoned(left)) => Some(left.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        });
+        let mut driver = free.unwrap_or_else(|| browsers[0].lock().unwrap_or_else(PoisonError::into_inner));
         let started = driver.get_or_insert_with(start);
         started.leave_windows();
         started.go(&format!("http://{}/", server()));

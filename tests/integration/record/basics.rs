@@ -1,7 +1,10 @@
 //! Files and streams that are whole, whatever ends the recording.
 
 use super::{report, start};
-use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, await_growth, have, in_repository, one_call_at_a_time};
+use crate::support::{
+    MediaFile, PATIENCE, Rtckit, Scratch, await_growth, calls_share_the_machine, have, in_repository,
+    one_call_at_a_time,
+};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Command;
@@ -38,7 +41,7 @@ fn signals_complete_the_file_and_exit_0() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     for ended in ["interrupt", "terminate"] {
         let path = scratch.path(&format!("{ended}.webm"));
@@ -61,7 +64,7 @@ fn standard_output_gets_a_stream_that_plays_and_nothing_else() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let exit = start(&["--duration=1500ms", "-o", "-"]).succeed(PATIENCE);
     let path = scratch.path("stream.webm");
@@ -74,7 +77,7 @@ fn standard_output_gets_a_stream_that_plays_and_nothing_else() {
 
 #[test]
 fn an_output_that_exists_is_not_touched_unless_asked() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let path = scratch.path("film.webm");
     let to = path.to_str().unwrap();
@@ -158,7 +161,7 @@ fn the_file_is_no_larger_than_asked_and_plays() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let path = scratch.path("film.webm");
     let exit = start(&["--max-size=60k", "--duration=15s", "-o", path.to_str().unwrap()]).succeed(PATIENCE);

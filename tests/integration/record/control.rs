@@ -1,7 +1,7 @@
 //! `--control`: commands while it runs, over standard input, a fifo and a socket.
 
 use super::{check, start};
-use crate::support::{PATIENCE, Rtckit, Scratch, one_call_at_a_time};
+use crate::support::{PATIENCE, Rtckit, Scratch, calls_share_the_machine};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -16,7 +16,7 @@ fn ask(recording: &mut Rtckit, command: &Value) -> Value {
 
 #[test]
 fn commands_on_standard_input_are_answered_and_obeyed() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let path = scratch.path("film.webm");
     let mut recording = start(&["--control=-", "-o", path.to_str().unwrap()]);
@@ -45,7 +45,7 @@ fn commands_on_standard_input_are_answered_and_obeyed() {
 
 #[test]
 fn a_fifo_and_a_socket_take_commands_and_the_socket_is_gone_afterwards() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (fifo, socket) = (scratch.path("fifo"), scratch.path("socket"));
     assert!(Command::new("mkfifo").arg(&fifo).status().unwrap().success());

@@ -1,7 +1,7 @@
 //! What is left when a recording cannot end in order: a killed process, a full disk; and what `--repair` makes of it.
 
 use super::{check, report, start};
-use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, await_growth, have, one_call_at_a_time};
+use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, await_growth, calls_share_the_machine, have};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -10,19 +10,21 @@ fn a_killed_recording_plays_up_to_a_second_before_its_end_and_is_repaired() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
-    let scratch = Scratch::new();
-    let path = scratch.path("film.webm");
-    let part = scratch.path("film.webm.part");
+    let _turn = calls_share_the_machine();
     // At odd moments of a cluster and of a frame.
-    for after in [2_003, 2_371, 2_789] {
-        let mut recording = start(&["--events", "-o", path.to_str().unwrap()]);
+    let running = [2_003, 2_371, 2_789].map(|after| {
+        let scratch = Scratch::new();
+        let mut recording = start(&["--events", "-o", scratch.path("film.webm").to_str().unwrap()]);
         while recording.json()["type"] != "start" {}
-        let began = Instant::now();
-        std::thread::sleep(Duration::from_millis(after));
+        (scratch, recording, Instant::now(), Duration::from_millis(after))
+    });
+    let killed = running.map(|(scratch, mut recording, began, after)| {
+        std::thread::sleep(after.saturating_sub(began.elapsed()));
         recording.kill();
-        let ran = began.elapsed().as_secs_f64();
-        drop(recording);
+        (scratch, began.elapsed().as_secs_f64())
+    });
+    for (scratch, ran) in killed {
+        let (path, part) = (scratch.path("film.webm"), scratch.path("film.webm.part"));
         assert_eq!(scratch.names(), ["film.webm.part"]);
         let (found, code) = check(&part);
         assert_eq!((code, &found["plays"], &found["complete"]), (Some(0), &true.into(), &false.into()), "{found}");
@@ -39,7 +41,6 @@ fn a_killed_recording_plays_up_to_a_second_before_its_end_and_is_repaired() {
         assert!((file.duration() - end).abs() < 0.05, "{} of {end} s", file.duration());
         let (found, _) = check(&path);
         assert_eq!((&found["complete"], found["problems"].as_array().unwrap().len()), (&true.into(), 0), "{found}");
-        std::fs::remove_file(&path).unwrap();
     }
 }
 
@@ -49,7 +50,7 @@ fn a_full_disk_is_exit_13_and_what_fits_plays() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let disk = scratch.path("disk");
     std::fs::create_dir(&disk).unwrap();
@@ -93,7 +94,7 @@ fn what_would_not_play_is_exit_12_and_what_cannot_be_repaired_too() {
     assert_eq!(std::fs::read(&text).unwrap(), b"no film at all");
 
     // A file that is being written is nobody else's to repair.
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let path = scratch.path("film.webm");
     let mut recording = start(&["-o", path.to_str().unwrap()]);
     await_growth(&scratch, 5_000);
@@ -110,7 +111,7 @@ fn sound_that_was_cut_off_plays_and_gets_its_length_where_it_can_have_one() {
     if !have("ffprobe") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     for name in ["sound.ogg", "sound.wav"] {
         let scratch = Scratch::new();
         let path = scratch.path(name);

@@ -1,7 +1,7 @@
 //! The JSON of `record`: what is written is what the man page describes, and its events come in their order.
 
 use crate::schema::{Written, assert_documented, members};
-use crate::support::{PATIENCE, Rtckit, Scratch, one_call_at_a_time};
+use crate::support::{PATIENCE, Rtckit, Scratch, calls_share_the_machine};
 use serde_json::Value;
 
 /// Reads the event of this type, passing over others.
@@ -17,7 +17,7 @@ fn await_event(recording: &mut Rtckit, kind: &str) -> Value {
 
 #[test]
 fn every_member_is_in_the_man_page_and_a_signal_pauses_and_resumes() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let mut written = Written::default();
     let path = scratch.path("film.webm");

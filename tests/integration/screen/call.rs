@@ -1,7 +1,7 @@
 //! A screen as what a call sends.
 
 use super::{BLACK, GREEN, Pictures, RED, equipped};
-use crate::support::{Client, Exit, PATIENCE, Rtckit, Scratch, Xvfb, await_that, have, one_call_at_a_time};
+use crate::support::{Client, Exit, PATIENCE, Rtckit, Scratch, Xvfb, await_that, calls_share_the_machine, have};
 use serde_json::Value;
 use std::io::Read;
 use std::net::TcpListener;
@@ -17,7 +17,7 @@ fn a_monitor_and_a_window_are_sent_with_what_changes_on_them() {
     if !equipped() {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let (xvfb, scratch) = (Xvfb::start("320x240", &[]), Scratch::new());
     let client = xvfb.client();
     let window = client.window("Painter", (100, 60), (128, 96), Client::RED);
@@ -101,7 +101,7 @@ fn a_window_is_followed_where_it_moves_under_others_and_to_other_sizes_until_it_
     if !equipped() {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let xvfb = Xvfb::managed("640x480");
     let client = xvfb.client();
     let window = client.window("Painter", (0, 0), (128, 96), Client::RED);
@@ -143,7 +143,7 @@ fn a_server_without_its_extensions_is_captured_all_the_same() {
     if !equipped() {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let without: Vec<_> =
         ["MIT-SHM", "DAMAGE", "XFIXES", "Composite", "RANDR"].iter().flat_map(|name| ["-extension", name]).collect();
     let xvfb = Xvfb::start("320x240", &without);
@@ -164,7 +164,7 @@ fn a_region_is_sent_alone_and_must_be_on_the_screen() {
     if !have("Xvfb") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let xvfb = Xvfb::start("320x240", &[]);
     let client = xvfb.client();
     client.window("Painter", (100, 60), (128, 96), Client::RED);

@@ -2,7 +2,7 @@
 
 use super::call::Sending;
 use super::{GREEN, RED};
-use crate::support::{PATIENCE, Rtckit, Sway, have, one_call_at_a_time};
+use crate::support::{PATIENCE, Rtckit, Sway, calls_share_the_machine, have};
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 
@@ -11,7 +11,7 @@ fn an_output_is_sent_with_what_changes_on_it_upright_until_the_compositor_is_gon
     if !have("sway") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let sway = Sway::start("320x240", "#ff0000");
     let mut sending = Sending::start_on(|command| _ = sway.on(command), "--video=screen:HEADLESS-1", &[]);
     sending.await_picture("the background", |pictures, frame| {

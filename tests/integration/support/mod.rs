@@ -8,6 +8,7 @@ mod pulse;
 mod sshd;
 mod sway;
 mod terminal;
+mod turn;
 mod x11;
 
 pub use coturn::Coturn;
@@ -18,12 +19,12 @@ pub use pulse::PulseAudio;
 pub use sshd::Sshd;
 pub use sway::Sway;
 pub use terminal::Terminal;
+pub use turn::{calls_share_the_machine, one_call_at_a_time};
 pub use x11::{Client, Xvfb};
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// Says that the running test cannot do its work here. With `CI` set everything is installed, so there it fails.
@@ -41,12 +42,6 @@ pub fn have(program: &str) -> bool {
         skip(&format!("{program} is not installed (scripts/setup test)"));
     }
     found
-}
-
-/// Tests that watch the clock run one at a time; hold this while media flows.
-pub fn one_call_at_a_time() -> MutexGuard<'static, ()> {
-    static CALL: Mutex<()> = Mutex::new(());
-    CALL.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A directory that is gone after the test.

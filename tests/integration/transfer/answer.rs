@@ -1,12 +1,12 @@
 //! `answer --receive-files`: the same transfer at the other end of a call.
 
 use super::{PATIENCE, report, start, text, tree};
-use crate::support::{Scratch, noise, one_call_at_a_time};
+use crate::support::{Scratch, calls_share_the_machine, noise};
 use std::fs;
 
 #[test]
 fn an_answer_takes_files_as_receive_file_does() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (from, to) = (scratch.path("from"), scratch.path("to"));
     fs::create_dir(&from).unwrap();
@@ -37,7 +37,7 @@ fn an_answer_takes_files_as_receive_file_does() {
 
 #[test]
 fn an_answer_whose_sender_gives_up_keeps_what_came_and_says_so() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (file, to) = (scratch.path("file"), scratch.path("to/"));
     fs::write(&file, noise(8_000_000, 21)).unwrap();

@@ -2,15 +2,15 @@
 
 use super::PATIENCE;
 use crate::browser::Page;
-use crate::support::{Rtckit, Scratch, noise, one_call_at_a_time};
+use crate::support::{Rtckit, Scratch, calls_share_the_machine, noise};
 use serde_json::{Value, json};
 use std::fs;
 use std::time::{Duration, Instant};
 
 #[test]
 fn a_page_receives_files_by_the_protocol_as_it_is_described() {
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open_with_hidden_addresses() else { return };
-    let _turn = one_call_at_a_time();
     page.show_file("examples/receive-file.html");
     // The page's own hash is that of everybody, whatever the number of chunks.
     for length in [0, 1, 64, 1023, 1024, 1025, 2048, 3073, 31_744] {

@@ -1,7 +1,7 @@
 //! What goes wrong: one clear error on both sides, the right exit code, and nothing half-written under a final name.
 
 use super::{PATIENCE, start, text, transfer};
-use crate::support::{Rtckit, Scratch, noise, one_call_at_a_time, skip};
+use crate::support::{Rtckit, Scratch, calls_share_the_machine, noise, skip};
 use std::fs;
 use std::process::{Command, Stdio};
 
@@ -31,7 +31,7 @@ fn what_cannot_be_sent_is_told_before_anybody_is_bothered() {
 
 #[test]
 fn an_output_that_cannot_be_written_ends_both_sides_with_its_reason() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     fs::write(scratch.path("file"), noise(100_000, 1)).unwrap();
     fs::write(scratch.path("in-the-way"), "precious").unwrap();
@@ -68,7 +68,7 @@ fn on_a_small_disk(scratch: &Scratch) -> Option<Rtckit> {
 
 #[test]
 fn a_disk_that_is_too_small_is_noticed_before_and_one_that_fills_up_when_it_does() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     for stream in [false, true] {
         let scratch = Scratch::new();
         let Some(mut receiver) = on_a_small_disk(&scratch) else { return };
@@ -93,7 +93,7 @@ fn a_disk_that_is_too_small_is_noticed_before_and_one_that_fills_up_when_it_does
 
 #[test]
 fn a_peer_without_files_is_not_waited_for() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     fs::write(scratch.path("file"), "x").unwrap();
     let road = format!("file:{}", scratch.path("meet").display());
@@ -107,7 +107,7 @@ fn a_peer_without_files_is_not_waited_for() {
 
 #[test]
 fn ctrl_c_tells_the_other_side_and_keeps_what_came() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     for interrupt_sender in [true, false] {
         let scratch = Scratch::new();
         let file = scratch.path("file");
@@ -131,7 +131,7 @@ fn ctrl_c_tells_the_other_side_and_keeps_what_came() {
 
 #[test]
 fn a_file_that_changes_or_goes_while_it_is_sent_fails_alone_on_both_sides() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     for removed in [false, true] {
         let scratch = Scratch::new();
         let (from, to) = (scratch.path("from"), scratch.path("to"));
@@ -162,7 +162,7 @@ fn a_file_that_changes_or_goes_while_it_is_sent_fails_alone_on_both_sides() {
 
 #[test]
 fn a_source_that_cannot_be_read_ends_both_sides_with_its_reason() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let to = scratch.path("to");
     // Reading a process's memory at 0 is an input/output error, whoever asks.

@@ -1,7 +1,7 @@
 //! Trees and streams between two processes.
 
 use super::{PATIENCE, report, start, text, transfer, transferred, tree};
-use crate::support::{Rtckit, Scratch, introduce, noise, one_call_at_a_time};
+use crate::support::{Rtckit, Scratch, calls_share_the_machine, introduce, noise};
 use serde_json::Value;
 use std::fs;
 use std::os::unix::fs::{FileExt, MetadataExt, PermissionsExt};
@@ -28,7 +28,7 @@ fn plant(folder: &Path) {
 
 #[test]
 fn a_tree_arrives_as_it_is_and_both_ends_report_the_same() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (from, to) = (scratch.path("from"), scratch.path("to"));
     plant(&from);
@@ -80,7 +80,7 @@ fn a_tree_arrives_as_it_is_and_both_ends_report_the_same() {
 
 #[test]
 fn descriptions_may_be_carried_by_hand_and_standard_streams_follow_them() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let content = noise(700_000, 3);
     let mut sender = Rtckit::start(["send-file", "-", "--interface", "lo"]);
@@ -111,7 +111,7 @@ fn descriptions_may_be_carried_by_hand_and_standard_streams_follow_them() {
 
 #[test]
 fn a_stream_of_unknown_length_becomes_a_file() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let road = format!("file:{}", scratch.path("meet").display());
     let mut receiver = start("receive-file", &scratch, ["-o", text(&scratch.path(""))]);
@@ -127,7 +127,7 @@ fn a_stream_of_unknown_length_becomes_a_file() {
 
 #[test]
 fn what_exists_is_refused_replaced_passed_over_or_joined() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (from, to) = (scratch.path("a.txt"), scratch.path("to"));
     fs::write(&from, "new").unwrap();
@@ -150,7 +150,7 @@ fn what_exists_is_refused_replaced_passed_over_or_joined() {
 
 #[test]
 fn names_are_left_out_and_links_followed_as_asked_and_a_rate_is_kept() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (from, to) = (scratch.path("from"), scratch.path("to"));
     fs::create_dir_all(from.join("target")).unwrap();
@@ -177,7 +177,7 @@ fn names_are_left_out_and_links_followed_as_asked_and_a_rate_is_kept() {
 
 #[test]
 fn ten_thousand_small_files_arrive_without_a_round_trip_for_each() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (from, to) = (scratch.path("from"), scratch.path("to"));
     fs::create_dir(&from).unwrap();

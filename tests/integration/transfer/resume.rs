@@ -1,7 +1,7 @@
 //! Interruptions: killed, started again, and every byte is there once.
 
 use super::{PATIENCE, start, text, transferred, tree};
-use crate::support::{Scratch, noise, one_call_at_a_time};
+use crate::support::{Scratch, calls_share_the_machine, noise};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -21,7 +21,7 @@ pub fn await_part(part: &Path, bytes: u64) -> u64 {
 
 #[test]
 fn killed_ten_times_it_goes_on_each_time_from_where_it_was() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (from, to) = (scratch.path("from"), scratch.path("to"));
     fs::create_dir(&from).unwrap();
@@ -64,7 +64,7 @@ fn killed_ten_times_it_goes_on_each_time_from_where_it_was() {
 
 #[test]
 fn a_peer_that_vanishes_is_noticed_and_what_came_is_kept() {
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let (file, to) = (scratch.path("file"), scratch.path("to/"));
     fs::write(&file, noise(8_000_000, 9)).unwrap();

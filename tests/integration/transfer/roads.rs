@@ -1,7 +1,7 @@
 //! Other paths between the two: IPv6, a TURN relay.
 
 use super::{PATIENCE, report, text};
-use crate::support::{Coturn, Rtckit, Scratch, have, noise, one_call_at_a_time, skip};
+use crate::support::{Coturn, Rtckit, Scratch, calls_share_the_machine, have, noise, skip};
 use std::fs;
 use std::process::Stdio;
 
@@ -29,7 +29,7 @@ fn files_go_over_ipv6() {
     if std::net::UdpSocket::bind("[::1]:0").is_err() {
         return skip("there is no IPv6 here");
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     for report in carried(&["--interface", "::1"]) {
         assert_eq!(report["connection"]["selectedPair"]["local"]["address"], "::1", "{report}");
         assert_eq!(report["path"], "direct");
@@ -41,7 +41,7 @@ fn files_go_through_a_relay() {
     if !have("turnserver") {
         return;
     }
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let server = Coturn::start();
     let url = server.url("turn");
     let args = ["--interface", "lo", "--ice-server", &url, "--username", Coturn::USER];

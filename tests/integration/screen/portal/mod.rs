@@ -5,14 +5,14 @@ mod service;
 
 use super::RED;
 use super::call::Sending;
-use crate::support::{PATIENCE, PipeWire, Rtckit, await_that, one_call_at_a_time};
+use crate::support::{PATIENCE, PipeWire, Rtckit, await_that, calls_share_the_machine};
 use feed::Feed;
 use service::{Answer, Service};
 
 #[test]
 fn what_a_person_picks_is_sent_and_their_permission_is_kept_for_the_next_time() {
     let Some(desktop) = PipeWire::start("") else { return };
-    let _turn = one_call_at_a_time();
+    let _turn = calls_share_the_machine();
     let socket = desktop.runtime.path("pipewire-0");
     let feed = Feed::start(&socket, (320, 240), [0, 0, 255, 0]);
     let service = Service::start(&desktop.bus, &socket, feed.node(), Answer::Yes);
