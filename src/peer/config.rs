@@ -93,6 +93,8 @@ pub(crate) struct BadNetwork {
     pub one_in: u32,
     /// Which.
     pub seed: u32,
+    /// Larger ones all are; 0: none.
+    pub most: usize,
     /// All are, while it is set.
     pub cut: std::sync::Arc<std::sync::atomic::AtomicBool>,
     /// How many connections carried more than a few full datagrams one way.

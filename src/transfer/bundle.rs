@@ -117,7 +117,7 @@ impl Bundle {
         let (signal, signals) = mpsc::channel(256);
         let (arrived, arriving) = mpsc::channel(4);
         Self {
-            first: Arc::new(Lane::new(first)),
+            first: Arc::new(Lane::new(first, false)),
             further: Mutex::default(),
             connector,
             used: watch::Sender::new(0..1),
@@ -359,7 +359,8 @@ impl Running<'_> {
         match event {
             Event::Connected(connection, Ok(made)) => {
                 tracing::debug!("further connection {connection} is up");
-                let lane = Arc::new(Lane::new(made));
+                let large = self.bundle.connector.as_ref().is_some_and(|connector| connector.within_machine());
+                let lane = Arc::new(Lane::new(made, large));
                 let index = {
                     let mut further = self.bundle.further.lock().unwrap_or_else(PoisonError::into_inner);
                     further.push(Arc::clone(&lane));

@@ -3,6 +3,7 @@
 use super::bundle::Bundle;
 use super::channel::{Connection, Connector, Frame, Line, MessageChannel, Side};
 use super::error::TransferError;
+use super::lane::{Lane, STALLED};
 use super::wire::{Control, HEADER, Kind, put_header};
 use crate::error::{Error, ErrorKind};
 use bytes::{Buf, BufMut, BytesMut};
@@ -228,4 +229,14 @@ async fn a_connection_on_which_nothing_moves_any_more_is_done_without() {
     let (came, used, gave_up) = carried(1200, &[4e6, 0.1, 4e6], 3, None).await;
     assert!(!gave_up && used > 1, "{used}");
     assert!(came.into_iter().eq(0..1200));
+}
+
+#[tokio::test]
+async fn a_connection_that_may_not_work_at_all_is_waited_for_less_than_one_that_does() {
+    for (unproven, noticed) in [(true, true), (false, false)] {
+        let (near, _far) = pair(0.1, &Arc::default());
+        let lane = Lane::new(Box::new(near), unproven);
+        lane.send(vec![0; 1000].into()).await.unwrap();
+        assert_eq!(tokio::time::timeout(STALLED / 2, lane.stalls()).await.is_ok(), noticed);
+    }
 }

@@ -24,7 +24,10 @@ const KEPT: f64 = 0.8;
 const ROOM_EVERY: [Duration; 2] = [Duration::from_millis(1), Duration::from_millis(8)];
 /// How long a connection may have nothing acknowledged of what is outstanding: an association that gave up says nothing, and
 /// one that was cut off for as long as it may be takes some time to go on.
-const STALLED: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+pub(super) const STALLED: Duration = Duration::from_secs(if cfg!(test) { 1 } else { 20 });
+/// The same where nothing was acknowledged yet and the path may not take the packets at all: an answer from within the machine
+/// takes no time.
+const UNPROVEN: Duration = Duration::from_millis(if cfg!(test) { 200 } else { 2000 });
 /// Bytes that are kept at most; a receiver that lets more come together does not say what it has.
 const MOST_KEPT: usize = 24 << 20;
 
@@ -35,12 +38,15 @@ pub(super) struct Lane {
     /// Bytes that may be outstanding.
     queue: AtomicUsize,
     acknowledged: AtomicU64,
+    /// Whether its packets may be too large for its path.
+    unproven: bool,
 }
 
 impl Lane {
-    pub(super) fn new(connection: Box<dyn Connection>) -> Self {
+    pub(super) fn new(connection: Box<dyn Connection>, unproven: bool) -> Self {
         Self {
             connection,
+            unproven,
             sent: AtomicU64::new(0),
             queue: AtomicUsize::new(FIRST_QUEUE),
             acknowledged: AtomicU64::new(0),
@@ -74,8 +80,12 @@ impl Lane {
     /// Waits until it is clear that what is outstanding will never be acknowledged.
     pub(super) async fn stalls(&self) {
         let (mut since, mut last) = (Instant::now(), 0);
-        while since.elapsed() < STALLED {
-            tokio::time::sleep(STALLED / 20).await;
+        loop {
+            let patience = if self.unproven && last == 0 { UNPROVEN } else { STALLED };
+            if since.elapsed() >= patience {
+                return;
+            }
+            tokio::time::sleep(patience / 20).await;
             let acknowledged = self.acknowledged.load(Ordering::Relaxed);
             if acknowledged != last || self.connection.outstanding().await.is_none_or(|bytes| bytes == 0) {
                 (since, last) = (Instant::now(), acknowledged);

@@ -96,6 +96,20 @@ async fn within_one_machine_a_connection_with_large_packets_takes_over() {
     assert!(network.largest.load(Ordering::Relaxed) > 10_000);
 }
 
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn where_large_packets_vanish_the_first_connection_goes_on() {
+    let scratch = tempfile::tempdir().unwrap();
+    let network = BadNetwork { most: 1500, ..BadNetwork::default() };
+    let content = noise(24 << 20);
+    std::fs::write(scratch.path().join("file"), &content).unwrap();
+    let send = SendOptions { paths: vec![scratch.path().join("file")], ..SendOptions::default() };
+    let carrying = carry(scratch.path(), send, empty(), &network);
+    tokio::time::timeout(Duration::from_secs(25), carrying).await.expect("it goes on");
+    assert!(network.largest.load(Ordering::Relaxed) > 10_000, "no large packets were tried");
+    assert!(std::fs::read(scratch.path().join("received")).unwrap() == content);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_is_gone_for_seconds_costs_those_seconds_and_no_more() {
     let scratch = tempfile::tempdir().unwrap();
