@@ -1,10 +1,10 @@
 //! The JSON of `capture`.
 
-use super::{Member, Tables};
+use super::{Member, Tables, control, joined};
 
 pub const CAPTURE: Tables = Tables { schema: "rtckit.capture/1", report: REPORT, events: ALL_EVENTS };
 
-const ALL_EVENTS: &[Member] = &super::with_tracks::<{ EVENTS.len() + super::TRACK_ANSWERS }>(EVENTS);
+const ALL_EVENTS: &[Member] = joined![EVENTS, control::ANSWER, control::TRACKS];
 
 const REPORT: &[Member] = &[
     ("schema", "text", "what this object is: its name and, behind the slash, its version"),

@@ -8,6 +8,7 @@ mod control;
 mod devices;
 mod record;
 mod screen;
+mod shared;
 mod signal;
 mod transfer;
 mod turn_probe;
@@ -25,25 +26,40 @@ pub struct Tables {
     pub events: &'static [Member],
 }
 
-/// Both tables, one behind the other; `N` is how long they are together.
-const fn joined<const N: usize>(first: &[Member], second: &[Member]) -> [Member; N] {
+/// How long tables are together.
+const fn length(tables: &[&[Member]]) -> usize {
+    let (mut sum, mut table) = (0, 0);
+    while table < tables.len() {
+        sum += tables[table].len();
+        table += 1;
+    }
+    sum
+}
+
+/// All tables, one behind the other; `N` is their length together.
+const fn concatenated<const N: usize>(tables: &[&[Member]]) -> [Member; N] {
     let mut all = [("", "", ""); N];
-    let mut at = 0;
-    while at < N {
-        all[at] = if at < first.len() { first[at] } else { second[at - first.len()] };
-        at += 1;
+    let (mut at, mut table) = (0, 0);
+    while table < tables.len() {
+        let mut member = 0;
+        while member < tables[table].len() {
+            all[at] = tables[table][member];
+            (at, member) = (at + 1, member + 1);
+        }
+        table += 1;
     }
     all
 }
 
-/// The events of a command that takes others about its tracks; `N` is how many members that makes.
-const fn with_tracks<const N: usize>(events: &[Member]) -> [Member; N] {
-    let answers = joined::<TRACK_ANSWERS>(control::ANSWER, control::TRACKS);
-    joined(events, &answers)
+/// One table of several.
+macro_rules! joined {
+    ($($table:expr),+ $(,)?) => {{
+        const TABLES: &[&[$crate::cli::schema::Member]] = &[$($table),+];
+        const LENGTH: usize = $crate::cli::schema::length(TABLES);
+        &$crate::cli::schema::concatenated::<LENGTH>(TABLES)
+    }};
 }
-
-/// How many members answers about tracks have.
-const TRACK_ANSWERS: usize = control::ANSWER.len() + control::TRACKS.len();
+use joined;
 
 /// The commands whose JSON is described.
 const COMMANDS: &[(&str, Tables)] = &[

@@ -1,16 +1,10 @@
 //! The JSON of `record`.
 
 use super::control::ANSWER;
-use super::{Member, Tables};
+use super::{Member, Tables, joined, shared};
 
-pub const RECORD: Tables = Tables {
-    schema: "rtckit.record/1",
-    report: &super::joined::<{ RECORDING.len() + ALONE.len() }>(RECORDING, ALONE),
-    events: &super::joined::<{ EVENTS.len() + ANSWER.len() + ANSWERS.len() }>(
-        EVENTS,
-        &super::joined::<{ ANSWER.len() + ANSWERS.len() }>(ANSWER, ANSWERS),
-    ),
-};
+pub const RECORD: Tables =
+    Tables { schema: "rtckit.record/1", report: joined![RECORDING, ALONE], events: joined![EVENTS, ANSWER, ANSWERS] };
 
 const ANSWERS: &[Member] = &[
     ("answer.state", "text", "recording or paused"),
@@ -56,43 +50,35 @@ const ALONE: &[Member] = &[
 ];
 
 /// What every command writes that records.
-pub const RECORDING: &[Member] = &[
-    ("schema", "text", "what this object is: its name and, behind the slash, its version"),
-    ("mimeType", "text", "what it was recorded as; absent when it never began"),
-    (
-        "ended",
-        "text",
-        "why it ended: duration, max-size, input-ended, stopped, interrupt, terminate; absent when it failed",
-    ),
-    ("seconds", "seconds", "how long it ran, pauses included"),
-    ("pauses", "count", "how often it was paused"),
-    ("pausedSeconds", "seconds", "how long it was paused"),
-    ("framesDropped", "count", "raw pictures that the encoder was too slow for"),
-    ("recording", "object", "what was written; absent when that failed"),
-    ("recording.path", "text", "the file, under the name it got; null for a stream"),
-    ("recording.bytes", "bytes", "its size"),
-    ("recording.duration", "seconds", "its length"),
-    ("recording.tracks[]", "objects", "its tracks"),
-    ("recording.tracks[].kind", "text", "audio or video"),
-    ("recording.tracks[].mimeType", "text", "the RTP media type"),
-    ("recording.tracks[].frames", "count", "frames written"),
-    ("recording.tracks[].keyFrames", "count", "frames among them that decoding can start from"),
-    ("recording.tracks[].bytes", "bytes", "in those frames, without the container"),
-    ("recording.tracks[].start", "seconds", "time of the first frame in the file; null without one"),
-    ("recording.tracks[].end", "seconds", "end of the last frame in the file; null without one"),
-    ("recording.tracks[].beforeFirstKeyFrame", "count", "frames left out, since no key frame had come before them"),
-    ("recording.tracks[].moved", "count", "frames that came too late for their time and were written at a later one"),
-    ("chunks[]", "objects", "with --chunk-pattern the files that were written, instead of recording"),
-    ("chunks[].path", "text", "the file, under the name it got"),
-    ("chunks[].bytes", "bytes", "its size"),
-    ("chunks[].start", "seconds", "when it begins, from the start of the recording"),
-    ("chunks[].duration", "seconds", "its length"),
-    ("eventsDropped", "count", "events that the reader of --events was too slow for; absent when there were none"),
-    ("error", "object", "what went wrong; absent when nothing did"),
-    ("error.name", "text", "what kind of error, as DOMException names it where it does"),
-    ("error.stage", "text", "where it happened: open, capture, record, …; null when that says nothing"),
-    ("error.message", "text", "one line for people"),
-    ("error.hint", "text", "what would help; null when we do not know"),
+pub const RECORDING: &[Member] = joined![
+    &[
+        ("schema", "text", "what this object is: its name and, behind the slash, its version"),
+        ("mimeType", "text", "what it was recorded as; absent when it never began"),
+        (
+            "ended",
+            "text",
+            "why it ended: duration, max-size, input-ended, stopped, interrupt, terminate; absent when it failed",
+        ),
+        ("seconds", "seconds", "how long it ran, pauses included"),
+        ("pauses", "count", "how often it was paused"),
+        ("pausedSeconds", "seconds", "how long it was paused"),
+        ("framesDropped", "count", "raw pictures that the encoder was too slow for"),
+        ("recording", "object", "what was written; absent when that failed"),
+    ],
+    shared::RECORDING,
+    &[
+        ("chunks[]", "objects", "with --chunk-pattern the files that were written, instead of recording"),
+        ("chunks[].path", "text", "the file, under the name it got"),
+        ("chunks[].bytes", "bytes", "its size"),
+        ("chunks[].start", "seconds", "when it begins, from the start of the recording"),
+        ("chunks[].duration", "seconds", "its length"),
+        ("eventsDropped", "count", "events that the reader of --events was too slow for; absent when there were none"),
+        ("error", "object", "what went wrong; absent when nothing did"),
+        ("error.name", "text", "what kind of error, as DOMException names it where it does"),
+        ("error.stage", "text", "where it happened: open, capture, record, …; null when that says nothing"),
+        ("error.message", "text", "one line for people"),
+        ("error.hint", "text", "what would help; null when we do not know"),
+    ],
 ];
 
 /// What every command tells meanwhile that records.

@@ -1,13 +1,9 @@
 //! The JSON of `screen`.
 
 use super::record::{EVENTS, RECORDING};
-use super::{Member, Tables};
+use super::{Member, Tables, joined};
 
-pub const SCREEN: Tables = Tables {
-    schema: "rtckit.screen/1",
-    report: &super::joined::<{ RECORDING.len() + LIST.len() }>(RECORDING, LIST),
-    events: EVENTS,
-};
+pub const SCREEN: Tables = Tables { schema: "rtckit.screen/1", report: joined![RECORDING, LIST], events: EVENTS };
 
 const LIST: &[Member] = &[
     ("snapshot", "object", "the picture; with --snapshot, which writes this alone"),
