@@ -238,6 +238,7 @@ fn mutated(sdp: &str, state: &mut u32) -> String {
 
 #[test]
 fn a_hostile_offer_is_refused_or_leads_nowhere_but_never_breaks_us() {
+    let _turn = calls_share_the_machine();
     let mut caller = Rtckit::start(["call", "--video=test", "--audio=test", "--data", "--interface", "127.0.0.1"]);
     let offer = caller.json();
     caller.kill();

@@ -137,6 +137,7 @@ fn rendered(page: &Page, source: &[[u8; 3]]) -> Vec<Vec<[u8; 3]>> {
 
 #[test]
 fn pictures_look_as_chromium_shows_them() {
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     let source = rgb(&picture());
     let mut far = Vec::new();

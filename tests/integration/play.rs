@@ -1,6 +1,6 @@
 //! `--play`, and `capture --preview`: pictures in a terminal and in a window.
 
-use crate::support::{PATIENCE, Rtckit, Xvfb, have};
+use crate::support::{PATIENCE, Rtckit, Xvfb, calls_share_the_machine, have};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
 use std::fs::File;
 use std::io::Read;
@@ -55,6 +55,7 @@ fn wait(child: &mut Child) -> Option<i32> {
 
 #[test]
 fn without_a_display_pictures_are_shown_in_the_terminal_which_is_given_back() {
+    let _turn = calls_share_the_machine();
     [Shows::Play, Shows::Preview].into_iter().for_each(shown_in_a_terminal);
 }
 
@@ -97,6 +98,7 @@ fn brightest(screen: &Xvfb) -> u8 {
 
 #[test]
 fn with_a_display_pictures_are_shown_in_a_window() {
+    let _turn = calls_share_the_machine();
     if !have("Xvfb") || !have("ffmpeg") {
         return;
     }

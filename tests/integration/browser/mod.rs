@@ -11,7 +11,7 @@ mod window;
 pub use page::{Media, Page};
 pub use window::Window;
 
-use crate::support::have;
+use crate::support::{calls_share_the_machine, have};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -49,6 +49,7 @@ pub fn downloads() -> PathBuf {
 
 #[test]
 fn chromium_calls_itself() {
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
     let result = page.call("callItself", json!([{ "media": "both" }]));
     let connected = result["connected"].as_f64().unwrap();
@@ -64,6 +65,7 @@ fn chromium_calls_itself() {
 
 #[test]
 fn firefox_calls_itself() {
+    let _turn = calls_share_the_machine();
     let Some(page) = Page::open_in_firefox() else { return };
     page.call("callItself", json!([{ "media": "both" }]));
     for name in ["caller", "callee"] {

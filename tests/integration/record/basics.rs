@@ -108,6 +108,7 @@ fn packets(path: &Path, track: &str) -> Vec<String> {
 
 #[test]
 fn encoded_files_pass_untouched_and_as_fast_as_they_are_read() {
+    let _turn = calls_share_the_machine();
     if !have("ffmpeg") {
         return;
     }
@@ -134,6 +135,7 @@ fn encoded_files_pass_untouched_and_as_fast_as_they_are_read() {
 
 #[test]
 fn raw_files_are_encoded_without_waiting_for_their_time_to_pass() {
+    let _turn = calls_share_the_machine();
     if !have("ffmpeg") {
         return;
     }
@@ -203,6 +205,7 @@ fn types_are_told_apart() {
 /// Whoever knows what the pictures show says so, and is obeyed: text is sharp from its first picture on.
 #[test]
 fn a_content_hint_says_whether_to_be_sharp_or_smooth() {
+    let _turn = calls_share_the_machine();
     if !have("ffprobe") {
         return;
     }

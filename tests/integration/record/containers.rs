@@ -2,7 +2,7 @@
 
 use super::{check, report};
 use crate::browser::Page;
-use crate::support::{PATIENCE, Rtckit, Scratch, have};
+use crate::support::{PATIENCE, Rtckit, Scratch, calls_share_the_machine, have};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -49,6 +49,7 @@ fn said(program: &str, args: &[&str], path: &Path) -> String {
 
 #[test]
 fn foreign_readers_agree_on_every_type() {
+    let _turn = calls_share_the_machine();
     if !["ffprobe", "ffmpeg", "mkvinfo", "gst-discoverer-1.0"].into_iter().all(have) {
         return;
     }

@@ -1,7 +1,7 @@
 //! `--timeslice`: slices together are the recording; with a pattern each is a file that plays alone.
 
 use super::{check, report, start};
-use crate::support::{Exit, MediaFile, PATIENCE, Scratch, have};
+use crate::support::{Exit, MediaFile, PATIENCE, Scratch, calls_share_the_machine, have};
 use serde_json::Value;
 
 fn events(exit: &Exit) -> Vec<Value> {
@@ -10,6 +10,7 @@ fn events(exit: &Exit) -> Vec<Value> {
 
 #[test]
 fn the_slices_of_a_file_are_the_file_and_come_in_time() {
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let path = scratch.path("film.webm");
     let args = ["--events", "--unpaced", "--duration=5s", "--timeslice=1s", "-o", path.to_str().unwrap()];
@@ -27,6 +28,7 @@ fn the_slices_of_a_file_are_the_file_and_come_in_time() {
 
 #[test]
 fn with_a_pattern_every_slice_plays_alone_and_no_frame_is_lost_between_them() {
+    let _turn = calls_share_the_machine();
     if !have("ffprobe") {
         return;
     }
@@ -57,6 +59,7 @@ fn with_a_pattern_every_slice_plays_alone_and_no_frame_is_lost_between_them() {
 
 #[test]
 fn slices_of_sound_alone_are_files_too() {
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     for (name, minimum) in [("a-%d.opus", 1000), ("a-%d.wav", 100_000)] {
         let pattern = scratch.path(name);

@@ -1,11 +1,12 @@
 //! Sound and picture stay together and nothing is lost, over minutes and over pauses.
 
 use super::{check, report, start};
-use crate::support::{PATIENCE, Scratch, one_call_at_a_time};
+use crate::support::{PATIENCE, Scratch, calls_share_the_machine, one_call_at_a_time};
 use std::time::Duration;
 
 #[test]
 fn two_minutes_of_media_have_every_frame_and_no_skew() {
+    let _turn = calls_share_the_machine();
     let scratch = Scratch::new();
     let path = scratch.path("film.webm");
     let args = ["--unpaced", "--duration=2m", "--frame-rate=30", "-o", path.to_str().unwrap()];
