@@ -133,4 +133,5 @@ async def main(role, seconds):
         task.cancel()
 
 
-asyncio.run(main(sys.argv[1], float(sys.argv[2])))
+if __name__ == "__main__":
+    asyncio.run(main(sys.argv[1], float(sys.argv[2])))

@@ -1,7 +1,9 @@
 //! Whom this system trusts to sign certificates, and by what it is trusted itself.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use tokio_rustls::rustls::RootCertStore;
+use tokio_rustls::rustls::pki_types::CertificateDer;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
 
 /// How connections are secured.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -32,4 +34,22 @@ pub fn authorities() -> RootCertStore {
     }
     roots.add_parsable_certificates(found.certs);
     roots
+}
+
+/// The same, and those in a file of the user's (PEM).
+///
+/// # Errors
+/// Why the file is of no use.
+pub fn authorities_and(file: Option<&Path>) -> Result<RootCertStore, String> {
+    let mut roots = authorities();
+    if let Some(path) = file {
+        let text = std::fs::read(path).map_err(|error| error.to_string())?;
+        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
+            .collect::<Result<_, _>>()
+            .map_err(|error| format!("no PEM: {error}"))?;
+        if let (0, _) = roots.add_parsable_certificates(certificates) {
+            return Err("there is no certificate in it that can be used".to_owned());
+        }
+    }
+    Ok(roots)
 }

@@ -551,17 +551,28 @@ fn a_listener_with_tls_is_for_those_that_trust_it() {
     let (data, token) = (scratch.path("data"), scratch.path("token"));
     std::fs::write(&token, "s3cret").unwrap();
     let token = format!("--token-file={}", token.display());
-    let args = ["answer", "--signal=whip-listen:localhost:0", "--self-signed", "--events", &token];
-    let mut server = Rtckit::spawn(Rtckit::command(args).env("XDG_DATA_HOME", &data));
-    let url = server.json()["urls"][0].as_str().unwrap().to_owned();
-    assert!(url.starts_with("https://localhost:") && url.ends_with("/whip"), "{url}");
-    let signal = format!("whip+{url}");
-    let publish = ["call", "--video=test", "--duration=500ms", "--signal", &signal, &token];
-    let exit = Rtckit::start(publish).wait(PATIENCE);
-    assert_eq!(exit.code, Some(10), "{exit:?}");
-    let mut command = Rtckit::command(publish);
-    Rtckit::spawn(command.env("SSL_CERT_FILE", data.join("rtckit/ca.pem"))).succeed(PATIENCE);
-    assert_eq!(result(&server.succeed(PATIENCE))["ended"], "peer-hung-up");
+    let authority = data.join("rtckit/ca.pem");
+    for by_option in [false, true] {
+        let args = ["answer", "--signal=whip-listen:localhost:0", "--self-signed", "--events", &token];
+        let mut server = Rtckit::spawn(Rtckit::command(args).env("XDG_DATA_HOME", &data));
+        let url = server.json()["urls"][0].as_str().unwrap().to_owned();
+        assert!(url.starts_with("https://localhost:") && url.ends_with("/whip"), "{url}");
+        let signal = format!("whip+{url}");
+        let publish = ["call", "--video=test", "--duration=500ms", "--signal", &signal, &token];
+        let exit = Rtckit::start(publish).wait(PATIENCE);
+        assert_eq!(exit.code, Some(10), "{exit:?}");
+        assert!(exit.stderr.contains("--ca-file"), "{exit:?}");
+        let mut command = Rtckit::command(publish);
+        match by_option {
+            true => command.arg("--ca-file").arg(&authority),
+            false => command.env("SSL_CERT_FILE", &authority),
+        };
+        Rtckit::spawn(&mut command).succeed(PATIENCE);
+        assert_eq!(result(&server.succeed(PATIENCE))["ended"], "peer-hung-up");
+    }
+    let no_authority = ["call", "--video=test", "--signal=whip+https://localhost:1/", &token, "--ca-file=/dev/null"];
+    let exit = Rtckit::start(no_authority).wait(PATIENCE);
+    assert_eq!(exit.code, Some(2), "{exit:?}");
     let exit = Rtckit::start(["call", "--data", "--self-signed"]).wait(PATIENCE);
     assert_eq!(exit.code, Some(2), "{exit:?}");
 }

@@ -31,7 +31,7 @@ pub struct SignalingArgs {
     /// Send candidates as they are found, as lines of JSON behind the description, by WHIP and WHEP in PATCH requests
     #[arg(long)]
     pub trickle: bool,
-    /// Trust the authorities in this file (PEM) too when the road is wss://…, e.g. what 'rtckit signal --print-ca' wrote
+    /// Trust the authorities in this file (PEM) too when the road is wss://…, whip+https://… or whep+https://…, e.g. what 'rtckit signal --print-ca' wrote
     #[arg(long, value_name = "FILE")]
     pub ca_file: Option<PathBuf>,
     /// A file with the bearer token of WHIP and WHEP: the one that a server wants, or that our clients must have
@@ -91,7 +91,9 @@ impl SignalingArgs {
             }
             Endpoint::Room(url) => Signal::Room(RoomOptions { url, ca_file }),
             Endpoint::Directory(folder) => Signal::Directory { folder, format: self.sdp_format },
-            Endpoint::Whip(protocol, url) => Signal::Whip(WhipOptions { protocol, url, token, trickle: self.trickle }),
+            Endpoint::Whip(protocol, url) => {
+                Signal::Whip(WhipOptions { protocol, url, token, trickle: self.trickle, ca_file })
+            }
             Endpoint::WhipListen(protocol, address) => {
                 let security = Security::None;
                 Signal::WhipListen(WhipListenOptions { protocol, address, token, security })

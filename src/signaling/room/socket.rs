@@ -4,14 +4,14 @@ use super::{RoomError, RoomOptions};
 use crate::trust;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::pem::PemObject;
-use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_rustls::rustls::{ClientConfig, crypto};
 use tokio_tungstenite::tungstenite::error::Error as WsError;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
@@ -30,20 +30,12 @@ pub(super) type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// What TLS is made with; `None` where there is none. Reads files.
 pub(super) fn tls(options: &RoomOptions) -> Result<Option<TlsConnector>, RoomError> {
-    let mut roots = match options.url.is_secure() {
-        true => trust::authorities(),
-        false => return Ok(None),
-    };
-    if let Some(path) = &options.ca_file {
-        let fail = |why: String| RoomError::Authorities { path: path.clone(), why };
-        let text = std::fs::read(path).map_err(|error| fail(error.to_string()))?;
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
-            .collect::<Result<_, _>>()
-            .map_err(|error| fail(format!("no PEM: {error}")))?;
-        if let (0, _) = roots.add_parsable_certificates(certificates) {
-            return Err(fail("there is no certificate in it that can be used".to_owned()));
-        }
+    if !options.url.is_secure() {
+        return Ok(None);
     }
+    let file = options.ca_file.as_deref();
+    let roots = trust::authorities_and(file)
+        .map_err(|why| RoomError::Authorities { path: file.map(Path::to_owned).unwrap_or_default(), why })?;
     let config = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("ring has the default protocol versions")

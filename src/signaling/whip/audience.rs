@@ -2,14 +2,12 @@
 //!
 //! Whoever comes when all places are taken is told 503, with a time after which it may ask again (RFC 9725 section 4.5).
 
-use super::listener::{ListenerOptions, Serving, Shared, open_to_pages, said};
+use super::listener::{ListenerOptions, Shared};
+use super::serving::{Host, Serving, said};
 use crate::error::Error;
 use crate::signaling::{Message, Signaling};
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::State;
-use axum::extract::rejection::BytesRejection;
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
@@ -61,8 +59,7 @@ impl Audience {
             sessions: Mutex::default(),
             options: options.clone(),
         });
-        let router = Router::new().fallback(serve).with_state(crowd);
-        Ok(Self { seats, serving: Serving::start(&options, tls, router)? })
+        Ok(Self { seats, serving: Serving::start(&options, tls, crowd)? })
     }
 
     /// Where it listens.
@@ -125,16 +122,19 @@ impl Crowd {
         let found = self.sessions().iter().find(|session| session.is_at(path)).map(Arc::clone);
         found.unwrap_or_else(|| Arc::clone(&self.door))
     }
+}
 
-    async fn answer(self: &Arc<Self>, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+#[async_trait::async_trait]
+impl Host for Crowd {
+    async fn answer(self: Arc<Self>, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Response {
         if method != Method::POST || !self.door.begins_at(path) || !self.door.admits(headers) {
             return self.host(path).answer(method, path, headers, body).await;
         }
         let Ok(taken) = Arc::clone(&self.places).try_acquire_owned() else { return full() };
         let (shared, mut messages) = Shared::new(&self.options);
         self.sessions().push(Arc::clone(&shared));
-        let place = Place { shared: Arc::clone(&shared), crowd: Arc::clone(self), _taken: taken };
-        let mut answering = std::pin::pin!(shared.answer(method, path, headers, body));
+        let place = Place { shared: Arc::clone(&shared), crowd: Arc::clone(&self), _taken: taken };
+        let mut answering = std::pin::pin!(Arc::clone(&shared).answer(method, path, headers, body));
         let offer = tokio::select! {
             // It is no offer that can be used.
             refusal = &mut answering => return refusal,
@@ -150,17 +150,4 @@ impl Crowd {
 fn full() -> Response {
     let retry = [(header::RETRY_AFTER, HeaderValue::from_static(RETRY_AFTER))];
     (retry, said(StatusCode::SERVICE_UNAVAILABLE, "as many as may are here")).into_response()
-}
-
-async fn serve(
-    State(crowd): State<Arc<Crowd>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    open_to_pages(match body {
-        Ok(body) => crowd.answer(&method, uri.path(), &headers, &body).await,
-        Err(rejection) => rejection.into_response(),
-    })
 }

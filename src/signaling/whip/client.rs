@@ -7,6 +7,7 @@ use crate::ice_server::{IceServer, Secret};
 use crate::signaling::{Candidate, Description, DescriptionKind, Message, Signaling, sdp};
 use reqwest::header::HeaderValue;
 use reqwest::{StatusCode, Url};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::task::JoinHandle;
@@ -32,6 +33,8 @@ pub struct ClientOptions {
     pub token: Option<Secret>,
     /// Whether candidates follow the offer instead of standing in it.
     pub trickle: bool,
+    /// Authorities that are trusted besides those of this system: a PEM file.
+    pub ca_file: Option<PathBuf>,
 }
 
 /// A road to a WHIP or WHEP server. What the server offers in return is received until it is answered.
@@ -93,7 +96,7 @@ impl Client {
     /// When the URL or the token cannot be used.
     pub fn new(options: ClientOptions, patience: Duration) -> Result<Self, Error> {
         let endpoint = endpoint(&options.url)?;
-        let http = Arc::new(Http::new(options.protocol, options.token.as_ref())?);
+        let http = Arc::new(Http::new(options.protocol, options.token.as_ref(), options.ca_file.as_deref())?);
         if options.token.is_some() && endpoint.scheme() == "http" && !is_here(&endpoint) {
             tracing::warn!("{}: the token travels in clear", shown(&endpoint));
         }

@@ -68,8 +68,8 @@ impl Examination {
     /// When the URL or the token cannot be used.
     pub fn new(options: ClientOptions, tell: Tell) -> Result<Self, Error> {
         Ok(Self {
-            http: Http::new(options.protocol, options.token.as_ref())?,
-            stranger: Http::new(options.protocol, None)?,
+            http: Http::new(options.protocol, options.token.as_ref(), options.ca_file.as_deref())?,
+            stranger: Http::new(options.protocol, None, options.ca_file.as_deref())?,
             endpoint: endpoint(&options.url)?,
             options,
             tell,

@@ -2,6 +2,7 @@
 
 use super::Protocol;
 use crate::error::{Classify, ErrorKind};
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// Why an exchange over HTTP failed. URLs are shown without what may be secret in them: user names, queries.
@@ -13,6 +14,14 @@ pub enum WhipError {
     Url {
         /// As given.
         url: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// A file of authorities that is of no use.
+    #[error("{}: {why}", path.display())]
+    Authorities {
+        /// The file.
+        path: PathBuf,
         /// What is wrong with it.
         why: String,
     },
@@ -79,6 +88,7 @@ impl Classify for WhipError {
     fn kind(&self) -> ErrorKind {
         match self {
             Self::Url { .. } | Self::Token => ErrorKind::InvalidInput,
+            Self::Authorities { .. } => ErrorKind::Usage,
             Self::Dns { .. } => ErrorKind::Dns,
             Self::Connect { .. } => ErrorKind::Unreachable,
             Self::Tls { .. } => ErrorKind::Dtls,
@@ -90,6 +100,7 @@ impl Classify for WhipError {
     fn name(&self) -> &'static str {
         match self {
             Self::Url { .. } | Self::Token => "SyntaxError",
+            Self::Authorities { .. } => "usage",
             Self::Dns { .. } => "dns",
             Self::Connect { .. } => "unreachable",
             Self::Tls { .. } => "tls",
@@ -101,7 +112,7 @@ impl Classify for WhipError {
 
     fn hint(&self) -> Option<String> {
         let hint = match self {
-            Self::Tls { .. } => "SSL_CERT_FILE names authorities of your own",
+            Self::Tls { .. } => "--ca-file names authorities of your own, e.g. what 'rtckit signal --print-ca' writes",
             Self::Refused { code: 401 | 403, .. } => "give its token in a file, --token-file, or in RTCKIT_TOKEN",
             Self::Refused { code: 404, .. } => "the path of the URL usually names the stream",
             Self::Refused { retry_after: Some(_), .. } => "with a longer --timeout it is asked again",

@@ -9,6 +9,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, ETAG, HeaderMap, Head
 use reqwest::header::{LINK, LOCATION, RETRY_AFTER};
 use reqwest::{Client, Method, StatusCode, Url, redirect};
 use std::error::Error as StdError;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use tokio_rustls::rustls::{self, ClientConfig, crypto};
@@ -46,11 +47,13 @@ pub(super) struct Reply {
 
 impl Http {
     /// Reads the certificates of this system.
-    pub fn new(protocol: Protocol, token: Option<&Secret>) -> Result<Self, Error> {
+    pub fn new(protocol: Protocol, token: Option<&Secret>, ca_file: Option<&Path>) -> Result<Self, Error> {
+        let roots = trust::authorities_and(ca_file)
+            .map_err(|why| WhipError::Authorities { path: ca_file.map(Path::to_owned).unwrap_or_default(), why })?;
         let tls = ClientConfig::builder_with_provider(Arc::new(crypto::ring::default_provider()))
             .with_safe_default_protocol_versions()
             .expect("ring has the default protocol versions")
-            .with_root_certificates(trust::authorities())
+            .with_root_certificates(roots)
             .with_no_client_auth();
         let client = Client::builder()
             .tls_backend_preconfigured(tls)

@@ -10,34 +10,24 @@
 //! [`Signaling::receive`]. A PATCH with another ICE session is given as an offer again, and answered
 //! with 200 and our session (RFC 9725 section 4.3.3).
 
-use super::secure::Secure;
+use super::serving::{Host, Serving, said};
 use super::{FRAGMENT, Fragment, Protocol, SDP, is_type};
 use crate::error::Error;
 use crate::ice_server::Secret;
 use crate::signaling::{Description, DescriptionKind, Message, Signaling, SignalingError, sdp};
 use crate::trust::Security;
-use axum::Router;
 use axum::body::Bytes;
-use axum::extract::rejection::BytesRejection;
-use axum::extract::{DefaultBodyLimit, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use std::net::{IpAddr, TcpListener};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinHandle;
 use tokio_rustls::TlsAcceptor;
-use tokio_util::sync::CancellationToken;
 
-/// A longer description is nobody's.
-const LONGEST_BODY: usize = 256 << 10;
 /// As many messages may wait for their reader; a client that sends more waits too.
 const WAITING: usize = 64;
 /// How long our part of an ICE restart may take: gathering, at most.
 const RESTARTING: Duration = Duration::from_secs(8);
-/// How long requests that are being answered may hold up the end.
-const ENDING: Duration = Duration::from_millis(500);
 
 /// What a listener is made from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -114,80 +104,8 @@ impl Listener {
     /// When the address cannot be listened on.
     pub fn bind(options: ListenerOptions, tls: Option<TlsAcceptor>) -> Result<Self, Error> {
         let (shared, messages) = Shared::new(&options);
-        let router = Router::new().fallback(serve).with_state(Arc::clone(&shared));
-        Ok(Self { shared, messages, serving: Serving::start(&options, tls, router)? })
-    }
-}
-
-/// The socket, and whoever answers on it.
-pub(super) struct Serving {
-    pub url: String,
-    stop: CancellationToken,
-    server: Option<JoinHandle<()>>,
-}
-
-impl Serving {
-    /// Must be called inside a runtime.
-    pub fn start(options: &ListenerOptions, tls: Option<TlsAcceptor>, router: Router) -> Result<Self, Error> {
-        let fail = |source| SignalingError::Listen { address: options.address.clone(), source };
-        let socket = TcpListener::bind(&options.address).map_err(fail)?;
-        let address = socket.local_addr().map_err(fail)?;
-        socket.set_nonblocking(true).map_err(fail)?;
-        let socket = tokio::net::TcpListener::from_std(socket).map_err(fail)?;
-        if options.token.is_none() && !address.ip().is_loopback() {
-            tracing::warn!("{address}: without --token-file anybody who gets there may come");
-        }
-        let stop = CancellationToken::new();
-        let router = router.layer(DefaultBodyLimit::max(LONGEST_BODY));
-        let stopped = stop.clone().cancelled_owned();
-        let scheme = if tls.is_some() { "https" } else { "http" };
-        let server = match tls {
-            None => tokio::spawn(last(axum::serve(socket, router).with_graceful_shutdown(stopped).into_future())),
-            Some(tls) => {
-                let serving = axum::serve(Secure::new(socket, tls), router).with_graceful_shutdown(stopped);
-                tokio::spawn(last(serving.into_future()))
-            }
-        };
-        let host = match options.address.rsplit_once(':') {
-            // Certificates are for names.
-            Some((host, _)) if host.trim_matches(['[', ']']).parse::<IpAddr>().is_err() => {
-                format!("{host}:{}", address.port())
-            }
-            _ => address.to_string(),
-        };
-        let url = format!("{scheme}://{host}{}", path(options.protocol));
-        Ok(Self { url, stop, server: Some(server) })
-    }
-
-    pub async fn close(&mut self) {
-        self.stop.cancel();
-        if let Some(server) = self.server.take() {
-            let abort = server.abort_handle();
-            if tokio::time::timeout(ENDING, server).await.is_err() {
-                abort.abort();
-            }
-        }
-    }
-}
-
-impl Drop for Serving {
-    fn drop(&mut self) {
-        if let Some(server) = &self.server {
-            server.abort();
-        }
-    }
-}
-
-async fn last(serving: impl Future<Output = std::io::Result<()>>) {
-    if let Err(error) = serving.await {
-        tracing::warn!("no longer listening: {error}");
-    }
-}
-
-fn path(protocol: Protocol) -> &'static str {
-    match protocol {
-        Protocol::Whip => "/whip",
-        Protocol::Whep => "/whep",
+        let serving = Serving::start(&options, tls, Arc::clone(&shared))?;
+        Ok(Self { shared, messages, serving })
     }
 }
 
@@ -220,29 +138,37 @@ impl Signaling for Listener {
     }
 }
 
-/// Answers any request. Pages of other origins may ask (CORS): who is let in is up to the token.
-async fn serve(
-    State(shared): State<Arc<Shared>>,
-    method: Method,
-    uri: Uri,
-    headers: HeaderMap,
-    body: Result<Bytes, BytesRejection>,
-) -> Response {
-    open_to_pages(match body {
-        Ok(body) => shared.answer(&method, uri.path(), &headers, &body).await,
-        Err(rejection) => rejection.into_response(),
-    })
+pub(super) fn path(protocol: Protocol) -> &'static str {
+    match protocol {
+        Protocol::Whip => "/whip",
+        Protocol::Whep => "/whep",
+    }
 }
 
-pub(super) fn open_to_pages(mut response: Response) -> Response {
-    for (name, value) in [
-        (header::ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
-        (header::ACCESS_CONTROL_EXPOSE_HEADERS, "Location, ETag, Link, Retry-After"),
-        (header::CACHE_CONTROL, "no-store"),
-    ] {
-        response.headers_mut().insert(name, HeaderValue::from_static(value));
+#[async_trait::async_trait]
+impl Host for Shared {
+    async fn answer(self: Arc<Self>, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Response {
+        let target = self.target(path);
+        let allowed = match target {
+            Target::Endpoint => "POST, OPTIONS",
+            Target::Session(_) => "PATCH, DELETE, OPTIONS",
+            Target::Nothing => return said(StatusCode::NOT_FOUND, "there is nothing here"),
+        };
+        if method == Method::OPTIONS {
+            return preflight(allowed, &target);
+        }
+        if !self.admits(headers) {
+            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
+            return (challenge, said(StatusCode::UNAUTHORIZED, "the token is wrong or missing")).into_response();
+        }
+        match (method.as_str(), target) {
+            ("GET" | "HEAD", _) => StatusCode::NO_CONTENT.into_response(),
+            ("POST", Target::Endpoint) => self.post(headers, body).await,
+            ("PATCH", Target::Session(id)) => self.patch(id, headers, body).await,
+            ("DELETE", Target::Session(id)) => self.delete(id).await,
+            _ => ([(header::ALLOW, allowed)], StatusCode::METHOD_NOT_ALLOWED).into_response(),
+        }
     }
-    response
 }
 
 impl Shared {
@@ -297,29 +223,6 @@ impl Shared {
             Some(rest) => rest.strip_prefix('/').map_or(Target::Nothing, Target::Session),
             None if path == "/" => Target::Endpoint,
             None => Target::Nothing,
-        }
-    }
-
-    pub async fn answer(&self, method: &Method, path: &str, headers: &HeaderMap, body: &Bytes) -> Response {
-        let target = self.target(path);
-        let allowed = match target {
-            Target::Endpoint => "POST, OPTIONS",
-            Target::Session(_) => "PATCH, DELETE, OPTIONS",
-            Target::Nothing => return said(StatusCode::NOT_FOUND, "there is nothing here"),
-        };
-        if method == Method::OPTIONS {
-            return preflight(allowed, &target);
-        }
-        if !self.admits(headers) {
-            let challenge = [(header::WWW_AUTHENTICATE, "Bearer")];
-            return (challenge, said(StatusCode::UNAUTHORIZED, "the token is wrong or missing")).into_response();
-        }
-        match (method.as_str(), target) {
-            ("GET" | "HEAD", _) => StatusCode::NO_CONTENT.into_response(),
-            ("POST", Target::Endpoint) => self.post(headers, body).await,
-            ("PATCH", Target::Session(id)) => self.patch(id, headers, body).await,
-            ("DELETE", Target::Session(id)) => self.delete(id).await,
-            _ => ([(header::ALLOW, allowed)], StatusCode::METHOD_NOT_ALLOWED).into_response(),
         }
     }
 
@@ -382,8 +285,11 @@ impl Shared {
         if !is_type(text(headers, header::CONTENT_TYPE).unwrap_or_default(), FRAGMENT) {
             return said(StatusCode::UNSUPPORTED_MEDIA_TYPE, "candidates are application/trickle-ice-sdpfrag");
         }
-        let named = text(headers, header::IF_MATCH).filter(|etag| !matches!(*etag, "*" | "\"*\""));
-        if named.is_some_and(|etag| etag != session.etag()) {
+        let Some(named) = text(headers, header::IF_MATCH) else {
+            return said(StatusCode::PRECONDITION_REQUIRED, "If-Match names the ICE session, by its ETag");
+        };
+        let any = matches!(named, "*" | "\"*\"");
+        if !any && named != session.etag() {
             return said(StatusCode::PRECONDITION_FAILED, "it is another ICE session by now");
         }
         let fragment = match std::str::from_utf8(body).map(Fragment::parse) {
@@ -391,14 +297,11 @@ impl Shared {
             Ok(Err(error)) => return said(StatusCode::BAD_REQUEST, &error.to_string()),
             Err(_) => return said(StatusCode::BAD_REQUEST, "the fragment is no UTF-8"),
         };
-        let is_other =
-            fragment.username_fragment.is_some() && fragment.username_fragment != session.username_fragment();
-        // Clients exist that do not name the session, neither for candidates nor for a restart.
-        if is_other || named.is_none() && headers.contains_key(header::IF_MATCH) {
-            return match named {
-                Some(_) => said(StatusCode::UNPROCESSABLE_ENTITY, "another ICE session begins with If-Match: *"),
-                None => self.restart(session, &fragment).await,
-            };
+        if any {
+            return self.restart(session, &fragment).await;
+        }
+        if fragment.username_fragment.is_some() && fragment.username_fragment != session.username_fragment() {
+            return said(StatusCode::UNPROCESSABLE_ENTITY, "another ICE session begins with If-Match: *");
         }
         let end = fragment.end_of_candidates.then_some(Message::EndOfCandidates);
         for message in fragment.candidates.into_iter().map(Message::Candidate).chain(end) {
@@ -464,11 +367,6 @@ fn preflight(allowed: &'static str, target: &Target) -> Response {
         _ => (HeaderName::from_static("accept-patch"), FRAGMENT),
     };
     (StatusCode::OK, headers, [accepted]).into_response()
-}
-
-/// An answer for people, who see it in the log of their client.
-pub(super) fn said(status: StatusCode, why: &str) -> Response {
-    (status, [(header::CONTENT_TYPE, "text/plain; charset=utf-8")], format!("{why}\n")).into_response()
 }
 
 fn text(headers: &HeaderMap, name: HeaderName) -> Option<&str> {

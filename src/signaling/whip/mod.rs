@@ -22,6 +22,7 @@ mod http;
 mod link;
 mod listener;
 mod secure;
+mod serving;
 
 pub use audience::{Audience, Seat};
 pub use client::{Client, ClientOptions};

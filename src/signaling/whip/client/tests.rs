@@ -55,6 +55,7 @@ impl Server {
             url: format!("http://{}/live/x", self.address),
             token: Some(Secret::new("s3cret")),
             trickle,
+            ca_file: None,
         };
         Client::new(options, PATIENCE).unwrap()
     }
@@ -205,7 +206,8 @@ async fn nobody_there_is_unreachable_and_no_tls_is_told_from_it() {
         (format!("https://{}/", server.address), ErrorKind::Dtls),
         ("http://nowhere.invalid/".to_owned(), ErrorKind::Dns),
     ] {
-        let options = ClientOptions { protocol: Protocol::Whip, url: url.clone(), token: None, trickle: false };
+        let options =
+            ClientOptions { protocol: Protocol::Whip, url: url.clone(), token: None, trickle: false, ca_file: None };
         let mut client = Client::new(options, PATIENCE).unwrap();
         client.send(&ours(DescriptionKind::Offer)).await.unwrap();
         let error = received(&mut client).await.unwrap_err();
@@ -326,7 +328,8 @@ async fn servers_of_link_headers_are_handed_on_once() {
 #[test]
 fn urls_that_cannot_be_asked_are_refused_without_their_password() {
     for url in ["ftp://a/", "http://", "https://me:hush@a/", "http:// a/"] {
-        let options = ClientOptions { protocol: Protocol::Whip, url: url.to_owned(), token: None, trickle: false };
+        let options =
+            ClientOptions { protocol: Protocol::Whip, url: url.to_owned(), token: None, trickle: false, ca_file: None };
         let Err(error) = Client::new(options, PATIENCE) else { panic!("{url} was taken") };
         assert!(error.kind() == ErrorKind::InvalidInput && !error.to_string().contains("hush"), "{error}");
     }
