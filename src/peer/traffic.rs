@@ -117,7 +117,10 @@ pub(super) struct Departures {
 impl Departures {
     /// Takes a datagram, or several that the kernel cuts into `segment` bytes each.
     pub(super) fn note(&self, contents: &[u8], segment: Option<usize>) {
-        self.bytes.fetch_add(contents.len() as u64, Ordering::Relaxed);
+        // Not the checks of connectivity and consent, RFC 8489: binding requests and their answers.
+        if !matches!(contents, [0 | 1, 1, ..]) {
+            self.bytes.fetch_add(contents.len() as u64, Ordering::Relaxed);
+        }
         for datagram in contents.chunks(segment.unwrap_or(contents.len()).max(1)) {
             // RTP and not RTCP, RFC 5761 section 4. SRTP leaves the header in clear.
             if let [128..=191, payload_type, _, _, _, _, _, _, a, b, c, d, ..] = *datagram
@@ -129,7 +132,7 @@ impl Departures {
         }
     }
 
-    /// Bytes of all datagrams so far.
+    /// Bytes of all datagrams so far, but for connectivity checks.
     pub(super) fn bytes(&self) -> u64 {
         self.bytes.load(Ordering::Relaxed)
     }

@@ -49,7 +49,7 @@ pub trait Connection: MessageChannel {
     /// Bytes handed to `send` that the peer has not acknowledged yet; `None` once it is closed.
     async fn outstanding(&self) -> Option<usize>;
 
-    /// Bytes that have left this machine by it so far, with headers, retransmissions and all.
+    /// Bytes that have left this machine by it so far, with headers, retransmissions and all, but for connectivity checks.
     fn bytes_sent(&self) -> u64;
 
     /// There and back, as last measured.

@@ -54,6 +54,8 @@ enum Phase {
     Keeping { intervals: u32 },
     /// More than there were, to see whether that pays; so many intervals until they have found their pace.
     Trying { from: usize, before: Pace, settling: u32 },
+    /// Fewer than there were, since more was lost than usual, to see whether that was our own doing.
+    Yielding { from: usize, before: Pace, settling: u32 },
 }
 
 /// Decides how many connections are used.
@@ -74,7 +76,7 @@ impl Growth {
     /// Intervals in which windows open.
     const SETTLING: u32 = 2;
     const LEAST_PATIENCE: u32 = 12;
-    const MOST_PATIENCE: u32 = 200;
+    const MOST_PATIENCE: u32 = 80;
     /// More loss than usual that is put down to chance.
     const CHANCE: f64 = 0.03;
     /// Less loss than this holds no window back; and for how many intervals it must last.
@@ -103,7 +105,7 @@ impl Growth {
 
     /// How many are wanted after an interval in which `up` were up.
     pub(super) fn after(&mut self, seen: Seen, up: usize) -> usize {
-        if !seen.waited && matches!(self.phase, Phase::Keeping { .. }) {
+        if !seen.waited && !matches!(self.phase, Phase::Trying { .. }) {
             // The files or the other disk are slower than the network: that says nothing of it.
             self.seen.clear();
             return self.wanted;
@@ -112,10 +114,15 @@ impl Growth {
         match self.phase {
             Phase::Keeping { intervals } => self.keep(intervals, seen.far),
             Phase::Trying { .. } if up < self.wanted => self.seen.clear(),
-            Phase::Trying { from, before, settling: 0 } => self.judge(from, before, seen.far),
+            Phase::Trying { from, before, settling: 0 } => self.judge(from, before),
             Phase::Trying { from, before, settling } => {
                 self.seen.clear();
                 self.phase = Phase::Trying { from, before, settling: settling - 1 };
+            }
+            Phase::Yielding { from, before, settling: 0 } => self.judge_fewer(from, before),
+            Phase::Yielding { from, before, settling } => {
+                self.seen.clear();
+                self.phase = Phase::Yielding { from, before, settling: settling - 1 };
             }
         }
         self.wanted
@@ -126,13 +133,16 @@ impl Growth {
             return;
         }
         let [.., last, recent] = &self.seen[..] else { return };
-        let opening = Pace::of(&[*recent]).rate > Pace::of(&[*last]).rate * Self::OPENING;
+        let rates = [last, recent].map(|seen| Pace::of(&[*seen]).rate);
+        let opening = rates[1] > rates[0] * Self::OPENING;
+        // What windows carried before their first loss is no pace to be measured by, so it may fall for a while.
+        let falling = rates[1] * Self::OPENING < rates[0] && self.seen.len() < Self::LASTING;
         let now = Pace::of(&[*last, *recent]);
+        let lately = Pace::of(&self.seen);
         let held_back =
-            if far { !opening } else { self.seen.len() >= Self::LASTING && Pace::of(&self.seen).loss > Self::NOTICED };
-        if self.wanted > 1 && now.loss > self.usual_loss * 1.5 + Self::CHANCE {
-            self.wanted = self.wanted.div_ceil(2);
-            self.rest();
+            if far { !opening && !falling } else { self.seen.len() >= Self::LASTING && lately.loss > Self::NOTICED };
+        if self.loses_more(lately) {
+            self.yield_from(Pace::of(&[*recent]));
         } else if intervals > 0 {
             self.phase = Phase::Keeping { intervals: intervals - 1 };
         } else if self.wanted < self.most && held_back {
@@ -151,7 +161,7 @@ impl Growth {
         }
     }
 
-    fn judge(&mut self, from: usize, before: Pace, far: bool) {
+    fn judge(&mut self, from: usize, before: Pace) {
         if self.seen.len() < Self::JUDGED {
             return;
         }
@@ -166,10 +176,38 @@ impl Growth {
             self.usual_loss = now.loss;
             self.patience = Self::LEAST_PATIENCE;
             self.phase = Phase::Keeping { intervals: 0 };
-            self.keep(0, far);
+            self.seen.clear();
         } else {
             self.wanted = from;
             self.usual_loss = before.loss;
+            self.rest();
+        }
+    }
+
+    fn loses_more(&self, now: Pace) -> bool {
+        self.wanted > 1 && now.loss > self.usual_loss * 1.5 + Self::CHANCE
+    }
+
+    fn yield_from(&mut self, before: Pace) {
+        self.phase = Phase::Yielding { from: self.wanted, before, settling: Self::SETTLING };
+        self.wanted = self.wanted.div_ceil(2);
+        self.seen.clear();
+    }
+
+    fn judge_fewer(&mut self, from: usize, before: Pace) {
+        if self.seen.len() < Self::JUDGED {
+            return;
+        }
+        let now = Pace::of(&self.seen);
+        if now.rate < before.rate * 0.75 && now.loss > before.loss * 0.75 {
+            // Fewer bring less and lose as much: the path loses by itself.
+            self.wanted = from.min(self.most);
+            self.usual_loss = now.loss;
+            self.phase = Phase::Keeping { intervals: Self::LEAST_PATIENCE };
+            self.seen.clear();
+        } else if self.loses_more(now) {
+            self.yield_from(now);
+        } else {
             self.rest();
         }
     }
@@ -242,6 +280,37 @@ mod tests {
         assert_eq!(growth.wanted, 16);
         let wanted = drive(&mut growth, 8, true, |_| (2e6, 0.12));
         assert!(wanted.is_sorted_by(|before, after| before >= after) && wanted.last() <= Some(&4), "{wanted:?}");
+    }
+
+    #[test]
+    fn what_windows_carried_before_their_first_loss_is_not_what_a_trial_is_measured_by() {
+        let mut growth = Growth::new(32);
+        let mut step = |rate: u64, lanes| {
+            let acknowledged = rate / 4;
+            let left = acknowledged * 11 / 10;
+            growth.after(Seen { acknowledged, left, lost: 0, seconds: 0.25, waited: true, far: true }, lanes)
+        };
+        step(300_000, 1);
+        assert_eq!(step(300_000, 1), 8);
+        for rate in [4_000_000, 12_000_000, 12_000_000, 12_000_000, 10_000_000] {
+            step(rate, 8);
+        }
+        for rate in [6_000_000, 3_000_000] {
+            assert_eq!(step(rate, 8), 8);
+        }
+        assert_eq!(step(2_500_000, 8), 32);
+        let after: Vec<usize> = [12_000_000, 12_000_000, 9_000_000, 9_000_000].map(|rate| step(rate, 32)).into();
+        assert_eq!(after.last(), Some(&32), "{after:?}");
+    }
+
+    #[test]
+    fn what_the_path_loses_however_many_there_are_is_put_up_with() {
+        let mut growth = Growth::new(16);
+        drive(&mut growth, 24, true, |lanes| (3e5 * lanes as f64, 0.01));
+        assert_eq!(growth.wanted, 16);
+        let wanted = drive(&mut growth, 40, true, |lanes| (1e5 * lanes as f64, 0.08));
+        assert!(wanted.contains(&8), "{wanted:?}");
+        assert!(wanted[12..].iter().all(|lanes| *lanes == 16), "{wanted:?}");
     }
 
     #[test]
