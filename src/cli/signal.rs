@@ -64,7 +64,7 @@ struct LimitArgs {
     /// How long a client may show no sign of life, answers to pings among them
     #[arg(long, value_name = "DURATION", default_value = "60s", value_parser = value::duration)]
     idle_timeout: Duration,
-    /// How long a member whose connection was lost keeps its place
+    /// How long a member whose connection was lost keeps its place; in a full room a newcomer may have it after a second
     #[arg(long, value_name = "DURATION", default_value = "30s", value_parser = value::duration)]
     resume_timeout: Duration,
 }
@@ -92,6 +92,7 @@ impl SignalArgs {
                 max_rate,
                 idle_timeout,
                 resume: resume_timeout,
+                ..Limits::default()
             },
             origins: self.allow_origin,
             files: self.static_dir,

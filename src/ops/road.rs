@@ -282,8 +282,12 @@ impl Visit<'_> {
 
     /// No longer than we have patience.
     async fn patiently<T>(&self, work: impl Future<Output = Result<T, SignalingError>>) -> Result<T, Error> {
-        let Some(after) = self.patience else { return self.unless_stopped(work).await };
-        match tokio::time::timeout(after, self.unless_stopped(work)).await {
+        self.no_longer_than_patience(self.unless_stopped(work)).await
+    }
+
+    async fn no_longer_than_patience<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+        let Some(after) = self.patience else { return work.await };
+        match tokio::time::timeout(after, work).await {
             Ok(done) => done,
             Err(_) => Err(PeerError::Timeout { expected: "the other side", after }.erase()),
         }
@@ -313,6 +317,17 @@ impl Road {
             Self::Stdio(stdio) if stdio.trickles() => (Some(stdio), None),
             Self::Stdio(stdio) => (None, Some(Streams::from(stdio.into_rest()))),
             Self::Apart(signaling, streams) => (Some(signaling), streams),
+        }
+    }
+
+    /// Waits for somebody else where the other side is gone; `None` where nobody can come.
+    pub(super) async fn meet_again(&mut self, visit: Visit<'_>) -> Result<Option<Meeting>, Error> {
+        let meeting = self.signaling().meet_again();
+        let meeting = async { visit.no_longer_than_patience(meeting).await.map_err(|error| error.at("signaling")) };
+        tokio::select! {
+            biased;
+            () = visit.stop.stopped() => Err(PeerError::Stopped.erase()),
+            met = meeting => met,
         }
     }
 

@@ -19,7 +19,7 @@ use super::renegotiation::{
 };
 use super::session::{ConnectionState, Gathered, Session};
 use crate::error::Error;
-use crate::signaling::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message, Signaling};
+use crate::signaling::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message, Presence, Signaling};
 use rtc::peer_connection::configuration::RTCOfferOptions;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use std::sync::atomic::Ordering;
@@ -36,6 +36,8 @@ pub struct UpkeepTimes {
     pub restarting: Duration,
     /// Silence after which the peer counts as gone where nobody can be asked for a restart.
     pub alone: Duration,
+    /// Silence after which the peer counts as gone that has left where it was met.
+    pub departed: Duration,
     /// Silence after which it does where restarts are tried.
     pub within: Duration,
 }
@@ -44,7 +46,13 @@ impl UpkeepTimes {
     /// Of a connection that may take `timeout` to come up, and as long to come back.
     pub fn within(timeout: Duration) -> Self {
         let alone = Duration::from_millis(8500);
-        Self { dead: Duration::from_secs(7), restarting: Duration::from_secs(8), alone, within: timeout.max(alone) }
+        Self {
+            dead: Duration::from_secs(7),
+            restarting: Duration::from_secs(8),
+            alone,
+            departed: Duration::from_secs(4),
+            within: timeout.max(alone),
+        }
     }
 }
 
@@ -194,6 +202,25 @@ impl Session {
     }
 }
 
+impl Session {
+    /// The same for a peer of which the road knows that it is cut off or has left. Cancel-safe.
+    async fn forsaken(&self, presence: Option<watch::Receiver<Presence>>, times: &UpkeepTimes) -> PeerError {
+        let Some(mut presence) = presence else { return std::future::pending().await };
+        loop {
+            let patience = match *presence.borrow_and_update() {
+                Presence::Here => None,
+                Presence::Cut => Some(times.alone),
+                Presence::Gone => Some(times.departed),
+            };
+            tokio::select! {
+                gone = self.gone(patience.unwrap_or_default()), if patience.is_some() => return gone,
+                Ok(()) = presence.changed() => {}
+                else => return std::future::pending().await,
+            }
+        }
+    }
+}
+
 /// Whether it is time for a restart of ours, or for another one.
 fn is_restart_due(times: &UpkeepTimes, polite: bool, trouble: Duration, since_restart: Option<Duration>) -> bool {
     // Whoever gives way lets the other side begin.
@@ -228,6 +255,7 @@ impl Upkeep {
             }
         };
         let postponed = self.postponed.is_some();
+        let presence = signaling.as_ref().and_then(|road| road.presence());
         tokio::select! {
             biased;
             () = std::future::ready(()), if self.wanted => {
@@ -246,6 +274,7 @@ impl Upkeep {
                 Err(error) => Matter::SignalingEnded(Some(error)),
             },
             gone = session.gone(patience) => Matter::Gone(gone),
+            gone = session.forsaken(presence, &times) => Matter::Gone(gone),
             due = trouble => due,
             () = tokio::time::sleep(LOOK_EVERY), if postponed => match self.postponed.take() {
                 Some(description) => Matter::Message(Message::Description(description)),

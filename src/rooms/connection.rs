@@ -134,6 +134,9 @@ impl Connection {
                 let ice_servers = self.shared.ice_servers();
                 let outcome = self.rooms().join(&self.room, join, &self.outbox, &ice_servers).await;
                 let seated = outcome.map_err(End::Fault)?;
+                if let Some(gone) = &seated.gone {
+                    self.shared.gone(&gone.room, &gone.id, "lost");
+                }
                 if !seated.resumed {
                     self.rooms().counters().joined();
                 }

@@ -62,6 +62,8 @@ pub(super) struct Seated {
     pub seat: Seat,
     pub resumed: bool,
     pub members: usize,
+    /// Who made room.
+    pub gone: Option<Gone>,
 }
 
 /// A member that did not come back.
@@ -118,6 +120,13 @@ impl Room {
         self.tell_others(&member.id, limits, |seq| Event::Bye { id: &member.id, seq }.to_json());
         member
     }
+
+    /// Takes out who has been lost for longest, if it is longer than `hold`.
+    fn make_room(&mut self, limits: &Limits) -> Option<Member> {
+        let lost = self.members.iter().enumerate().filter_map(|(at, member)| Some((member.lost?, at)));
+        let (since, at) = lost.min()?;
+        (since.elapsed() >= limits.hold).then(|| self.remove(at, limits))
+    }
 }
 
 impl Hub {
@@ -145,9 +154,12 @@ impl Hub {
         let name: Arc<str> = rooms.get_key_value(name).map_or_else(|| name.into(), |(name, _)| Arc::clone(name));
         let connection = self.counters.next_connection();
         let room = rooms.entry(Arc::clone(&name)).or_default();
-        let at = match self.resume(room, &join, outbox, connection) {
+        let resumed_at = self.resume(room, &join, outbox, connection);
+        let is_full = resumed_at.is_none() && room.members.len() >= self.limits.max_peers;
+        let gone = if is_full { room.make_room(&self.limits) } else { None };
+        let at = match resumed_at {
             Some(at) => Ok(at),
-            None if room.members.len() >= self.limits.max_peers => Err(Fault::new(CloseCode::Full, "the room is full")),
+            None if is_full && gone.is_none() => Err(Fault::new(CloseCode::Full, "the room is full")),
             None => random::text::<9>(&self.random).and_then(|id| Ok((id, random::text::<18>(&self.random)?))).map(
                 |(id, token)| {
                     room.members.push(Member {
@@ -206,7 +218,8 @@ impl Hub {
             });
         }
         let members = room.members.len();
-        Ok(Seated { seat: Seat { room: name, id, connection }, resumed, members })
+        let gone = gone.map(|gone| Gone { room: Arc::clone(&name), id: gone.id });
+        Ok(Seated { seat: Seat { room: name, id, connection }, resumed, members, gone })
     }
 
     /// Gives a member that comes back its new connection.
@@ -269,6 +282,7 @@ impl Hub {
         if let Some(at) = room.position(seat) {
             let member = &mut room.members[at];
             (member.outbox, member.lost) = (None, Some(Instant::now()));
+            room.tell_others(&seat.id, &self.limits, |seq| Event::Lost { id: &seat.id, seq }.to_json());
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Limits {
     pub idle_timeout: Duration,
     /// How long a member whose connection was lost may take to come back.
     pub resume: Duration,
+    /// How much of that its place in a full room is kept from newcomers: it may be the same program, started anew.
+    pub hold: Duration,
 }
 
 impl Default for Limits {
@@ -31,6 +33,7 @@ impl Default for Limits {
             max_rate: 50,
             idle_timeout: Duration::from_secs(60),
             resume: Duration::from_secs(30),
+            hold: Duration::from_secs(1),
         }
     }
 }

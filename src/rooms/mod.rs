@@ -26,8 +26,9 @@
 //! | `{"type":"joined","version":1,"room","id","token","peers":[{"id","role","name"}],"iceServers":[…],"maxPeers":2,"resumed":false,"received":0}` | the answer to `join`. `peers` are the others; `iceServers` is that of W3C `RTCConfiguration`. `resumed`: whether it is the member that it was before; `received`: the highest `seq` that came from it |
 //! | `{"type":"otherjoin","id","role","name","seq"}` | somebody came |
 //! | `{"type":"message","from":ID,"data":{…},"seq"}` | from another member |
+//! | `{"type":"lost","id","seq"}` | the connection of a member was lost; it may come back |
 //! | `{"type":"rejoined","id","seq"}` | a member whose connection was lost is back |
-//! | `{"type":"bye","id","seq"}` | a member is gone for good: it left, or did not come back in time |
+//! | `{"type":"bye","id","seq"}` | a member is gone for good: it left, did not come back in time, or a newcomer has its place |
 //! | `{"type":"left","room","id"}` | the answer to `leave`, then close 1000 |
 //! | `{"type":"full","room","maxPeers"}` | the answer to `join` in a room that is full, then close 4001 |
 //! | `{"type":"error","code","message"}` | something was wrong, see below |
@@ -53,7 +54,8 @@
 //! | | 1001 | the server stops: reconnect and resume |
 //! | `no-such-peer` | none | `to` names nobody in the room; the connection stays |
 //!
-//! A connection that ends without `leave` is one that was lost: its member stays for the time of [`Limits::resume`].
+//! A connection that ends without `leave` is one that was lost: its member stays for the time of [`Limits::resume`]. In a room that is
+//! full its place goes to whoever joins after that of [`Limits::hold`].
 //!
 //! ## Who offers
 //!

@@ -218,6 +218,10 @@ pub(super) enum Event<'a> {
         id: &'a str,
         seq: u64,
     },
+    Lost {
+        id: &'a str,
+        seq: u64,
+    },
     Bye {
         id: &'a str,
         seq: u64,

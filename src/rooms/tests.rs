@@ -77,8 +77,18 @@ impl Client {
         self.say(json!({ "type": "message", "data": { "n": number } })).await;
     }
 
-    /// The next event, or `{"close": CODE}`; null when the connection is gone without a word.
+    /// The next event but that somebody's connection was lost, which comes with others at any time.
     pub(super) async fn hear(&mut self) -> Value {
+        loop {
+            let heard = self.hear_all().await;
+            if heard["type"] != "lost" {
+                return heard;
+            }
+        }
+    }
+
+    /// The next event, or `{"close": CODE}`; null when the connection is gone without a word.
+    pub(super) async fn hear_all(&mut self) -> Value {
         let deadline = tokio::time::Instant::now() + PATIENCE;
         loop {
             match timeout_at(deadline, self.0.next()).await.expect("nothing came") {
@@ -243,6 +253,40 @@ async fn whoever_does_not_come_back_is_gone_and_its_place_free() {
     late.say(json!({ "type": "join", "version": 1, "resume": joined["token"], "seq": 0 })).await;
     let again = late.hear().await;
     assert!(again["resumed"] == false && again["id"] != joined["id"], "{again}");
+}
+
+/// Also used where the rooms are shared.
+pub(super) async fn the_place_of_who_was_lost_goes_to_whoever_comes(server: &Running) {
+    let (mut first, _) = Client::join(server, "demo").await;
+    let (second, joined) = Client::join(server, "demo").await;
+    assert_eq!(first.hear().await["type"], "otherjoin");
+    drop(second);
+    let lost = first.hear_all().await;
+    assert_eq!((&lost["type"], &lost["id"]), (&json!("lost"), &joined["id"]));
+    let (mut anew, told) = Client::join(server, "demo").await;
+    assert_eq!(told["peers"].as_array().unwrap().len(), 1, "{told}");
+    let (bye, came) = (first.hear_all().await, first.hear_all().await);
+    assert_eq!((&bye["type"], &bye["id"]), (&json!("bye"), &joined["id"]));
+    assert_eq!((&came["type"], &came["id"]), (&json!("otherjoin"), &told["id"]));
+    // Who was lost comes too late, and those that are there stay.
+    let mut late = Client::connect(server, "demo").await;
+    late.say(json!({ "type": "join", "version": 1, "resume": joined["token"], "seq": 0 })).await;
+    assert_eq!(late.hear().await["type"], "full");
+    anew.tell(1).await;
+    assert_eq!(first.hear_all().await["data"]["n"], 1);
+}
+
+#[tokio::test]
+async fn a_full_room_has_a_place_for_a_program_that_was_started_anew() {
+    let now = start(limited(Limits { hold: Duration::ZERO, ..Limits::default() })).await;
+    the_place_of_who_was_lost_goes_to_whoever_comes(&now).await;
+    let later = start(limited(Limits { hold: Duration::from_secs(3600), ..Limits::default() })).await;
+    let (mut first, _) = Client::join(&later, "demo").await;
+    drop(Client::join(&later, "demo").await);
+    while first.hear_all().await["type"] != "lost" {}
+    let mut third = Client::connect(&later, "demo").await;
+    third.say(json!({ "type": "join", "version": 1 })).await;
+    assert_eq!(third.hear().await["type"], "full");
 }
 
 #[tokio::test]

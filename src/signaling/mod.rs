@@ -40,6 +40,19 @@ pub use tail::Tail;
 
 use crate::error::Error;
 use crate::ice_server::IceServer;
+use tokio::sync::watch;
+
+/// What a road knows of the other side besides what it says.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Presence {
+    /// It is there.
+    #[default]
+    Here,
+    /// It is cut off, and may come back.
+    Cut,
+    /// It went, or did not come back.
+    Gone,
+}
 
 /// A road to the other side. One owner drives it; `receive` may be raced against anything.
 #[async_trait::async_trait]
@@ -85,6 +98,19 @@ pub trait Signaling: Send {
     /// Takes note that the network may be another one than before: a road that would notice only in its time that it is cut looks
     /// at once. Nothing is lost by it.
     async fn network_changed(&mut self) {}
+
+    /// Whether the other side is still there to be spoken to, where the road knows; it changes as messages are received.
+    fn presence(&self) -> Option<watch::Receiver<Presence>> {
+        None
+    }
+
+    /// Waits for somebody else after the other side is gone; `None` where nobody can come. Cancel-safe.
+    ///
+    /// # Errors
+    /// When the road failed.
+    async fn meet_again(&mut self) -> Result<Option<Meeting>, Error> {
+        Ok(None)
+    }
 
     /// Flushes what was sent and ends our side of the road.
     ///

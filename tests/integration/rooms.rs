@@ -4,6 +4,7 @@ use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, Terminal, calls_share
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// A server of rooms that tells of its events.
 struct Server {
@@ -17,6 +18,17 @@ impl Server {
         let mut rtckit = Rtckit::spawn(command.args(["--listen", "localhost:0", "--events"]));
         let url = rtckit.json()["urls"][0].as_str().unwrap().replacen("http", "ws", 1);
         Self { rtckit, url }
+    }
+
+    /// Waits for the next who comes: does it get in?
+    fn lets_in(&mut self) -> bool {
+        loop {
+            match self.rtckit.json()["type"].as_str() {
+                Some("join") => return true,
+                Some("refused") => return false,
+                _ => {}
+            }
+        }
     }
 
     /// Waits until somebody comes in, and gives how many are there then.
@@ -58,6 +70,50 @@ fn two_calls_meet_whoever_comes_second_is_offered_to_and_a_third_is_told_that_it
         assert_eq!(probe.streams().len(), 2, "{name}");
         assert!(probe.duration() > 1.0, "{name}: {}", probe.duration());
     }
+}
+
+/// The program that answers is in a loop of the shell, as a service would be.
+#[test]
+fn a_caller_that_is_killed_comes_back_at_once_and_who_waits_meets_the_next() {
+    let _turn = calls_share_the_machine();
+    let scratch = Scratch::new();
+    let mut server = Server::start(&mut Rtckit::command(["signal"]));
+    let room = format!("{}demo", server.url);
+    let answer = |name: &str, more: &[&str]| {
+        let record = scratch.path(name).to_str().unwrap().to_owned();
+        Rtckit::start(["answer", "--events", "--signal", &room, "--record", &record].iter().chain(more))
+    };
+    let call = || Rtckit::start(["call", "--video=test", "--audio=test", "--events", "--signal", &room]);
+    let connected = |caller: &mut Rtckit| while caller.json()["state"] != "connected" {};
+    let mut first = answer("first.webm", &["--stats=200ms"]);
+    assert_eq!(server.join(), 1);
+    let killed = call();
+    assert_eq!(server.join(), 2);
+    let has_video = |stats: &Value| {
+        let mut streams = stats["report"].as_array().into_iter().flatten();
+        streams.any(|stream| stream["type"] == "inbound-rtp" && stream["framesReceived"].as_u64() >= Some(10))
+    };
+    assert!((0..150).any(|_| has_video(&first.json())), "no pictures came");
+    drop(killed);
+    let begin = Instant::now();
+    // Its place is kept for it for a moment, in case only its connection was lost.
+    let mut again = loop {
+        let mut caller = call();
+        if server.lets_in() {
+            break caller;
+        }
+        assert_eq!(caller.wait(PATIENCE).code, Some(5));
+    };
+    let exit = first.wait(PATIENCE);
+    assert_eq!(exit.code, Some(11), "{exit:?}");
+    assert!(exit.error_line().contains("the peer vanished: nothing received for"), "{exit:?}");
+    assert!(begin.elapsed() < Duration::from_secs(15), "it took {:?} to see that", begin.elapsed());
+    MediaFile::open(&scratch.path("first.webm")).assert_plays();
+    let mut second = answer("second.webm", &["--duration", "1s"]);
+    connected(&mut again);
+    second.succeed(PATIENCE);
+    again.succeed(PATIENCE);
+    MediaFile::open(&scratch.path("second.webm")).assert_plays();
 }
 
 #[test]

@@ -264,6 +264,24 @@ impl Peer {
                     session.close().await;
                     role = Role::Answer;
                 }
+                // Whoever was there before us went; somebody else may come.
+                Err(ended @ PeerError::SignalingEnded { .. }) => {
+                    let visit = Visit { patience, verify: None, progress: &*self.progress, stop: &self.stop };
+                    match road.meet_again(visit).await {
+                        Ok(Some(met)) => {
+                            session.close().await;
+                            if let Err(error) = options.take_part(&met) {
+                                receiving.discard().await;
+                                road.give_up().await;
+                                return Err(error);
+                            }
+                            report.role = Report::new(options.role).role;
+                            role = options.role;
+                        }
+                        Ok(None) => break (session, Err(ended.erase())),
+                        Err(error) => break (session, Err(error)),
+                    }
+                }
                 connected => break (session, connected.map_err(PeerError::erase)),
             }
         };

@@ -252,11 +252,39 @@ async fn an_offer_with_another_certificate_is_the_end_of_the_connection_that_is_
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_is_silent_and_has_left_the_room_is_gone_sooner_than_who_is_there() {
+    let times = UpkeepTimes { departed: Duration::from_secs(2), ..UpkeepTimes::within(Duration::from_secs(60)) };
+    let pair = Pair::connect(times).await;
+    let (tell, presence) = watch::channel(Presence::Gone);
+    let session = Arc::clone(&pair.near.session);
+    let forsaken = move |presence| {
+        let session = Arc::clone(&session);
+        tokio::spawn(async move { session.forsaken(Some(presence), &times).await })
+    };
+    // Media goes on without the room.
+    let gone = forsaken(presence.clone());
+    tokio::time::sleep(times.departed + Duration::from_millis(500)).await;
+    assert!(!gone.is_finished(), "it is heard all the time");
+    pair.cut.store(true, Ordering::Relaxed);
+    let error = tokio::time::timeout(PATIENCE, gone).await.unwrap().unwrap();
+    assert!(matches!(error, PeerError::Lost { silence } if silence >= times.departed), "{error}");
+    // Who may come back has more time, and who is there as much as there is.
+    tell.send_replace(Presence::Here);
+    let gone = forsaken(presence);
+    tokio::task::yield_now().await;
+    assert!(!gone.is_finished());
+    tell.send_replace(Presence::Cut);
+    let error = tokio::time::timeout(PATIENCE, gone).await.unwrap().unwrap();
+    assert!(matches!(error, PeerError::Lost { silence } if silence >= times.alone), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_path_that_dies_is_renewed_once_there_is_one_again_and_given_up_after_that() {
     let times = UpkeepTimes {
         dead: Duration::from_millis(1500),
         restarting: Duration::from_millis(700),
         alone: Duration::from_secs(1),
+        departed: Duration::from_secs(1),
         within: Duration::from_millis(3500),
     };
     let mut pair = Pair::connect(times).await;

@@ -7,7 +7,10 @@ for _, other in ipairs(call('ZRANGEBYSCORE', INSTANCES, '-inf', time)) do
   for _, guest in ipairs(call('SMEMBERS', guests(other))) do
     local room, id = string.match(guest, '^(%S+) (%S+)$')
     local at = call('HMGET', key(room, id), 'host', 'lost')
-    if at[1] == other and not at[2] then lose(room, id, time) end
+    if at[1] == other and not at[2] then
+      lose(room, id, time)
+      tell_lost(room, id)
+    end
   end
   call('DEL', guests(other))
   call('ZREM', INSTANCES, other)

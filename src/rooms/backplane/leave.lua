@@ -7,5 +7,6 @@ if for_good == '1' then
   if here then remove(room, id) end
 elseif here then
   lose(room, id, now())
+  tell_lost(room, id)
 end
 return { 'ok', here and 1 or 0 }

@@ -137,7 +137,9 @@ impl Backplane {
         outbox.push(joined.to_json().into());
         let seat = Seat { room: Arc::clone(&standing.room), id: Arc::clone(&standing.id), connection };
         self.guests.seat(standing, outbox, &missed);
-        Ok(Seated { seat, resumed, members: peers.len() + 1 })
+        let gone = Some(answer.text(9)).filter(|gone| !gone.is_empty());
+        let gone = gone.map(|id| Gone { room: Arc::clone(&seat.room), id: id.into() });
+        Ok(Seated { seat, resumed, members: peers.len() + 1, gone })
     }
 
     pub async fn relay(&self, seat: &Seat, relay: &Relay<'_>) -> Result<bool, Fault> {

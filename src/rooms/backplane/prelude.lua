@@ -68,6 +68,8 @@ local function lose(room, id, at)
   call('PEXPIRE', key(room, id) .. ':log', KEEP)
 end
 
+local function tell_lost(room, id) tell_others(room, id, '{"type":"lost","id":"' .. id .. '"', '.') end
+
 local function find(room, id)
   call('HDEL', key(room, id), 'lost')
   call('ZREM', LOST, place(room, id))

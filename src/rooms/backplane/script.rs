@@ -59,10 +59,11 @@ impl Scripts {
     pub fn new(limits: &Limits, timing: &Timing) -> Self {
         let ms = |time: Duration| time.as_millis();
         let constants = format!(
-            "local MEMORY, KEEP, RESUME, WINDOW, TTL, MAX_PEERS, MAX_ROOMS = {}, {}, {}, {}, {}, {}, {}\n",
+            "local MEMORY, KEEP, RESUME, HOLD, WINDOW, TTL, MAX_PEERS, MAX_ROOMS = {}, {}, {}, {}, {}, {}, {}, {}\n",
             limits.memory(),
             ms(limits.resume + 2 * timing.alive),
             ms(limits.resume),
+            ms(limits.hold),
             ms(timing.window),
             ms(timing.alive),
             limits.max_peers,

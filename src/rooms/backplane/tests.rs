@@ -1,6 +1,6 @@
 //! Instances that share a Redis, Debian's, as real clients see them.
 
-use super::super::tests::{Client, PATIENCE, Running, options, start};
+use super::super::tests::{Client, PATIENCE, Running, options, start, the_place_of_who_was_lost_goes_to_whoever_comes};
 use super::super::{Limits, Options};
 use super::*;
 use crate::stop::StopReason;
@@ -136,6 +136,13 @@ async fn members_meet_across_instances_and_a_room_holds_no_more_than_it_may() {
 }
 
 #[tokio::test]
+async fn a_full_room_has_a_place_for_a_program_that_was_started_anew() {
+    let Some(redis) = Redis::start().await else { return };
+    let server = redis.instance(Limits { hold: Duration::ZERO, ..Limits::default() }).await;
+    the_place_of_who_was_lost_goes_to_whoever_comes(&server).await;
+}
+
+#[tokio::test]
 async fn instances_are_restarted_one_by_one_and_their_members_stay_in_the_room() {
     let Some(redis) = Redis::start().await else { return };
     let (one, two) = (redis.instance(Limits::default()).await, redis.instance(Limits::default()).await);
@@ -157,9 +164,10 @@ async fn instances_are_restarted_one_by_one_and_their_members_stay_in_the_room()
     let rejoined = second.hear().await;
     assert_eq!((&rejoined["type"], &rejoined["id"]), (&json!("rejoined"), &joined["id"]));
 
+    let heard = rejoined["seq"].as_u64().unwrap();
     two.stop.stop(StopReason::Interrupt);
     assert_eq!(second.hear().await, json!({ "close": 1001 }));
-    let (mut second, again) = back(&one, &told, 1).await;
+    let (mut second, again) = back(&one, &told, heard).await;
     assert_eq!((&again["resumed"], &again["received"]), (&json!(true), &json!(2)), "{again}");
     assert_eq!(first.hear().await["type"], "rejoined");
     // What was sent twice is told once.
@@ -169,7 +177,7 @@ async fn instances_are_restarted_one_by_one_and_their_members_stay_in_the_room()
     hears(&mut first, [3]).await;
     // While its connection is up: the newer one counts, on whatever instance.
     let two = redis.instance(Limits::default()).await;
-    let (mut third, again) = back(&two, &told, 1).await;
+    let (mut third, again) = back(&two, &told, heard).await;
     assert_eq!(again["resumed"], true);
     assert_eq!(second.hear().await, json!({ "close": 4006 }));
     first.tell(4).await;

@@ -1,13 +1,14 @@
 //! A room in which everything is sealed.
 
 use super::super::room::Room;
-use super::super::{Message, Signaling, SignalingError};
+use super::super::{Message, Presence, Signaling, SignalingError};
 use super::{CodeError, Keys};
 use crate::error::Error;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ring::aead::{Aad, NONCE_LEN, Nonce};
 use serde::{Deserialize, Serialize};
+use tokio::sync::watch;
 
 /// What a box is bound to besides its number.
 const CONTEXT: &[u8] = b"rtckit sealed 1";
@@ -103,6 +104,10 @@ impl Signaling for Sealed {
 
     async fn network_changed(&mut self) {
         self.room.renew();
+    }
+
+    fn presence(&self) -> Option<watch::Receiver<Presence>> {
+        Some(self.room.watch())
     }
 
     async fn close(&mut self) -> Result<(), Error> {

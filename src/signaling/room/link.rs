@@ -35,6 +35,9 @@ pub(super) struct Joined {
 /// What comes of others.
 pub(super) enum Heard {
     Came(Peer),
+    /// Its connection was lost; it may come back.
+    Lost(String),
+    Back(String),
     Gone(String),
     Data {
         from: String,
@@ -306,6 +309,8 @@ impl Member {
             }
             let news = match (event.r#type.as_str(), event.data) {
                 ("otherjoin", _) => Heard::Came(Peer { id: event.id, role: event.role }),
+                ("lost", _) => Heard::Lost(event.id),
+                ("rejoined", _) => Heard::Back(event.id),
                 ("bye", _) => Heard::Gone(event.id),
                 ("message", Some(data)) => Heard::Data { from: event.from, text: data.get().to_owned() },
                 // It went just now, which we are told of as well.

@@ -17,12 +17,13 @@ pub use error::RoomError;
 pub use url::RoomUrl;
 pub use words::RoomRole;
 
-use super::{Message, Signaling, SignalingError};
+use super::{Message, Presence, Signaling, SignalingError};
 use crate::error::Error;
 use crate::ice_server::IceServer;
 use link::{Heard, Link};
 use std::path::PathBuf;
 use std::time::Duration;
+use tokio::sync::watch;
 use words::{Peer, newcomer_offers};
 
 /// How long leaving in order may take.
@@ -64,6 +65,7 @@ pub struct Room {
     other: Option<String>,
     /// The other is gone for good.
     over: bool,
+    presence: watch::Sender<Presence>,
 }
 
 impl Room {
@@ -73,7 +75,7 @@ impl Room {
     /// When the server cannot be reached or trusted, or the room is full.
     pub async fn join(options: &RoomOptions, role: RoomRole) -> Result<Self, SignalingError> {
         let link = Link::open(options, role).await?;
-        Ok(Self { link, role, other: None, over: false })
+        Ok(Self { link, role, other: None, over: false, presence: watch::Sender::default() })
     }
 
     /// Whether somebody is there whom we can [`meet`](Self::meet) at once.
@@ -92,10 +94,9 @@ impl Room {
     /// The same; whoever has another role than `wanted` is passed over.
     pub(super) async fn meet_one(&mut self, wanted: Option<RoomRole>) -> Result<Meeting, SignalingError> {
         let ice_servers = self.link.joined().ice_servers.clone();
-        let ours = self.role;
         let suits = |peer: &&Peer| wanted.is_none_or(|role| peer.role == role);
-        // Somebody who came for the same as we has nothing for us, and will see that.
-        let welcome = |peer: &&Peer| suits(peer) && (ours == RoomRole::Any || peer.role != ours);
+        let ours = self.role;
+        let welcome = |peer: &&Peer| suits(peer) && is_welcome(ours, peer);
         let found = self.link.joined().peers.iter().find(suits).cloned();
         let (peer, we_came_second) = match found {
             Some(peer) => (peer, true),
@@ -114,7 +115,7 @@ impl Room {
             let peers = match self.link.hear().await? {
                 Heard::Came(peer) => vec![peer],
                 Heard::Anew(peers) => peers,
-                Heard::Gone(_) | Heard::Data { .. } => continue,
+                Heard::Lost(_) | Heard::Back(_) | Heard::Gone(_) | Heard::Data { .. } => continue,
             };
             if let Some(peer) = peers.iter().find(&suits) {
                 return Ok(peer.clone());
@@ -133,14 +134,19 @@ impl Room {
             match self.link.hear().await? {
                 Heard::Data { from, text } if Some(&from) == self.other.as_ref() => return Ok(Some(text)),
                 Heard::Data { .. } => tracing::debug!("somebody else in the room spoke to us"),
-                Heard::Gone(id) if Some(&id) == self.other.as_ref() => self.over = true,
+                Heard::Lost(id) if Some(&id) == self.other.as_ref() => self.note(Presence::Cut),
+                Heard::Back(id) if Some(&id) == self.other.as_ref() => self.note(Presence::Here),
+                Heard::Gone(id) if Some(&id) == self.other.as_ref() => {
+                    self.over = true;
+                    self.note(Presence::Gone);
+                }
                 // We are somebody new here, and so will the other be, once it is back.
                 Heard::Anew(peers) => match peers.into_iter().next() {
                     Some(peer) => self.speak_with(peer.id),
                     None => self.other = None,
                 },
                 Heard::Came(peer) if self.other.is_none() => self.speak_with(peer.id),
-                Heard::Gone(_) | Heard::Came(_) => {}
+                Heard::Lost(_) | Heard::Back(_) | Heard::Gone(_) | Heard::Came(_) => {}
             }
         }
         Ok(None)
@@ -157,10 +163,33 @@ impl Room {
         let _ = tokio::time::timeout(LEAVING, self.link.leave()).await;
     }
 
+    /// Waits for the next who comes, after the other is gone. Cancel-safe.
+    async fn meet_next(&mut self) -> Result<Meeting, SignalingError> {
+        let (ours, ice_servers) = (self.role, self.link.joined().ice_servers.clone());
+        let peer = self.newcomer(|peer| is_welcome(ours, peer)).await?;
+        self.over = false;
+        self.speak_with(peer.id);
+        Ok(Meeting { we_offer: !newcomer_offers(self.role, peer.role), other: peer.role, ice_servers })
+    }
+
+    pub(super) fn watch(&self) -> watch::Receiver<Presence> {
+        self.presence.subscribe()
+    }
+
+    fn note(&self, presence: Presence) {
+        self.presence.send_replace(presence);
+    }
+
     fn speak_with(&mut self, id: String) {
+        self.note(Presence::Here);
         self.link.speak_with(id.clone());
         self.other = Some(id);
     }
+}
+
+/// Somebody who came for the same as we has nothing for us, and will see that.
+fn is_welcome(ours: RoomRole, peer: &Peer) -> bool {
+    ours == RoomRole::Any || peer.role != ours
 }
 
 #[async_trait::async_trait]
@@ -182,6 +211,14 @@ impl Signaling for Room {
 
     async fn network_changed(&mut self) {
         self.renew();
+    }
+
+    fn presence(&self) -> Option<watch::Receiver<Presence>> {
+        Some(self.watch())
+    }
+
+    async fn meet_again(&mut self) -> Result<Option<Meeting>, Error> {
+        Ok(Some(self.meet_next().await?))
     }
 
     async fn close(&mut self) -> Result<(), Error> {
