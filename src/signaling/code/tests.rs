@@ -81,6 +81,7 @@ async fn serve(listener: TcpListener, mut meddle: Meddle, seen: Arc<Mutex<String
         let heard: Value = serde_json::from_str(&heard).unwrap();
         if heard["type"] != "message" {
             here[from] = false;
+            let _ = if from == 0 { &mut first } else { &mut second }.close(None).await;
             continue;
         }
         for (to, data) in meddle(from, heard["data"].clone()) {

@@ -13,6 +13,7 @@ use tokio::task::JoinHandle;
 use tokio::time::{Instant, sleep, timeout, timeout_at};
 use tokio_rustls::TlsConnector;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 /// As many messages may wait, on the way out and on the way in.
 const WAITING: usize = 256;
@@ -67,8 +68,16 @@ pub(super) struct Link {
 impl Link {
     pub async fn open(options: &RoomOptions, role: RoomRole) -> Result<Self, RoomError> {
         let tls = socket::tls(options)?;
-        let mut member =
-            Member { options: options.clone(), tls, role, token: None, seen: 0, said: 0, unheard: VecDeque::new() };
+        let mut member = Member {
+            options: options.clone(),
+            tls,
+            role,
+            token: None,
+            seen: 0,
+            said: 0,
+            unheard: VecDeque::new(),
+            leaving: false,
+        };
         let (socket, event) = member.join().await?;
         let joined = Joined { peers: event.peers, ice_servers: ice_servers(&event.ice_servers) };
         let (orders, given) = mpsc::channel(WAITING);
@@ -160,6 +169,8 @@ struct Member {
     said: u64,
     /// The last messages, of which the server may not know.
     unheard: VecDeque<(u64, String)>,
+    /// Whether all is said, and it only remains to go.
+    leaving: bool,
 }
 
 impl Member {
@@ -225,16 +236,13 @@ impl Member {
                 }
             };
             socket = fresh;
-            let again = match event.resumed {
-                true => self.say_again(&mut socket, event.received, &wishes.other).await,
-                false => {
-                    (self.seen, self.said) = (0, 0);
-                    self.unheard.clear();
-                    tell.send(Ok(Heard::Anew(event.peers))).await.map_err(|_| String::new())
-                }
-            };
-            if again.is_err() && tell.is_closed() {
-                return;
+            // What goes wrong in either is noticed by the conversation.
+            if event.resumed {
+                let _ = self.say_again(&mut socket, event.received, &wishes.other).await;
+            } else {
+                (self.seen, self.said) = (0, 0);
+                self.unheard.clear();
+                let _ = tell.send(Ok(Heard::Anew(event.peers))).await;
             }
         }
     }
@@ -272,6 +280,9 @@ impl Member {
         // This connection is new enough.
         wishes.renewals.mark_unchanged();
         loop {
+            if self.leaving {
+                return leave(socket).await;
+            }
             let message = tokio::select! {
                 Ok(()) = wishes.renewals.changed() => return Cut::Lost("it may be cut".to_owned()),
                 order = wishes.orders.recv() => match order {
@@ -283,8 +294,8 @@ impl Member {
                         }
                     }
                     Some(Order::Leave) => {
-                        leave(socket).await;
-                        return Cut::Left;
+                        self.leaving = true;
+                        continue;
                     }
                     None => return Cut::Left,
                 },
@@ -322,10 +333,8 @@ impl Member {
                 ("error", _) => return Cut::Ended(closed(&Event { data: None, ..event })),
                 _ => continue,
             };
-            if tell.send(Ok(news)).await.is_err() {
-                leave(socket).await;
-                return Cut::Left;
-            }
+            // Who is about to go hears nothing more; what was said before that is still to go out.
+            let _ = tell.send(Ok(news)).await;
         }
     }
 
@@ -362,13 +371,31 @@ async fn send(socket: &mut Socket, to: &str, seq: u64, json: &str) -> Result<(),
 }
 
 /// Leaves, and waits until the server has closed: then all that was said before has come there.
-async fn leave(socket: &mut Socket) {
-    if socket.send(Message::text(Say::Leave.to_json())).await.is_ok() {
-        while let Some(Ok(_)) = socket.next().await {}
+async fn leave(socket: &mut Socket) -> Cut {
+    let mut last = socket.send(Message::text(Say::Leave.to_json())).await.err().map(|error| error.to_string());
+    while last.is_none() {
+        match socket.next().await {
+            // It may be the server that goes.
+            Some(Ok(Message::Close(Some(frame)))) if matches!(frame.code, CloseCode::Away | CloseCode::Restart) => {
+                last = Some(frame.reason.to_string());
+            }
+            Some(Ok(Message::Close(_))) => {
+                // Our answer to it.
+                let _ = socket.flush().await;
+                return Cut::Left;
+            }
+            Some(Ok(_)) => {}
+            Some(Err(error)) => last = Some(error.to_string()),
+            None => last = Some("it closed the connection".to_owned()),
+        }
     }
+    Cut::Lost(last.unwrap_or_default())
 }
 
 fn closed(event: &Event) -> RoomError {
     let text = if event.message.is_empty() { &event.code } else { &event.message };
     RoomError::Closed { why: super::super::error::excerpt(text.as_bytes()) }
 }
+
+#[cfg(test)]
+mod tests;
