@@ -40,6 +40,18 @@ pub enum IceTransportPolicy {
     Relay,
 }
 
+/// What names of multicast DNS (RFC 6762) are used for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum MulticastDns {
+    /// Nothing: a candidate of the peer that is a name is of no use.
+    Off,
+    /// Those of the peer are resolved.
+    #[default]
+    Resolve,
+    /// That, and our own addresses are hidden behind such names (draft-ietf-mmusic-mdns-ice-candidates).
+    Hide,
+}
+
 /// Which media a session sends and which it is ready to receive.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct MediaPlan {
@@ -68,6 +80,8 @@ pub struct Config {
     pub ports: Option<PortRange>,
     /// Addresses at which a NAT with fixed mappings passes on to us what comes to the same port.
     pub public_addresses: Vec<IpAddr>,
+    /// Names in place of addresses.
+    pub multicast_dns: MulticastDns,
     /// Whether candidates for TCP (RFC 6544) are offered as well.
     pub ice_tcp: bool,
     /// The certificate of DTLS; `None` for a new one that signs itself.

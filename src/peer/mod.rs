@@ -14,6 +14,8 @@
 //!
 //! Follows W3C webrtc-pc, RFC 8829 (JSEP), RFC 8445 (ICE), RFC 8834 (RTP), RFC 8831 (data channels).
 
+mod advertised;
+mod building;
 mod clock;
 mod codecs;
 mod config;
@@ -25,6 +27,7 @@ mod flight;
 mod form;
 mod identity;
 mod jitter;
+mod local_names;
 mod local_track;
 mod negotiate;
 mod net_sim;
@@ -49,7 +52,9 @@ mod upkeep;
 
 #[cfg(test)]
 pub(crate) use config::BadNetwork;
-pub use config::{Config, Family, IceServer, IceServerError, IceTransportPolicy, MediaPlan, Secret, check_server};
+pub use config::{
+    Config, Family, IceServer, IceServerError, IceTransportPolicy, MediaPlan, MulticastDns, Secret, check_server,
+};
 pub use data_channel::{DataChannel, DataChannelInit, DataMessage};
 pub use error::PeerError;
 pub use identity::{Identity, IdentityError};

@@ -3,7 +3,6 @@
 use super::codecs::without_unspoken_forms;
 use super::error::PeerError;
 use super::explain::explain;
-use super::network::{description_with_public_addresses, with_public_addresses};
 use super::session::{ConnectionState, Gathered, Session};
 use super::timing::Mark;
 use crate::ice_server::IceServer;
@@ -138,7 +137,7 @@ impl Session {
                     let message = match gathered {
                         Some(Gathered::Candidate(candidate)) => {
                             let candidate = exchange.placed(candidate);
-                            for candidate in with_public_addresses(candidate, &self.public_addresses) {
+                            for candidate in self.advertised.candidates(candidate) {
                                 signaling.send(&Message::Candidate(candidate)).await.map_err(PeerError::Signaling)?;
                             }
                             continue;
@@ -301,7 +300,7 @@ impl Session {
         if !trickle {
             self.gather().await;
             if let Some(complete) = self.pc.local_description().await {
-                sdp = description_with_public_addresses(&complete.sdp, &self.public_addresses);
+                sdp = self.advertised.description(&complete.sdp);
             }
             if !sdp.contains("\na=candidate:") && !signaling.may_bring_ice_servers() {
                 return Err(PeerError::NoCandidates { servers: self.server_troubles() });

@@ -1,8 +1,7 @@
-//! Which addresses and ports of ours a session uses, and under which others they are known.
+//! Which addresses and ports of ours a session uses.
 
 use super::error::PeerError;
 use crate::ice_server::Family;
-use crate::signaling::Candidate;
 use std::fmt;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
@@ -197,45 +196,6 @@ impl ToSocketAddrs for Listening {
     }
 }
 
-/// The candidate that a peer outside of a NAT with fixed mappings sees in place of a host candidate (RFC 8445 section
-/// 5.1.1.2); `None` for other candidates, and where the families differ.
-fn seen_from_outside(candidate: &str, public: &IpAddr) -> Option<String> {
-    const TYPE_PREFERENCE: u32 = 100;
-    let (head, tail) = candidate.split_once(" typ host")?;
-    let fields: Vec<&str> = head.split(' ').collect();
-    let [foundation, component, protocol, priority, address, port] = fields[..] else { return None };
-    if address.parse::<IpAddr>().ok()?.is_ipv4() != public.is_ipv4() {
-        return None;
-    }
-    let priority = priority.parse::<u32>().ok()? & 0x00ff_ffff | TYPE_PREFERENCE << 24;
-    // A foundation of its own, of the same letters.
-    Some(format!(
-        "{foundation}1 {component} {protocol} {priority} {public} {port} typ srflx raddr {address} rport {port}{tail}"
-    ))
-}
-
-/// A candidate, and those under which it is known outside.
-pub(super) fn with_public_addresses(candidate: Candidate, public: &[IpAddr]) -> Vec<Candidate> {
-    let seen = public.iter().filter_map(|public| seen_from_outside(&candidate.candidate, public));
-    let others: Vec<Candidate> = seen.map(|text| Candidate { candidate: text, ..candidate.clone() }).collect();
-    std::iter::once(candidate).chain(others).collect()
-}
-
-/// A description whose candidates are joined by those under which they are known outside.
-pub(super) fn description_with_public_addresses(sdp: &str, public: &[IpAddr]) -> String {
-    let mut out = String::with_capacity(sdp.len());
-    for line in sdp.split_inclusive('\n') {
-        out.push_str(line);
-        if let Some(candidate) = line.strip_prefix("a=") {
-            for seen in public.iter().filter_map(|public| seen_from_outside(candidate, public)) {
-                out.push_str("a=");
-                out.push_str(&seen);
-            }
-        }
-    }
-    out
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -274,17 +234,5 @@ mod tests {
         assert!(!nowhere.leads_out(true));
         let here = Listening::new(Interfaces::Loopback, Family::V6, None);
         assert_eq!((here.leads_out(true), here.leads_out(false)), (here.addresses().is_ok(), false));
-    }
-
-    #[test]
-    fn a_host_candidate_is_joined_by_the_one_that_is_seen_from_outside() {
-        let sdp = "m=audio 9 X 0\r\na=candidate:12 1 udp 2130706431 10.0.0.2 4000 typ host ufrag x\r\n\
-                   a=candidate:13 1 udp 2130706431 fd00::2 4000 typ host\r\n\
-                   a=candidate:14 1 udp 1694498815 192.0.2.1 4000 typ srflx raddr 10.0.0.2 rport 4000\r\n";
-        let public = ["203.0.113.9".parse().unwrap()];
-        let seen = "a=candidate:121 1 udp 1694498815 203.0.113.9 4000 typ srflx raddr 10.0.0.2 rport 4000 ufrag x\r\n";
-        let expected = sdp.replace("a=candidate:13", &format!("{seen}a=candidate:13"));
-        assert_eq!(description_with_public_addresses(sdp, &public), expected);
-        assert_eq!(description_with_public_addresses(sdp, &[]), sdp);
     }
 }

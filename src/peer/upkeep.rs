@@ -13,7 +13,6 @@
 use super::codecs::without_unspoken_forms;
 use super::error::PeerError;
 use super::negotiate::{Role, check_answer, origin_of, sections, with_session_attribute};
-use super::network::{description_with_public_addresses, with_public_addresses};
 use super::renegotiation::{
     credentials, is_of_generation, is_of_same_peer, with_setup, without_candidates, without_known_streams,
 };
@@ -367,7 +366,7 @@ impl Upkeep {
             let local = session.pc.local_description().await.map(|local| local.sdp).unwrap_or_default();
             candidate.sdp_mid = sections(&local).first().and_then(|(_, mid)| mid.map(str::to_owned));
             candidate.username_fragment = Some(credentials(&local).0.to_owned()).filter(|it| !it.is_empty());
-            let known = with_public_addresses(candidate, &session.public_addresses);
+            let known = session.advertised.candidates(candidate);
             messages = known.into_iter().map(Message::Candidate).collect();
         }
         for message in messages {
@@ -395,7 +394,7 @@ impl Upkeep {
         }
         if self.offered.is_some() {
             let said = session.pc.local_description().await.map(|local| local.sdp).unwrap_or_default();
-            let said = description_with_public_addresses(&said, &session.public_addresses);
+            let said = session.advertised.description(&said);
             self.say(DescriptionKind::Offer, said, signaling).await?;
             return Ok(None);
         }
@@ -506,7 +505,7 @@ impl Upkeep {
         // A server that does not answer does not hold it up for ever.
         let _ = tokio::time::timeout(super::negotiate::GATHERING, gathering).await;
         let complete = session.pc.local_description().await.map_or(sdp, |local| local.sdp);
-        description_with_public_addresses(&complete, &session.public_addresses)
+        session.advertised.description(&complete)
     }
 
     /// Candidates of before are of no use to a peer that is told anew.

@@ -316,9 +316,14 @@ fn local_names_in_an_answer_are_resolved() {
     let _turn = calls_share_the_machine();
     let Some(page) = Page::open_with_hidden_addresses() else { return };
     page.create(Media::None, true);
-    let mut caller = Rtckit::start(["call", "--chat"]);
-    let answer = page_answers(&page, &mut caller, false);
+    // Neither tells the other an address.
+    let mut caller = Rtckit::start(["call", "--chat", "--mdns"]);
+    let offer = caller.json();
+    assert!(hides_addresses(&offer), "--mdns does not hide: {offer}");
+    let answer = page.answer(&offer, false);
     assert!(hides_addresses(&answer), "Chromium did not use names: {answer}");
+    caller.write_json(&answer);
+    page.await_connected();
     caller.write(b"over a name\n");
     assert_eq!(caller.line(), "over a name");
 }

@@ -138,3 +138,40 @@ fn where_no_udp_gets_through_tcp_does_if_it_was_asked_for() {
     assert_eq!(exit.code, Some(9), "{exit:?}");
     assert!(exit.stderr.contains("pairs tried, nothing heard from the peer"), "{exit:?}");
 }
+
+/// A call by a command that answers with `flags`; returns the report of the caller and what the two said, line by line.
+fn overheard(flags: [&str; 2]) -> (Value, Vec<Value>) {
+    let rtckit = env!("CARGO_BIN_EXE_rtckit");
+    let scratch = Scratch::new();
+    let (out, back) = (scratch.path("out"), scratch.path("back"));
+    let command =
+        format!("exec:tee {} | {rtckit} answer --trickle {} | tee {}", out.display(), flags[1], back.display());
+    let args = ["call", "--data", "--duration=200ms", "--json", "--signal", &command];
+    let exit = Rtckit::start(args.into_iter().chain(flags[0].split_whitespace())).succeed(PATIENCE);
+    let said = [out, back].into_iter().flat_map(|path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect::<Vec<Value>>()
+    });
+    (serde_json::from_slice(&exit.stdout).unwrap(), said.collect())
+}
+
+#[test]
+fn two_that_hide_their_addresses_meet_and_say_none_of_them() {
+    let _turn = calls_share_the_machine();
+    let (report, said) = overheard(["--mdns", "--mdns"]);
+    let pair = &report["connection"]["selectedPair"];
+    let ours = pair["local"]["address"].as_str().unwrap();
+    assert!(ours.parse::<std::net::IpAddr>().is_ok(), "we know our own: {pair}");
+    let candidates: Vec<_> = said.iter().filter(|line| line["type"] == "candidate").collect();
+    assert!(candidates.len() >= 2, "{said:?}");
+    for line in &said {
+        let text = line["sdp"].as_str().or(line["candidate"].as_str()).unwrap_or_default();
+        assert!(!text.contains(ours), "{text}");
+        if line["type"] == "candidate" {
+            assert!(text.contains(".local ") && text.contains(" typ host"), "{text}");
+        }
+    }
+    // Who resolves no names still hears from where it is called.
+    let (report, _) = overheard(["--mdns=off", "--mdns"]);
+    assert_eq!(report["connection"]["selectedPair"]["remote"]["candidateType"], "prflx", "{report}");
+}

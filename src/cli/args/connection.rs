@@ -4,7 +4,9 @@ use crate::cli::value;
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::ice_server::{IceServer, Secret};
-use rtckit::ops::call::{Config, Family, IceTransportPolicy, Identity, Interfaces, NetSim, PortRange, check_server};
+use rtckit::ops::call::{
+    Config, Family, IceTransportPolicy, Identity, Interfaces, MulticastDns, NetSim, PortRange, check_server,
+};
 use rtckit::ops::turn_probe::Rest;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
@@ -78,6 +80,10 @@ pub struct ConnectionArgs {
     /// An address at which a NAT passes what comes to a port on to the same port here; may be repeated
     #[arg(long, value_name = "ADDRESS", action = clap::ArgAction::Append)]
     pub public_ip: Vec<IpAddr>,
+    /// Hide our addresses from the peer behind names that only our own network can resolve (mDNS), as browsers do; off: do not
+    /// resolve the peer's either
+    #[arg(long, value_name = "on|off", value_parser = ["on", "off"], num_args = 0..=1, require_equals = true, default_missing_value = "on", conflicts_with = "ipv6")]
+    pub mdns: Option<String>,
     /// Offer candidates for TCP as well (RFC 6544), for networks that let no UDP through
     #[arg(long)]
     pub ice_tcp: bool,
@@ -105,6 +111,11 @@ impl ConnectionArgs {
             family: family(self.ipv4, self.ipv6),
             ports: self.port_range,
             public_addresses: self.public_ip.clone(),
+            multicast_dns: match self.mdns.as_deref() {
+                Some("on") => MulticastDns::Hide,
+                Some(_) => MulticastDns::Off,
+                None => MulticastDns::Resolve,
+            },
             ice_tcp: self.ice_tcp,
             net_sim: self.net_sim.clone(),
             identity: self.identity()?,

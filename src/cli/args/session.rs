@@ -214,7 +214,7 @@ pub struct SetupArgs {
 pub struct RunArgs {
     #[command(flatten)]
     pub setup: SetupArgs,
-    /// Hang up after this long
+    /// Hang up after this long, counted from when the call is up; where files are written, from where they begin
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub duration: Option<Duration>,
     /// Write the statistics of the connection this often, as webrtc-stats has them; turns --events on

@@ -18,6 +18,7 @@ mod dump;
 mod expect;
 mod fan;
 mod files;
+mod lasting;
 mod measure;
 mod options;
 mod receive;
@@ -40,8 +41,8 @@ pub use crate::capture::screen::{CursorCapture, Region, ScreenOptions};
 pub use crate::ops::destination::Destination;
 pub use crate::ops::media::{FilterList, SendLimits, SourceOptions, TerminalScreen, Volume};
 pub use crate::peer::{
-    Config, DataChannelInit, Family, IceServer, IceTransportPolicy, Identity, Interfaces, NegotiateOptions, NetSim,
-    PortRange, Role, Secret, StatsObject, check_server,
+    Config, DataChannelInit, Family, IceServer, IceTransportPolicy, Identity, Interfaces, MulticastDns,
+    NegotiateOptions, NetSim, PortRange, Role, Secret, StatsObject, check_server,
 };
 pub use crate::record::Existing;
 pub use crate::signaling::whip::{
@@ -66,6 +67,7 @@ use crate::transfer;
 use data::Data;
 use documents::Documents;
 use dump::Dump;
+use lasting::Lasting;
 use receive::{Player, Receiving};
 use send::{Outlet, Sending};
 use serde_json::Value;
@@ -408,8 +410,8 @@ impl Peer {
             None => Data::start(options.data_use, our_channels, channels, data_io, Arc::clone(&self.progress)),
         };
         let mut look = tokio::time::interval(LOOK_EVERY);
-        let over = tokio::time::sleep(options.duration.unwrap_or(Duration::from_secs(u64::MAX >> 32)));
-        tokio::pin!(over);
+        let files = options.receive.has_files().then(|| receiving.begun());
+        let mut lasting = Lasting::begin(options.duration, files);
         let sends_only = sending.is_active() && options.lives_by_sending();
         let dump_every = self.dump.as_ref().map(|_| DUMP_EVERY);
         let mut looking = options.stats.or(dump_every).map(tokio::time::interval);
@@ -419,7 +421,7 @@ impl Peer {
         while ended.is_none() && error.is_none() {
             tokio::select! {
                 () = self.stop.stopped() => ended = self.stop.reason().map(Ended::from),
-                () = &mut over => ended = Some(Ended::Duration),
+                () = lasting.over(|| session.zero()) => ended = Some(Ended::Duration),
                 due = upkeep.due(session, signaling) => match upkeep.attend(due, session, signaling).await {
                     Ok(happened) => happened.into_iter().for_each(|happened| self.tell(happened)),
                     Err(PeerError::HungUp) => ended = Some(Ended::PeerHungUp),

@@ -55,6 +55,11 @@ impl ReceiveOptions {
         self.measure || self.play || self.record.is_some() || self.video_output.is_some() || self.audio_output.is_some()
     }
 
+    /// Whether files are written.
+    pub(super) fn has_files(&self) -> bool {
+        self.destinations().next().is_some()
+    }
+
     /// What the recording is; `None` without one.
     pub(super) fn container(&self) -> Option<Container> {
         let name = match self.record.as_ref()? {

@@ -25,6 +25,7 @@ use crate::sound::Playout;
 use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Frames that may wait for disk and decoder: seconds, so that a slow disk costs nothing.
@@ -120,6 +121,8 @@ pub(super) struct Receiving {
     audio: Option<AudioSinks>,
     measure: Option<Arc<Measure>>,
     timing: Arc<Timing>,
+    /// When the files begin, on the timeline of the session.
+    begun: watch::Sender<Option<MediaTime>>,
     tracks: JoinSet<(ReceivedReport, u64)>,
     threads: JoinSet<Result<Done, Error>>,
     taken: Vec<MediaKind>,
@@ -181,12 +184,18 @@ impl Receiving {
                 .filter(|_| plan.receive_audio),
             measure,
             timing,
+            begun: watch::Sender::new(None),
             tracks: JoinSet::new(),
             threads: JoinSet::new(),
             taken: Vec::new(),
             ended: Vec::new(),
             failure: None,
         })
+    }
+
+    /// When the files begin, on the timeline of the session.
+    pub(super) fn begun(&self) -> watch::Receiver<Option<MediaTime>> {
+        self.begun.subscribe()
     }
 
     /// Starts to receive a track. The first of each kind gets the outputs; others are counted only.
@@ -210,11 +219,12 @@ impl Receiving {
             let report = track.run(sender).await;
             (report, counted.stats().dropped)
         });
-        let timing = Arc::clone(&self.timing);
+        let (timing, begun) = (Arc::clone(&self.timing), self.begun.clone());
         let video = if kind == MediaKind::Video { self.video.take() } else { None };
         let audio = if kind == MediaKind::Audio { self.audio.take() } else { None };
         let work = move || {
-            let recording = Recording { recorder, track: RECORDED.iter().position(|of| *of == kind).unwrap_or(0) };
+            let track = RECORDED.iter().position(|of| *of == kind).unwrap_or(0);
+            let recording = Recording { recorder, track, begun };
             match kind {
                 MediaKind::Video => receive_video(codec, &frames, &recording, video, &key_frames, &timing),
                 MediaKind::Audio => receive_audio(codec, &frames, &recording, audio, &timing),
@@ -309,19 +319,33 @@ fn take_recorder(shared: SharedRecorder) -> Option<WebmRecorder> {
 struct Recording {
     recorder: Option<SharedRecorder>,
     track: usize,
+    begun: watch::Sender<Option<MediaTime>>,
 }
 
 impl Recording {
     fn write(&self, frame: &EncodedFrame) -> Result<(), Error> {
-        let Some(shared) = &self.recorder else { return Ok(()) };
+        let Some(shared) = &self.recorder else {
+            // What is decoded begins at the zero of the session.
+            self.note_begin(MediaTime::ZERO);
+            return Ok(());
+        };
         let mut recorder = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(working) = recorder.as_mut() else { return Ok(()) };
         let written = working.write(self.track, frame);
+        working.begins_at().into_iter().for_each(|time| self.note_begin(time));
         if written.is_err() {
             // Closed as it is: the other track must not report that it found a broken recorder, and hide what broke it.
             *recorder = None;
         }
         written.map_err(|error| Error::from(error).at("record"))
+    }
+
+    fn note_begin(&self, time: MediaTime) {
+        self.begun.send_if_modified(|begun| {
+            let is_news = begun.is_none();
+            begun.get_or_insert(time);
+            is_news
+        });
     }
 }
 

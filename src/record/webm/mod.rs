@@ -18,7 +18,7 @@ use super::output::{Existing, Output, OutputError, Target};
 use crate::error::{Classify, Error, ErrorKind};
 use crate::media::av1::av1_configuration;
 use crate::media::h264::AvcConfiguration;
-use crate::media::{Codec, EncodedFrame, MediaKind, Sink, frame_header, opus_packet_samples};
+use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, Sink, frame_header, opus_packet_samples};
 use interleave::{Interleaver, Placed};
 use mux::Muxer;
 use serde::Serialize;
@@ -253,6 +253,11 @@ impl WebmRecorder {
     /// Length so far, in seconds.
     pub fn seconds(&self) -> f64 {
         self.mux.end_ms() as f64 / 1000.0
+    }
+
+    /// When the file begins, on the timeline of its frames; `None` as long as an earlier frame may come.
+    pub fn begins_at(&self) -> Option<MediaTime> {
+        self.mux.origin_ms().map(|ms| MediaTime::from_micros(ms * 1000))
     }
 
     /// Takes one frame of track number `track`. Within a track, frames come in decoding order. Video begins with its

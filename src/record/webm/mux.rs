@@ -155,6 +155,11 @@ impl Muxer {
         }
     }
 
+    /// The place of the first frame, in milliseconds on the timeline of the capture; `None` before it was written.
+    pub fn origin_ms(&self) -> Option<i64> {
+        self.layout.is_some().then_some(self.origin_ms)
+    }
+
     /// Writes one frame that sounds or shows for `duration_ms`; the times of successive frames never go back. Returns its
     /// time in the file, in milliseconds.
     pub fn put(&mut self, placed: &Placed, duration_ms: i64) -> Result<i64, OutputError> {
