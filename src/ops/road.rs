@@ -10,8 +10,8 @@ use crate::peer::{Config, PeerError, Role, check_server};
 use crate::progress::{Event, Progress};
 use crate::signaling::whip::{Client, ClientOptions, Listener, ListenerOptions, Protocol};
 use crate::signaling::{
-    Code, CodeError, Directory, Exec, Meeting, Message, Rendezvous, Rest, Room, RoomOptions, RoomRole, SdpFormat,
-    Sealed, Signaling, SignalingError, Stdio, memory,
+    Code, CodeError, Directory, Exec, Meeting, Message, Part, Rendezvous, Rest, Room, RoomOptions, SdpFormat, Sealed,
+    Signaling, SignalingError, Stdio, memory,
 };
 use crate::stop::Stop;
 use std::path::PathBuf;
@@ -177,11 +177,11 @@ impl Entrance {
     }
 
     /// Enters a room, where there is one, and waits there for the other side.
-    pub(super) async fn enter(self, role: RoomRole, visit: Visit<'_>) -> Result<(Road, Option<Meeting>), Error> {
+    pub(super) async fn enter(self, part: Part, visit: Visit<'_>) -> Result<(Road, Option<Meeting>), Error> {
         let (signaling, streams, met): (Box<dyn Signaling>, _, _) = match self {
             Self::Open(road) => return Ok((road, None)),
             Self::Room(options, streams) => {
-                let (room, met) = visit.room(&options, role).await.map_err(|error| error.at("signaling"))?;
+                let (room, met) = visit.room(&options, part).await.map_err(|error| error.at("signaling"))?;
                 (Box::new(room), streams, met)
             }
             Self::Code(options, code, streams) => {
@@ -207,8 +207,8 @@ pub(super) struct Visit<'a> {
 }
 
 impl Visit<'_> {
-    async fn room(&self, options: &RoomOptions, role: RoomRole) -> Result<(Room, Meeting), Error> {
-        let mut room = self.unless_stopped(Room::join(options, role)).await?;
+    async fn room(&self, options: &RoomOptions, part: Part) -> Result<(Room, Meeting), Error> {
+        let mut room = self.unless_stopped(Room::join(options, part)).await?;
         if room.is_alone() {
             self.progress.event(Event::Waiting { room: options.url.to_string() });
         }

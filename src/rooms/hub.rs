@@ -7,6 +7,7 @@ use super::protocol::{CloseCode, Event, Fault, Join, Peer, Relay, Role, VERSION}
 use super::random;
 use ring::rand::SystemRandom;
 use serde_json::Value;
+use serde_json::value::RawValue;
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -29,6 +30,7 @@ struct Member {
     token: String,
     role: Role,
     name: Option<String>,
+    capabilities: Option<Box<RawValue>>,
     /// None while its connection is lost.
     outbox: Option<Outbox>,
     /// Which of its connections that is.
@@ -100,7 +102,8 @@ impl Member {
     }
 
     fn peer(&self) -> Peer<'_> {
-        Peer { id: &self.id, role: self.role, name: self.name.as_deref() }
+        let (name, capabilities) = (self.name.as_deref(), self.capabilities.as_deref());
+        Peer { id: &self.id, role: self.role, name, capabilities }
     }
 }
 
@@ -167,6 +170,7 @@ impl Hub {
                         token,
                         role: join.role,
                         name: join.name.clone(),
+                        capabilities: join.capabilities.clone(),
                         outbox: Some(outbox.clone()),
                         connection,
                         lost: None,
@@ -212,9 +216,9 @@ impl Hub {
                 .for_each(|recent| outbox.push(Arc::clone(&recent.text)));
             room.tell_others(&id, &self.limits, |seq| Event::Rejoined { id: &id, seq }.to_json());
         } else {
-            let (role, name) = (join.role, join.name.as_deref());
+            let (role, name, capabilities) = (join.role, join.name.as_deref(), join.capabilities.as_deref());
             room.tell_others(&id, &self.limits, |seq| {
-                Event::OtherJoin { peer: Peer { id: &id, role, name }, seq }.to_json()
+                Event::OtherJoin { peer: Peer { id: &id, role, name, capabilities }, seq }.to_json()
             });
         }
         let members = room.members.len();

@@ -14,7 +14,7 @@
 //!
 //! | message | |
 //! |---|---|
-//! | `{"type":"join","version":1,"role":"any"\|"offer"\|"answer","name":"text"}` | the first of all, once. `role` (by default `any`) and `name` (up to 64 characters) may be missing |
+//! | `{"type":"join","version":1,"role":"any"\|"offer"\|"answer","name":"text","capabilities":{…}}` | the first of all, once. `role` (by default `any`), `name` (up to 64 characters) and `capabilities` may be missing |
 //! | `{"type":"join","version":1,"resume":TOKEN,"seq":7}` | after a connection that was lost: the member is the same as before. `seq` is the number of the last event it got |
 //! | `{"type":"message","data":{…},"to":ID,"seq":1}` | to the member `to`, or to all others. `seq` counts from 1; one that was seen before is passed over |
 //! | `{"type":"leave"}` | the member goes |
@@ -23,8 +23,8 @@
 //!
 //! | event | |
 //! |---|---|
-//! | `{"type":"joined","version":1,"room","id","token","peers":[{"id","role","name"}],"iceServers":[…],"maxPeers":2,"resumed":false,"received":0}` | the answer to `join`. `peers` are the others; `iceServers` is that of W3C `RTCConfiguration`. `resumed`: whether it is the member that it was before; `received`: the highest `seq` that came from it |
-//! | `{"type":"otherjoin","id","role","name","seq"}` | somebody came |
+//! | `{"type":"joined","version":1,"room","id","token","peers":[{"id","role","name","capabilities"}],"iceServers":[…],"maxPeers":2,"resumed":false,"received":0}` | the answer to `join`. `peers` are the others; `iceServers` is that of W3C `RTCConfiguration`. `resumed`: whether it is the member that it was before; `received`: the highest `seq` that came from it |
+//! | `{"type":"otherjoin","id","role","name","capabilities","seq"}` | somebody came |
 //! | `{"type":"message","from":ID,"data":{…},"seq"}` | from another member |
 //! | `{"type":"lost","id","seq"}` | the connection of a member was lost; it may come back |
 //! | `{"type":"rejoined","id","seq"}` | a member whose connection was lost is back |
@@ -61,6 +61,15 @@
 //!
 //! Both ends know both roles. Between an insider and a newcomer the insider offers, unless the newcomer's role is `offer` and the insider's is
 //! not, or the insider's is `answer` and the newcomer's is not. Two with `any`: whoever comes second is offered to.
+//!
+//! ## What members say of themselves
+//!
+//! `capabilities` is an object of at most 1024 bytes, which the server passes on as it is and does not look at. In version 1 it is
+//! `{"version":1,"receives":["audio","video","chat","files"]}`: what the member has a use for of what others may send, of these words and
+//! any that may be added. `chat` is text on a data channel with that label, `files` the protocol of [`transfer`](crate::transfer). So
+//! `receive-file`, which receives `files` alone, can be told from a call that takes files besides, and nobody is sent what it does not take.
+//!
+//! Members that say nothing, or whose `version` is not known, are judged by their `role` and their descriptions.
 //!
 //! ## What peers say to each other
 //!

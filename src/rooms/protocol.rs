@@ -8,6 +8,8 @@ use serde_json::value::RawValue;
 pub(super) const VERSION: u64 = 1;
 /// Characters of the name of a member.
 const LONGEST_NAME: usize = 64;
+/// Bytes of what a member says of itself.
+const LONGEST_CAPABILITIES: usize = 1024;
 /// Names that are no rooms, since something else is there.
 const TAKEN: [&str; 6] = ["healthz", "metrics", "page", "favicon.ico", ".", ".."];
 
@@ -43,6 +45,7 @@ pub(super) struct Join {
     #[serde(default)]
     pub role: Role,
     pub name: Option<String>,
+    pub capabilities: Option<Box<RawValue>>,
     pub resume: Option<String>,
     pub seq: Option<u64>,
 }
@@ -76,6 +79,10 @@ impl<'a> Request<'a> {
                     return Err(Fault::new(CloseCode::Version, "this server speaks version 1"));
                 }
                 join.name = join.name.map(|name| name.chars().take(LONGEST_NAME).collect());
+                let said = join.capabilities.as_ref().map(|capabilities| capabilities.get());
+                if said.is_some_and(|said| !said.starts_with('{') || said.len() > LONGEST_CAPABILITIES) {
+                    return Err(Fault::bad("'capabilities' is no object of at most 1024 bytes"));
+                }
                 Ok(Self::Join(join))
             }
             "message" => {
@@ -187,6 +194,8 @@ pub(super) struct Peer<'a> {
     pub id: &'a str,
     pub role: Role,
     pub name: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub capabilities: Option<&'a RawValue>,
 }
 
 /// What the server says.
@@ -283,6 +292,7 @@ mod tests {
             ("{\"type\":\"join\"}", "version 1"),
             ("{\"type\":\"join\",\"version\":2}", "version 1"),
             ("{\"type\":\"join\",\"version\":1,\"role\":\"king\"}", "unknown variant"),
+            ("{\"type\":\"join\",\"version\":1,\"capabilities\":[]}", "'capabilities' is no object"),
         ] {
             let fault = Request::parse(text).unwrap_err();
             assert!(fault.message.contains(why), "{text}: {}", fault.message);

@@ -276,6 +276,43 @@ pub(super) async fn the_place_of_who_was_lost_goes_to_whoever_comes(server: &Run
     assert_eq!(first.hear_all().await["data"]["n"], 1);
 }
 
+/// Also used where the rooms are shared.
+pub(super) async fn what_members_say_of_themselves_is_passed_on(server: &Running, room: &str) {
+    let mut told = Vec::new();
+    let mut clients = Vec::new();
+    for receives in ["audio", "of later"] {
+        let mut client = Client::connect(server, room).await;
+        let capabilities = json!({ "version": 1, "receives": [receives], "more": { "seq": 1 } });
+        client.say(json!({ "type": "join", "version": 1, "capabilities": &capabilities })).await;
+        let joined = client.hear().await;
+        assert_eq!(joined["type"], "joined", "{joined}");
+        told.push((joined, capabilities));
+        clients.push(client);
+    }
+    assert_eq!(told[1].0["peers"][0]["capabilities"], told[0].1);
+    let came = clients[0].hear().await;
+    assert_eq!((&came["id"], &came["capabilities"]), (&told[1].0["id"], &told[1].1));
+    // It is known to whoever comes later too, and who says nothing is told of without it.
+    drop(clients.remove(0));
+    while clients[0].hear_all().await["type"] != "lost" {}
+    let (_client, told) = Client::join(server, room).await;
+    assert_eq!(told["peers"][0]["capabilities"]["receives"], json!(["of later"]));
+    while clients[0].hear_all().await["type"] != "bye" {}
+    let came = clients[0].hear().await;
+    assert_eq!((&came["id"], came.get("capabilities")), (&told["id"], None));
+}
+
+#[tokio::test]
+async fn members_hear_what_others_say_of_themselves_if_it_is_short() {
+    let server = start(limited(Limits { hold: Duration::ZERO, ..Limits::default() })).await;
+    what_members_say_of_themselves_is_passed_on(&server, "demo").await;
+    let mut client = Client::connect(&server, "other").await;
+    let long = json!({ "version": 1, "receives": ["x".repeat(1024)] });
+    client.say(json!({ "type": "join", "version": 1, "capabilities": long })).await;
+    assert_eq!(client.hear().await["code"], "bad-message");
+    assert_eq!(client.hear().await, json!({ "close": 4000 }));
+}
+
 #[tokio::test]
 async fn a_full_room_has_a_place_for_a_program_that_was_started_anew() {
     let now = start(limited(Limits { hold: Duration::ZERO, ..Limits::default() })).await;

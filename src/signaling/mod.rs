@@ -34,7 +34,7 @@ pub use exec::Exec;
 pub use format::{FormatError, SdpFormat};
 pub use message::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message};
 pub use reader::{MAX_MESSAGE_BYTES, QUIET, Reader};
-pub use room::{Meeting, Room, RoomError, RoomOptions, RoomRole, RoomUrl};
+pub use room::{Meeting, Part, Receives, Room, RoomError, RoomOptions, RoomRole, RoomUrl};
 pub use stdio::{Rest, RestReader, Stdio};
 pub use tail::Tail;
 

@@ -271,6 +271,61 @@ fn rtckit_calls_a_page_in_a_room() {
 }
 
 #[test]
+fn a_call_that_takes_files_besides_is_shown_as_a_call_and_gets_both() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    let (_server, url) = serve();
+    let (ann, scratch) = (page.window(), Scratch::new());
+    join(&ann, &format!("{url}/demo"), "Ann");
+    ann.until_text("#status", "Waiting");
+    let (recording, inbox) = (scratch.path("ann.webm"), scratch.path("inbox"));
+    let room = format!("{}/demo", url.replacen("http", "ws", 1));
+    let args = ["answer", "--signal", &room, "--record", recording.to_str().unwrap(), "--receive-files"];
+    let mut answerer = Rtckit::start(args.iter().map(AsRef::as_ref).chain([inbox.as_os_str()]));
+    ann.until_text("#status", "Connected with The other side");
+    crate::support::await_growth(&scratch, 50_000);
+    assert_eq!(ann.text("#file-list"), "", "it does not wait for files");
+    let content = noise(100_000, 17);
+    let name = format!("besides {}.bin", std::process::id());
+    fs::write(scratch.path(&name), &content).unwrap();
+    ann.write("#picker", scratch.path(&name).to_str().unwrap());
+    ann.until_text("#file-list .done", "checked there");
+    assert!(fs::read(inbox.join(&name)).unwrap() == content);
+    answerer.interrupt();
+    assert_eq!(answerer.wait(PATIENCE).code, Some(130));
+    MediaFile::open(&recording).assert_plays();
+
+    // To a call that takes no files none are sent.
+    let mut caller = Rtckit::start(["call", "--signal", &room, "--video=test"]);
+    ann.until_text("#status", "Connected with The other side");
+    ann.write("#picker", scratch.path(&name).to_str().unwrap());
+    ann.until_text("#file-list .failed", "takes no files");
+    caller.interrupt();
+    assert_eq!(caller.wait(PATIENCE).code, Some(130));
+
+    // Whoever says nothing of itself, or what is not understood, is judged by its role.
+    let judged = "{ const { takes } = await import('/page/room.js');
+        const of = (role, capabilities) => Object.values(takes({ role, capabilities })).join();
+        return [
+          of('answer'), of('any'), of('answer', null), of('any', { version: 2, receives: ['files'] }), of('answer', { version: 1 }),
+          of('answer', { version: 1, receives: ['files'] }), of('answer', { version: 1, receives: ['video', 'files', 'smell'] }),
+          of('any', { version: 1, receives: ['audio', 'chat'] }),
+        ]; }";
+    let unknown = ",false,";
+    let expected = [
+        unknown,
+        "true,true,true",
+        unknown,
+        "true,true,true",
+        unknown,
+        "false,false,true",
+        "true,false,true",
+        "true,true,false",
+    ];
+    assert_eq!(ann.evaluate(judged, json!([])), json!(expected));
+}
+
+#[test]
 fn a_page_takes_what_send_file_sends_and_sends_to_receive_file() {
     let _turn = one_call_at_a_time();
     let Some(page) = Page::open_with_hidden_addresses() else { return };

@@ -239,7 +239,7 @@ impl Peer {
             Receiving::prepare(&options.receive, &plan, codecs, media.output, player, Arc::clone(timing))?;
         let patience = options.negotiate.meeting;
         let visit = Visit { patience, verify: None, progress: &*self.progress, stop: &self.stop };
-        let (mut road, met) = match Box::pin(road.enter(options.room_role(), visit)).await {
+        let (mut road, met) = match Box::pin(road.enter(options.part(&plan), visit)).await {
             Ok(entered) => entered,
             Err(error) => {
                 receiving.discard().await;

@@ -6,9 +6,11 @@ use crate::media::VideoCodecs;
 use crate::ops::destination::Destination;
 use crate::ops::media::{SendLimits, SourceOptions, TerminalScreen, Vacancy};
 use crate::ops::road::{OneWay, Signal};
-use crate::peer::{Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, NegotiateOptions, Role};
+use crate::peer::{
+    Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, MediaPlan, NegotiateOptions, Role,
+};
 use crate::record::{Container, Existing};
-use crate::signaling::{Meeting, RoomRole};
+use crate::signaling::{Meeting, Part, Receives, RoomRole};
 use std::path::PathBuf;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
@@ -180,9 +182,16 @@ impl Options {
         self.receive_files.is_none() && (self.send.any() || receives || !self.data.is_empty())
     }
 
-    /// What we can do in a room, whichever command this is.
-    pub(super) fn room_role(&self) -> RoomRole {
-        if self.can_offer() { RoomRole::Any } else { RoomRole::Answer }
+    /// What we can do in a room, whichever command this is, with this media.
+    pub(super) fn part(&self, plan: &MediaPlan) -> Part {
+        let receives = [
+            (Receives::Audio, plan.receive_audio),
+            (Receives::Video, plan.receive_video),
+            (Receives::Chat, self.data_use == DataUse::Chat),
+            (Receives::Files, self.receive_files.is_some()),
+        ];
+        let receives = receives.into_iter().filter_map(|(what, does)| does.then_some(what)).collect();
+        Part { role: if self.can_offer() { RoomRole::Any } else { RoomRole::Answer }, receives: Some(receives) }
     }
 
     /// Takes the part in which we have met.

@@ -27,7 +27,7 @@ use crate::error::{Error, ErrorKind};
 use crate::peer::{ConnectionState, DataChannel, PeerError, Role, Session, Timing, Upkeep, UpkeepTimes};
 use crate::progress::{Event, Progress};
 use crate::record::{Output, Target};
-use crate::signaling::{Message, RoomRole, Signaling};
+use crate::signaling::{Message, Part, Receives, RoomRole, Signaling};
 use crate::stop::Stop;
 use crate::transfer::{self, Bundle, CHANNEL, Connector, ScanOptions, Sources, Tally, TransferError};
 use channel::{Channel, Further, LOOK_EVERY, stays_here};
@@ -293,13 +293,14 @@ impl Lifeline {
 
 /// Goes to where the peer is met, and sees to it that one of us sends and the other receives.
 async fn enter(entrance: Entrance, role: Role, visit: Visit<'_>, connection: &mut Config) -> Result<Road, Error> {
-    let (part, does) = match role {
-        Role::Call => (RoomRole::Offer, "sends"),
-        Role::Answer => (RoomRole::Answer, "receives"),
+    let (role, does, receives) = match role {
+        Role::Call => (RoomRole::Offer, "sends", vec![]),
+        Role::Answer => (RoomRole::Answer, "receives", vec![Receives::Files]),
     };
+    let part = Part { role, receives: Some(receives) };
     let (road, met) = Box::pin(entrance.enter(part, visit)).await?;
     if let Some(met) = met {
-        if met.other == part {
+        if met.other == role {
             road.give_up().await;
             let message = format!("the other side {does} as well");
             return Err(Error::new(ErrorKind::Refused, "refused", message).at("signaling"));

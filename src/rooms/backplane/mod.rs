@@ -92,7 +92,8 @@ impl Backplane {
         let old = secret.split_once('.').map_or("", |(id, _)| id);
         let connection = self.counters.next_connection();
         let _holds = (Hold::new(&self.guests, &id), Hold::new(&self.guests, old));
-        let peer = Peer { id: &id, role: join.role, name: join.name.as_deref() };
+        let (name, capabilities) = (join.name.as_deref(), join.capabilities.as_deref());
+        let peer = Peer { id: &id, role: join.role, name, capabilities };
         let came = wire::head(&Said::OtherJoin { peer: peer.clone(), seq: 0 });
         let back = wire::head(&Said::Rejoined { id: old, seq: 0 });
         let (number, seen) = (connection.to_string(), join.seq.map(|seq| seq.to_string()).unwrap_or_default());

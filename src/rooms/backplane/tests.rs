@@ -1,6 +1,9 @@
 //! Instances that share a Redis, Debian's, as real clients see them.
 
-use super::super::tests::{Client, PATIENCE, Running, options, start, the_place_of_who_was_lost_goes_to_whoever_comes};
+use super::super::tests::{
+    Client, PATIENCE, Running, options, start, the_place_of_who_was_lost_goes_to_whoever_comes,
+    what_members_say_of_themselves_is_passed_on,
+};
 use super::super::{Limits, Options};
 use super::*;
 use crate::stop::StopReason;
@@ -140,6 +143,8 @@ async fn a_full_room_has_a_place_for_a_program_that_was_started_anew() {
     let Some(redis) = Redis::start().await else { return };
     let server = redis.instance(Limits { hold: Duration::ZERO, ..Limits::default() }).await;
     the_place_of_who_was_lost_goes_to_whoever_comes(&server).await;
+    let another = redis.instance(Limits { hold: Duration::ZERO, ..Limits::default() }).await;
+    what_members_say_of_themselves_is_passed_on(&another, "other").await;
 }
 
 #[tokio::test]

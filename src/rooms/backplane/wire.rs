@@ -2,6 +2,7 @@
 
 use super::super::protocol::{Peer, Role};
 use serde::Deserialize;
+use serde_json::value::RawValue;
 use std::sync::Arc;
 
 /// What comes on the channel of an instance.
@@ -79,11 +80,13 @@ pub(super) struct Member {
     pub id: String,
     role: Role,
     name: Option<String>,
+    capabilities: Option<Box<RawValue>>,
 }
 
 impl Member {
     pub fn peer(&self) -> Peer<'_> {
-        Peer { id: &self.id, role: self.role, name: self.name.as_deref() }
+        let (name, capabilities) = (self.name.as_deref(), self.capabilities.as_deref());
+        Peer { id: &self.id, role: self.role, name, capabilities }
     }
 }
 

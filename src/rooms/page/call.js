@@ -4,7 +4,7 @@ import { Chat } from './chat.js';
 import { FileList, collect } from './filelist.js';
 import { Media } from './media.js';
 import { Peer } from './peer.js';
-import { Room, newcomerOffers } from './room.js';
+import { Room, newcomerOffers, takes } from './room.js';
 import { Stats } from './stats.js';
 import { Tile } from './tiles.js';
 import { shown } from './transfer.js';
@@ -188,7 +188,8 @@ export class Call {
   }
 
   #nameOf(member) {
-    return shown(member.name, 60) || { offer: 'The sender', answer: 'The receiver' }[member.role] || 'The other side';
+    const part = { offer: 'The sender', answer: takes(member).media ? '' : 'The receiver' }[member.role];
+    return shown(member.name, 60) || part || 'The other side';
   }
 
   #end(why) {

@@ -4,6 +4,7 @@
 // Events: `state` (connecting, connected, reconnecting, lost), `media` (a track came), `chat` (open or closed), `text`,
 // `channel` (one by which files come), `wanted` (it only came for files), `restarted` (it began anew: detail is its offer), `bye`, `silent` (it does not answer).
 
+import { takes } from './room.js';
 import { LABEL } from './transfer.js';
 
 const KINDS = ['audio', 'video'];
@@ -26,8 +27,9 @@ export class Peer extends EventTarget {
   #ignoring = false;
   #chain = Promise.resolve();
   #early = [];
+  #takes;
   #takesMedia;
-  // Who only answers may have come for files alone, which its answer tells; then this is the channel that they go by.
+  // Whether it came for files alone, which its answer tells where it did not say so; then they go by the channel that waits.
   #receiver = null;
   #waiting = null;
   #known;
@@ -39,7 +41,6 @@ export class Peer extends EventTarget {
   constructor({ member, offers, iceServers, tracks, send }) {
     super();
     this.id = member.id;
-    this.role = member.role;
     this.polite = !offers;
     this.remote = new MediaStream();
     this.chat = null;
@@ -47,7 +48,8 @@ export class Peer extends EventTarget {
     this.closed = false;
     // Holds once there was a connection, or never will be.
     this.known = new Promise((known) => { this.#known = known; });
-    this.#takesMedia = !(offers && member.role === 'answer');
+    this.#takes = takes(member);
+    this.#takesMedia = !offers || this.#takes.media === true;
     this.#offers = offers;
     this.#send = send;
     this.#tracks = tracks;
@@ -73,9 +75,9 @@ export class Peer extends EventTarget {
 
   start() {
     if (!this.#offers) return;
-    // Who only answers has no chat. This one is never announced: it makes the section that channels for files need.
-    if (this.role === 'answer') this.#pc.createDataChannel('', { negotiated: true, id: 1000 });
-    else this.#serveChat(this.#pc.createDataChannel('chat'));
+    if (this.#takes.chat) this.#serveChat(this.#pc.createDataChannel('chat'));
+    // This one is never announced: it makes the section that channels for files need.
+    else this.#pc.createDataChannel('', { negotiated: true, id: 1000 });
     for (const kind of KINDS) {
       const { sender } = this.#pc.addTransceiver((this.#takesMedia && this.#tracks[kind]) || kind, { direction: 'sendrecv', streams: [this.#local] });
       this.#senders.set(kind, sender);
@@ -99,7 +101,7 @@ export class Peer extends EventTarget {
   openFiles() {
     const waiting = this.#waiting;
     this.#waiting = null;
-    return waiting ?? (this.closed || this.#pc.sctp === null ? null : this.#open());
+    return waiting ?? (this.closed || this.#pc.sctp === null || this.#takes.files === false ? null : this.#open());
   }
 
   close() {
@@ -241,15 +243,15 @@ export class Peer extends EventTarget {
     }
   }
 
-  // Who only answers, and sends neither sound nor picture, came for files, and waits for their channel.
+  // Who takes files but no media, or did not say and sends none, came for files alone, and waits for their channel.
   #lookForReceiver() {
     if (this.#takesMedia || this.#receiver !== null) return;
     this.#takesMedia = this.#pc.getTransceivers().some(({ currentDirection }) => /recv/.test(currentDirection));
-    this.#receiver = !this.#takesMedia;
+    this.#receiver = !this.#takesMedia && this.#takes.files !== false;
     if (this.#receiver) {
       this.#waiting = this.#open();
       this.#tell('wanted');
-    } else {
+    } else if (this.#takesMedia) {
       KINDS.forEach((kind) => this.#attach(kind));
     }
   }

@@ -5,6 +5,7 @@
 // said), and `over` ({title, text}) when there is no point in trying again. All in `detail`.
 
 const VERSION = 1;
+const CAPABILITIES = { version: 1, receives: ['audio', 'video', 'chat', 'files'] };
 const LONGEST_PAUSE = 8000;
 // What was sent and may have to be sent again.
 const MOST_KEPT = 512;
@@ -50,7 +51,7 @@ export class Room extends EventTarget {
     clearTimeout(this.#timer);
     this.#timer = setTimeout(this.#retry, OPENING);
     socket.onopen = () => {
-      const join = { type: 'join', version: VERSION, role: 'any' };
+      const join = { type: 'join', version: VERSION, role: 'any', capabilities: CAPABILITIES };
       if (this.#name) join.name = this.#name;
       if (this.#token) Object.assign(join, { resume: this.#token, seq: this.#seen });
       socket.send(JSON.stringify(join));
@@ -185,6 +186,16 @@ export class Room extends EventTarget {
   #tell(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
+}
+
+// What a member has a use for of what we may send: what it says, else what those of its role take; null where only its answer tells.
+export function takes({ role, capabilities }) {
+  const { version, receives } = capabilities ?? {};
+  if (version === 1 && Array.isArray(receives)) {
+    const has = (what) => receives.includes(what);
+    return { media: has('audio') || has('video'), chat: has('chat'), files: has('files') };
+  }
+  return role === 'answer' ? { media: null, chat: false, files: null } : { media: true, chat: true, files: true };
 }
 
 // Which of the two makes the offer. The insider does, unless only the newcomer wants to, or only the insider does not.

@@ -1,7 +1,7 @@
 //! A membership that outlives its connections: a task that owns the WebSocket, and connects anew and resumes when it is lost.
 
 use super::socket::{self, Socket};
-use super::words::{Event, Peer, RoomRole, Say, VERSION, ice_servers};
+use super::words::{Event, Part, Peer, Say, VERSION, ice_servers};
 use super::{RoomError, RoomOptions};
 use crate::ice_server::IceServer;
 use futures_util::{SinkExt, StreamExt};
@@ -66,12 +66,12 @@ pub(super) struct Link {
 }
 
 impl Link {
-    pub async fn open(options: &RoomOptions, role: RoomRole) -> Result<Self, RoomError> {
+    pub async fn open(options: &RoomOptions, part: Part) -> Result<Self, RoomError> {
         let tls = socket::tls(options)?;
         let mut member = Member {
             options: options.clone(),
             tls,
-            role,
+            part,
             token: None,
             seen: 0,
             said: 0,
@@ -161,7 +161,7 @@ struct Wishes {
 struct Member {
     options: RoomOptions,
     tls: Option<TlsConnector>,
-    role: RoomRole,
+    part: Part,
     token: Option<String>,
     /// The number of the last event that came.
     seen: u64,
@@ -178,7 +178,8 @@ impl Member {
     async fn join(&mut self) -> Result<(Socket, Event), RoomError> {
         let mut socket = socket::connect(&self.options, self.tls.as_ref()).await?;
         let resume = self.token.as_deref();
-        let join = Say::Join { version: VERSION, role: self.role, resume, seq: resume.map(|_| self.seen) };
+        let (role, capabilities) = (self.part.role, self.part.capabilities());
+        let join = Say::Join { version: VERSION, role, capabilities, resume, seq: resume.map(|_| self.seen) };
         let unreachable = |why: String| RoomError::Unreachable { url: self.options.url.to_string(), why };
         socket.send(Message::text(join.to_json())).await.map_err(|error| unreachable(error.to_string()))?;
         let deadline = Instant::now() + JOINING;

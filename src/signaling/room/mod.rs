@@ -15,7 +15,7 @@ mod words;
 
 pub use error::RoomError;
 pub use url::RoomUrl;
-pub use words::RoomRole;
+pub use words::{Part, Receives, RoomRole};
 
 use super::{Message, Presence, Signaling, SignalingError};
 use crate::error::Error;
@@ -73,8 +73,10 @@ impl Room {
     ///
     /// # Errors
     /// When the server cannot be reached or trusted, or the room is full.
-    pub async fn join(options: &RoomOptions, role: RoomRole) -> Result<Self, SignalingError> {
-        let link = Link::open(options, role).await?;
+    pub async fn join(options: &RoomOptions, part: impl Into<Part>) -> Result<Self, SignalingError> {
+        let part = part.into();
+        let role = part.role;
+        let link = Link::open(options, part).await?;
         Ok(Self { link, role, other: None, over: false, presence: watch::Sender::default() })
     }
 

@@ -21,6 +21,48 @@ pub enum RoomRole {
     Answer,
 }
 
+/// Something that one member has a use for when another sends it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Receives {
+    /// Sound.
+    Audio,
+    /// Pictures.
+    Video,
+    /// Text on a data channel with this label.
+    Chat,
+    /// Files.
+    Files,
+}
+
+/// What a member says of itself on joining.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// Who it wants to make the offer.
+    pub role: RoomRole,
+    /// What it has a use for; `None` to keep that to itself.
+    pub receives: Option<Vec<Receives>>,
+}
+
+impl From<RoomRole> for Part {
+    fn from(role: RoomRole) -> Self {
+        Self { role, receives: None }
+    }
+}
+
+/// The same as others read it.
+#[derive(Debug, Serialize)]
+pub(super) struct Capabilities<'a> {
+    version: u64,
+    receives: &'a [Receives],
+}
+
+impl Part {
+    pub(super) fn capabilities(&self) -> Option<Capabilities<'_>> {
+        self.receives.as_deref().map(|receives| Capabilities { version: 1, receives })
+    }
+}
+
 /// Whether the one who came second makes the offer.
 pub(super) fn newcomer_offers(insider: RoomRole, newcomer: RoomRole) -> bool {
     use RoomRole::{Answer, Any, Offer};
@@ -38,6 +80,8 @@ pub(super) enum Say<'a> {
     Join {
         version: u64,
         role: RoomRole,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        capabilities: Option<Capabilities<'a>>,
         #[serde(skip_serializing_if = "Option::is_none")]
         resume: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]

@@ -61,7 +61,7 @@ async fn what_was_said_last_goes_out_although_more_comes_in_than_is_heard() {
         }
         said(&mut socket).await
     });
-    let mut link = Link::open(&options, RoomRole::Any).await.unwrap();
+    let mut link = Link::open(&options, Part::default()).await.unwrap();
     link.speak_with("other".to_owned());
     // The task holds one more, for which there is no room.
     timeout(PATIENCE, async {
@@ -92,7 +92,7 @@ async fn a_connection_that_is_lost_as_we_go_is_made_anew_to_say_what_was_not_hea
         assert_eq!(join["resume"], "t", "{join}");
         said(&mut socket).await
     });
-    let mut link = Link::open(&options, RoomRole::Any).await.unwrap();
+    let mut link = Link::open(&options, Part::default()).await.unwrap();
     link.speak_with("other".to_owned());
     link.say(json!({ "n": 7 }).to_string()).await.unwrap();
     timeout(PATIENCE, link.leave()).await.expect("it does not go");
