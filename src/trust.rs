@@ -43,13 +43,25 @@ pub fn authorities() -> RootCertStore {
 pub fn authorities_and(file: Option<&Path>) -> Result<RootCertStore, String> {
     let mut roots = authorities();
     if let Some(path) = file {
-        let text = std::fs::read(path).map_err(|error| error.to_string())?;
-        let certificates: Vec<_> = CertificateDer::pem_slice_iter(&text)
-            .collect::<Result<_, _>>()
-            .map_err(|error| format!("no PEM: {error}"))?;
-        if let (0, _) = roots.add_parsable_certificates(certificates) {
-            return Err("there is no certificate in it that can be used".to_owned());
-        }
+        add(&mut roots, path)?;
     }
     Ok(roots)
+}
+
+/// A file of authorities of the user's (PEM), in which there is one that can be used.
+///
+/// # Errors
+/// Why the file is of no use.
+pub fn read_authorities(path: &Path) -> Result<Vec<u8>, String> {
+    add(&mut RootCertStore::empty(), path)
+}
+
+fn add(roots: &mut RootCertStore, path: &Path) -> Result<Vec<u8>, String> {
+    let text = std::fs::read(path).map_err(|error| error.to_string())?;
+    let certificates: Vec<_> =
+        CertificateDer::pem_slice_iter(&text).collect::<Result<_, _>>().map_err(|error| format!("no PEM: {error}"))?;
+    match roots.add_parsable_certificates(certificates) {
+        (0, _) => Err("there is no certificate in it that can be used".to_owned()),
+        _ => Ok(text),
+    }
 }

@@ -7,7 +7,7 @@ use super::{exit, value};
 use clap::Args;
 use rtckit::error::Error;
 use rtckit::ice_server::Secret;
-use rtckit::ops::signal::{self, Limits, Options};
+use rtckit::ops::signal::{self, Limits, Options, RedisOptions};
 use rtckit::progress::{Event, Progress};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -34,6 +34,9 @@ pub struct SignalArgs {
     /// Share the rooms with other servers through this Redis: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// over TLS, redis+unix:///PATH
     #[arg(long, value_name = "URL", value_parser = super::args::secret)]
     redis: Option<Secret>,
+    /// Trust the authorities in this file (PEM) with the certificate of a Redis by rediss://, and no others
+    #[arg(long, value_name = "FILE", requires = "redis")]
+    redis_ca_file: Option<PathBuf>,
     #[command(flatten)]
     limits: LimitArgs,
     #[command(flatten)]
@@ -98,7 +101,7 @@ impl SignalArgs {
             files: self.static_dir,
             ice_servers: self.servers.all(&[])?,
             rest: self.rest.rest(self.servers.username.as_ref())?,
-            redis: self.redis,
+            redis: self.redis.map(|url| RedisOptions { url, ca_file: self.redis_ca_file }),
         })
     }
 }

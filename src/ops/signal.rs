@@ -1,7 +1,7 @@
 //! The server of rooms: `rtckit signal`.
 
 use crate::error::{Error, ErrorKind};
-use crate::ice_server::{Family, IceServer, Secret};
+use crate::ice_server::{Family, IceServer};
 use crate::peer::Interfaces;
 use crate::probe;
 use crate::progress::{Event, Progress};
@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 pub use crate::ops::turn_probe::Rest;
-pub use crate::rooms::Limits;
+pub use crate::rooms::{Limits, RedisOptions};
 pub use crate::trust::Security;
 
 /// What is served, and to whom.
@@ -34,8 +34,8 @@ pub struct Options {
     pub ice_servers: Vec<IceServer>,
     /// Credentials for its TURN servers, made anew for each client.
     pub rest: Option<Rest>,
-    /// The URL of a Redis in which rooms are shared with other servers.
-    pub redis: Option<Secret>,
+    /// The Redis in which rooms are shared with other servers, if they are.
+    pub redis: Option<RedisOptions>,
 }
 
 /// What a server did.
@@ -70,7 +70,6 @@ pub async fn run(options: Options, progress: Arc<dyn Progress>, stop: Stop) -> R
     raise_descriptor_limit();
     let ice_servers = Arc::new(move || for_client(&ice_servers, rest.as_ref()));
     let secure = tls.is_some();
-    let redis = redis.map(|url| url.reveal().to_owned());
     let server =
         Server::bind(rooms::Options { listen: listen.clone(), tls, limits, origins, files, ice_servers, redis })
             .await?;
@@ -182,6 +181,7 @@ fn raise_descriptor_limit() {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ice_server::Secret;
     use std::time::Duration;
 
     #[test]

@@ -40,6 +40,14 @@ pub enum RoomsError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A file of authorities that cannot be used.
+    #[error("{path}: {reason}", path = path.display())]
+    Authorities {
+        /// Which.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// No URL of a Redis. It may hold a password, so it is not here.
     #[error("that is no URL of a Redis: {reason}")]
     RedisUrl {
@@ -65,7 +73,7 @@ impl Classify for RoomsError {
             Self::Read { .. } => ErrorKind::Usage,
             Self::Write { .. } => ErrorKind::Output,
             Self::Certificate { .. } => ErrorKind::InvalidInput,
-            Self::RedisUrl { .. } => ErrorKind::Usage,
+            Self::RedisUrl { .. } | Self::Authorities { .. } => ErrorKind::Usage,
             Self::Redis { kind, .. } => kind.unwrap_or(ErrorKind::Internal),
         }
     }
@@ -77,9 +85,10 @@ impl Classify for RoomsError {
             Self::Read { .. } => "usage",
             Self::Write { .. } => "output",
             Self::Certificate { .. } => "InvalidAccessError",
-            Self::RedisUrl { .. } => "usage",
+            Self::RedisUrl { .. } | Self::Authorities { .. } => "usage",
             Self::Redis { kind: Some(ErrorKind::Auth), .. } => "NotAllowedError",
             Self::Redis { kind: Some(ErrorKind::Dns), .. } => "dns",
+            Self::Redis { kind: Some(ErrorKind::Dtls), .. } => "tls",
             Self::Redis { .. } => "unreachable",
         }
     }
@@ -100,6 +109,9 @@ impl Classify for RoomsError {
                 "the password belongs into the URL, redis://:PASSWORD@HOST: RTCKIT_REDIS keeps it from other users"
                     .to_owned(),
             ),
+            Self::Redis { kind: Some(ErrorKind::Dtls), .. } => {
+                Some("whoever signed its certificate is trusted with --redis-ca-file".to_owned())
+            }
             _ => None,
         }
     }

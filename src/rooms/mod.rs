@@ -95,6 +95,7 @@ mod tests;
 mod tls;
 
 pub use authority::Authority;
+pub use backplane::RedisOptions;
 pub use error::RoomsError;
 pub use limits::Limits;
 pub use metrics::Totals;

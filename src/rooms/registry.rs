@@ -1,12 +1,12 @@
 //! The rooms, wherever they are kept: in the memory of this process, or in a Redis that several share.
 
-use super::RoomsError;
 use super::backplane::{Backplane, Timing};
 use super::hub::{Gone, Hub, Seat, Seated};
 use super::limits::Limits;
 use super::metrics::Counters;
 use super::outbox::Outbox;
 use super::protocol::{Fault, Join, Relay};
+use super::{RedisOptions, RoomsError};
 use crate::stop::Stop;
 use serde_json::Value;
 use std::time::Instant;
@@ -18,11 +18,11 @@ pub(super) enum Registry {
 }
 
 impl Registry {
-    /// With the URL of a Redis that is there.
-    pub async fn open(limits: Limits, redis: Option<&str>) -> Result<Self, RoomsError> {
+    /// With a Redis that is there.
+    pub async fn open(limits: Limits, redis: Option<&RedisOptions>) -> Result<Self, RoomsError> {
         match redis {
             None => Ok(Self::Memory(Box::new(Hub::new(limits)))),
-            Some(url) => Ok(Self::Redis(Box::new(Backplane::open(url, limits, Timing::default()).await?))),
+            Some(redis) => Ok(Self::Redis(Box::new(Backplane::open(redis, limits, Timing::default()).await?))),
         }
     }
 

@@ -5,7 +5,7 @@ use super::metrics::Totals;
 use super::pages::{self, Remote};
 use super::protocol;
 use super::registry::Registry;
-use super::{RoomsError, Tls};
+use super::{RedisOptions, RoomsError, Tls};
 use crate::ice_server::IceServer;
 use crate::progress::{Event, Progress};
 use crate::stop::Stop;
@@ -46,9 +46,8 @@ pub struct Options {
     pub files: Option<PathBuf>,
     /// See [`IceServers`].
     pub ice_servers: IceServers,
-    /// The URL of a Redis in which rooms are shared with other servers: `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`,
-    /// `rediss://…` over TLS, `redis+unix:///PATH`.
-    pub redis: Option<String>,
+    /// The Redis in which rooms are shared with other servers, if they are.
+    pub redis: Option<RedisOptions>,
 }
 
 /// A server that listens.
@@ -104,7 +103,7 @@ impl Server {
         let failed = |source| RoomsError::Listen { address: options.listen.clone(), source };
         let listener = TcpListener::bind(&options.listen).await.map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let rooms = Registry::open(options.limits.clone(), options.redis.as_deref()).await?;
+        let rooms = Registry::open(options.limits.clone(), options.redis.as_ref()).await?;
         Ok(Self { listener, address, rooms, options })
     }
 

@@ -4,6 +4,7 @@ use super::super::RoomsError;
 use super::super::hub::Gone;
 use super::super::limits::Limits;
 use super::super::protocol::{CloseCode, Fault};
+use super::RedisOptions;
 use super::guests::{Guests, Standing};
 use super::script::{Script, Scripts};
 use super::timing::Timing;
@@ -11,9 +12,13 @@ use super::unavailable;
 use super::wire::{Event, Post};
 use crate::error::ErrorKind;
 use crate::stop::Stop;
+use crate::trust;
 use futures_util::{StreamExt, stream};
 use redis::aio::{MultiplexedConnection, PubSub};
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Value, cmd, from_redis_value};
+use redis::{
+    AsyncConnectionConfig, Client, ConnectionAddr, RedisError, RedisResult, TlsCertificates, Value, cmd,
+    from_redis_value,
+};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Notify, watch};
@@ -77,13 +82,13 @@ impl Answer {
 
 impl Link {
     pub async fn open(
-        url: &str,
+        redis: &RedisOptions,
         instance: String,
         limits: &Limits,
         timing: Timing,
         guests: Arc<Guests>,
     ) -> Result<Self, RoomsError> {
-        let client = Client::open(url).map_err(|error| RoomsError::RedisUrl { reason: error.to_string() })?;
+        let client = client(redis)?;
         let address = client.get_connection_info().addr().to_string();
         let link = Self {
             client,
@@ -323,6 +328,21 @@ impl Link {
 }
 
 /// The class of what went wrong, as far as it can be told.
+/// Reads the authorities, where a file of them is named.
+fn client(redis: &RedisOptions) -> Result<Client, RoomsError> {
+    let no_url = |error: RedisError| RoomsError::RedisUrl { reason: error.to_string() };
+    let client = Client::open(redis.url.reveal()).map_err(no_url)?;
+    let Some(path) = &redis.ca_file else { return Ok(client) };
+    let unusable = |reason| RoomsError::Authorities { path: path.clone(), reason };
+    let authorities = trust::read_authorities(path).map_err(unusable)?;
+    let certificates = TlsCertificates { client_tls: None, root_cert: Some(authorities) };
+    if !matches!(client.get_connection_info().addr(), ConnectionAddr::TcpTls { .. }) {
+        return Err(RoomsError::RedisUrl { reason: "authorities are for rediss://, which is over TLS".to_owned() });
+    }
+    let with_tls = Client::build_with_tls(client.get_connection_info().clone(), certificates);
+    with_tls.map_err(|error| unusable(error.to_string()))
+}
+
 fn kind(error: &RedisError) -> ErrorKind {
     let text = error.to_string();
     match error.kind() {

@@ -27,12 +27,14 @@ use super::metrics::Counters;
 use super::outbox::Outbox;
 use super::protocol::{CloseCode, Event as Said, Fault, Join, Peer, Relay, VERSION};
 use super::random;
+use crate::ice_server::Secret;
 use crate::stop::Stop;
 use guests::{Guests, Sent, Standing};
 use link::Link;
 use ring::rand::SystemRandom;
 use serde_json::Value;
 use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 use wire::{Event, Member};
@@ -62,13 +64,22 @@ impl Drop for Hold<'_> {
     }
 }
 
+/// Where a Redis is, and whom it is trusted by.
+#[derive(Clone, Debug)]
+pub struct RedisOptions {
+    /// `redis://[[USER]:PASSWORD@]HOST[:PORT][/DB]`, `rediss://…` over TLS, `redis+unix:///PATH`.
+    pub url: Secret,
+    /// The only authorities that are trusted with the certificate of one over TLS (PEM); those of this system without it. Read once.
+    pub ca_file: Option<PathBuf>,
+}
+
 impl Backplane {
-    pub async fn open(url: &str, limits: Limits, timing: Timing) -> Result<Self, RoomsError> {
+    pub async fn open(redis: &RedisOptions, limits: Limits, timing: Timing) -> Result<Self, RoomsError> {
         let random = SystemRandom::new();
         let failed = |fault: Fault| RoomsError::Redis { address: String::new(), reason: fault.message, kind: None };
         let instance = random::text::<9>(&random).map_err(failed)?;
         let guests = Arc::new(Guests::default());
-        let link = Link::open(url, instance, &limits, timing, Arc::clone(&guests)).await?;
+        let link = Link::open(redis, instance, &limits, timing, Arc::clone(&guests)).await?;
         Ok(Self { limits, random, guests, link, counters: Counters::default() })
     }
 

@@ -4,9 +4,11 @@ use super::super::tests::{
     Client, PATIENCE, Running, options, start, the_place_of_who_was_lost_goes_to_whoever_comes,
     what_members_say_of_themselves_is_passed_on,
 };
-use super::super::{Limits, Options};
+use super::super::{Authority, Limits, Options};
 use super::*;
 use crate::stop::StopReason;
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -17,6 +19,8 @@ use tokio::time::timeout;
 struct Redis {
     folder: tempfile::TempDir,
     child: Option<Child>,
+    /// Where else it is, over TLS.
+    tls_port: Option<u16>,
 }
 
 impl Redis {
@@ -26,7 +30,7 @@ impl Redis {
             assert!(std::env::var_os("CI").is_none(), "no redis-server");
             return None;
         }
-        let mut redis = Self { folder: tempfile::tempdir().unwrap(), child: None };
+        let mut redis = Self { folder: tempfile::tempdir().unwrap(), child: None, tls_port: None };
         redis.run().await;
         Some(redis)
     }
@@ -43,6 +47,12 @@ impl Redis {
         let mut command = Command::new("redis-server");
         command.args(["--port", "0", "--save", "", "--requirepass", "sesame", "--unixsocket"]).arg(self.socket());
         command.arg("--dir").arg(self.folder.path()).stdout(Stdio::null());
+        if let Some(port) = self.tls_port {
+            command.args(["--tls-port", &port.to_string(), "--bind", "127.0.0.1", "--tls-auth-clients", "no"]);
+            for (option, name) in [("cert", "cert.pem"), ("key", "key.pem"), ("ca-cert", "ca/ca.pem")] {
+                command.arg(format!("--tls-{option}-file")).arg(self.folder.path().join(name));
+            }
+        }
         self.child = Some(command.spawn().unwrap());
         let there = async {
             while tokio::net::UnixStream::connect(self.socket()).await.is_err() {
@@ -61,8 +71,12 @@ impl Redis {
         }
     }
 
+    fn options(&self) -> RedisOptions {
+        RedisOptions { url: Secret::new(self.url()), ca_file: None }
+    }
+
     async fn instance(&self, limits: Limits) -> Running {
-        start(Options { redis: Some(self.url()), limits, ..options() }).await
+        start(Options { redis: Some(self.options()), limits, ..options() }).await
     }
 }
 
@@ -198,7 +212,7 @@ async fn members_of_an_instance_that_died_are_gone_unless_they_come_back_to_anot
     let (mut other, _) = Client::join(&living, "more").await;
     // An instance that dies: nobody keeps it, so it gives no sign of life after the first.
     let timing = Timing { alive: Duration::from_secs(2), ..Timing::default() };
-    let dead = Backplane::open(&redis.url(), limits, timing).await.unwrap();
+    let dead = Backplane::open(&redis.options(), limits, timing).await.unwrap();
     dead.link.pretend_up();
     let mut answers = Vec::new();
     for room in ["demo", "more"] {
@@ -295,10 +309,60 @@ async fn a_redis_that_cannot_be_used_says_so_without_the_password() {
         ("http://:hush@127.0.0.1/".to_owned(), ErrorKind::Usage, "no URL of a Redis"),
         ("hush".to_owned(), ErrorKind::Usage, "no URL of a Redis"),
     ] {
-        let failed = Backplane::open(&url, Limits::default(), Timing::default()).await;
+        let options = RedisOptions { url: Secret::new(&url), ca_file: None };
+        let failed = Backplane::open(&options, Limits::default(), Timing::default()).await;
         let error = failed.err().expect(&url);
         assert_eq!(error.kind(), kind, "{url}: {error}");
         let text = error.to_string();
         assert!(text.contains(said) && !text.contains("hush"), "{url}: {text}");
+    }
+}
+
+#[tokio::test]
+async fn over_tls_a_redis_is_used_that_an_authority_of_the_users_vouches_for_and_no_other() {
+    use crate::error::{Classify, ErrorKind};
+    let Some(mut redis) = Redis::start().await else { return };
+    redis.kill();
+    let [ours, others] = ["ca", "other"].map(|name| redis.folder.path().join(name));
+    let (chain, key) = Authority::load_or_create(&ours).unwrap().issue(&["127.0.0.1".to_owned()]).unwrap();
+    Authority::load_or_create(&others).unwrap();
+    for (name, label, der) in [("cert", "CERTIFICATE", &*chain[0]), ("key", "PRIVATE KEY", key.secret_der())] {
+        let text = BASE64_STANDARD.encode(der);
+        let lines: Vec<_> = text.as_bytes().chunks(64).map(|line| str::from_utf8(line).unwrap()).collect();
+        let pem = format!("-----BEGIN {label}-----\n{}\n-----END {label}-----\n", lines.join("\n"));
+        std::fs::write(redis.folder.path().join(name).with_extension("pem"), pem).unwrap();
+    }
+    // It is free, and nobody else takes it in this moment.
+    let free = std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    redis.tls_port = Some(free);
+    redis.run().await;
+
+    let at = |scheme: &str, host: &str, ca: Option<&PathBuf>| RedisOptions {
+        url: Secret::new(format!("{scheme}://:sesame@{host}:{free}")),
+        ca_file: ca.map(|folder| if folder.is_dir() { folder.join("ca.pem") } else { folder.clone() }),
+    };
+    let trusted = at("rediss", "127.0.0.1", Some(&ours));
+    let one = start(Options { redis: Some(trusted.clone()), ..options() }).await;
+    let two = start(Options { redis: Some(trusted), ..options() }).await;
+    let (mut first, _) = Client::join(&one, "demo").await;
+    let (mut second, _) = Client::join(&two, "demo").await;
+    assert_eq!(first.hear().await["type"], "otherjoin");
+    second.tell(1).await;
+    hears(&mut first, [1]).await;
+
+    let nothing = PathBuf::from("/dev/null");
+    for (options, kind, said) in [
+        (at("rediss", "127.0.0.1", None), ErrorKind::Dtls, "UnknownIssuer"),
+        (at("rediss", "127.0.0.1", Some(&others)), ErrorKind::Dtls, "UnknownIssuer"),
+        (at("rediss", "localhost", Some(&ours)), ErrorKind::Dtls, "not valid for name"),
+        (at("rediss", "127.0.0.1", Some(&nothing)), ErrorKind::Usage, "/dev/null"),
+        (at("rediss", "127.0.0.1", Some(&nothing.join("none"))), ErrorKind::Usage, "/dev/null/none"),
+        (at("redis", "127.0.0.1", Some(&ours)), ErrorKind::Usage, "rediss://"),
+    ] {
+        let failed = Backplane::open(&options, Limits::default(), Timing::default()).await;
+        let error = failed.err().expect("it is trusted");
+        assert_eq!(error.kind(), kind, "{options:?}: {error}");
+        assert!(error.to_string().contains(said) && !error.to_string().contains("sesame"), "{options:?}: {error}");
+        assert_eq!(error.hint().is_some_and(|hint| hint.contains("--redis-ca-file")), kind == ErrorKind::Dtls);
     }
 }
