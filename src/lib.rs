@@ -31,6 +31,7 @@ pub mod error;
 pub mod filter;
 pub mod ice_server;
 pub mod media;
+mod numbered;
 pub mod ops;
 pub mod peer;
 pub mod pipeline;

@@ -24,8 +24,8 @@ pub use test_pattern::TestPattern;
 pub use test_tone::TestTone;
 
 use crate::media::{
-    AudioConstraints, AudioInput, Constraint, DeviceSalt, MediaInput, MediaKind, Overconstrained, Property, Source,
-    VideoConstraints, VideoFormat, VideoFrame, VideoInput, VideoSettings,
+    AudioConstraints, AudioInput, DeviceSalt, MediaInput, MediaKind, Source, VideoConstraints, VideoFormat, VideoFrame,
+    VideoInput, VideoSettings,
 };
 use screen::SurfaceKind;
 use std::io::Read;
@@ -172,27 +172,6 @@ pub fn crop_and_scale(
     wanted: VideoFormat,
 ) -> Box<dyn Source<VideoFrame>> {
     if native == wanted { source } else { Box::new(crop_scale::CropAndScale::new(source, native, wanted)) }
-}
-
-/// The whole number that a constraint makes of `default`, for a property that can be any whole number in `range`.
-fn whole(
-    constraint: Property,
-    wanted: Option<Constraint>,
-    default: f64,
-    range: std::ops::RangeInclusive<f64>,
-) -> Result<u32, Overconstrained> {
-    let asked = wanted.unwrap_or_default();
-    let picked = asked.pick(default, range.clone()).map(|value| {
-        // Rounding must not leave the bounds.
-        [value.round(), value.ceil(), value.floor()].into_iter().find(|value| asked.admits(*value))
-    });
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ranges are far inside of u32")]
-    picked.flatten().map(|value| value as u32).ok_or_else(|| out_of_range(constraint, asked, &range))
-}
-
-fn out_of_range(constraint: Property, wanted: Constraint, range: &std::ops::RangeInclusive<f64>) -> Overconstrained {
-    let offers = format!("there is {} to {}", range.start(), range.end());
-    Overconstrained { constraint, wanted: wanted.to_string(), offers }
 }
 
 #[cfg(test)]

@@ -1,11 +1,11 @@
 //! The synthetic camera: colour bars, a moving gradient and a bouncing chequered box, with the
 //! [barcode](crate::media::barcode) and the flash in every frame. Live: it paces itself.
 
-use super::{CaptureError, out_of_range, whole};
+use super::CaptureError;
 use crate::error::Error;
 use crate::media::{
     self, Constraint, FramePool, FrameRate, I420, Overconstrained, Property, Source, VideoConstraints, VideoFormat,
-    VideoFrame, VideoSettings, barcode,
+    VideoFrame, VideoSettings, barcode, pick_whole,
 };
 use crate::stop::Stop;
 use std::sync::Arc;
@@ -54,11 +54,12 @@ impl TestPattern {
             (None, Some(height)) => ((height * ratio).round(), height),
             _ => (640.0, (640.0 / ratio).round()),
         };
-        let width = whole(Property::Width, constraints.width, wide, Self::SIZES)?;
-        let height = whole(Property::Height, constraints.height, high, Self::SIZES)?;
+        let width = pick_whole(Property::Width, constraints.width, wide, Self::SIZES)?;
+        let height = pick_whole(Property::Height, constraints.height, high, Self::SIZES)?;
         let wanted = constraints.frame_rate.unwrap_or_default();
         let frame_rate = wanted.pick(30.0, Self::RATES).and_then(FrameRate::from_f64);
-        let frame_rate = frame_rate.ok_or_else(|| out_of_range(Property::FrameRate, wanted, &Self::RATES))?;
+        let frame_rate =
+            frame_rate.ok_or_else(|| Overconstrained::out_of_range(Property::FrameRate, wanted, &Self::RATES))?;
         let format = VideoFormat { width, height, frame_rate };
         media::check(&VideoSettings::of_format("test", &format), constraints)?;
         Ok(format)

@@ -1,10 +1,11 @@
 //! The synthetic microphone: a quiet 440 Hz tone and a loud [chirp](crate::media::chirp) at each whole second, which starts with
 //! the flash of the [test pattern](super::TestPattern). Live: it paces itself.
 
-use super::{CaptureError, whole};
+use super::CaptureError;
 use crate::error::Error;
 use crate::media::{
-    self, AudioConstraints, AudioFormat, AudioFrame, AudioSettings, MediaTime, Overconstrained, Property, Source, chirp,
+    self, AudioConstraints, AudioFormat, AudioFrame, AudioSettings, MediaTime, Overconstrained, Property, Source,
+    chirp, pick_whole,
 };
 use crate::stop::Stop;
 use std::f64::consts::TAU;
@@ -41,8 +42,8 @@ impl TestTone {
 
     fn shape(constraints: &AudioConstraints) -> Result<AudioFormat, Overconstrained> {
         let rates = f64::from(chirp::LOWEST_SAMPLE_RATE)..=192_000.0;
-        let sample_rate = whole(Property::SampleRate, constraints.sample_rate, 48_000.0, rates)?;
-        let channels = whole(Property::ChannelCount, constraints.channel_count, 2.0, 1.0..=2.0)?;
+        let sample_rate = pick_whole(Property::SampleRate, constraints.sample_rate, 48_000.0, rates)?;
+        let channels = pick_whole(Property::ChannelCount, constraints.channel_count, 2.0, 1.0..=2.0)?;
         let channel_count = u16::try_from(channels).expect("picked from 1 to 2");
         let untouched = Some(false);
         let settings = AudioSettings {

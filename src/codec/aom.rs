@@ -1,11 +1,11 @@
 //! A safe face for libaom: contexts that free themselves, pictures that are borrowed for as long as they are read.
 #![allow(unsafe_code)] // libaom is C. Every block says why it may.
 
-use super::library_video::{FrameDecoder, FrameEncoder, LibraryError, Packet};
+use super::library_video::{FrameDecoder, FrameEncoder, LibraryError, Packet, copy_rows, layout, said};
 use super::picture_clock::TICKS;
 use crate::media::{FramePool, I420};
 use libaom_sys as sys;
-use std::ffi::{CStr, c_int, c_uint, c_ulong};
+use std::ffi::{c_int, c_uint, c_ulong};
 use std::mem::MaybeUninit;
 use std::ptr;
 
@@ -36,12 +36,7 @@ impl Context {
             return Ok(());
         }
         // SAFETY: both give null or a static or context-owned C string, which is copied before the context changes.
-        let [what, detail] = unsafe {
-            [sys::aom_codec_err_to_string(code), sys::aom_codec_error_detail(&raw const *self.0)]
-                .map(|text| if text.is_null() { None } else { Some(CStr::from_ptr(text).to_string_lossy()) })
-        };
-        let what = what.as_deref().unwrap_or("unknown error");
-        Err(LibraryError::new(detail.map_or_else(|| what.to_owned(), |detail| format!("{what}: {detail}"))))
+        Err(unsafe { said(sys::aom_codec_err_to_string(code), sys::aom_codec_error_detail(&raw const *self.0)) })
     }
 }
 
@@ -180,12 +175,8 @@ impl FrameEncoder for Encoder {
             image.assume_init()
         };
         // libaom rounds the stride of odd widths up; ours are not padded, so the layout is told outright.
-        for (slot, plane) in image.planes.iter_mut().zip(picture.planes()) {
-            *slot = plane.as_ptr().cast_mut();
-        }
-        let strides = [picture.width(), picture.chroma_width(), picture.chroma_width()];
-        for (slot, stride) in image.stride.iter_mut().zip(strides) {
-            *slot = c_int::try_from(stride).map_err(|_| LibraryError::new("the picture is too wide".to_owned()))?;
+        for (index, (plane, stride)) in layout(picture)?.into_iter().enumerate() {
+            (image.planes[index], image.stride[index]) = (plane, stride);
         }
         let flags = if key { sys::AOM_EFLAG_FORCE_KF.into() } else { 0 };
         // SAFETY: the planes cover `stride * rows` bytes each by the layout of `I420`, libaom reads `d_w` by `d_h` pixels of
@@ -277,13 +268,9 @@ fn copy(image: &sys::aom_image_t, pool: &FramePool) -> Result<I420, LibraryError
             to.fill(128);
             continue;
         }
-        let (from, stride) = (image.planes[index], image.stride[index]);
-        for (row, to) in (0isize..).zip(to.chunks_exact_mut(width)) {
-            // SAFETY: a decoded I420 image has `d_h` (chroma: half, rounded up) rows of `stride` bytes in each plane, of
-            // which `d_w` (chroma: half, rounded up) are pixels. Strides may be negative, so the offset is signed.
-            let from = unsafe { std::slice::from_raw_parts(from.offset(row * stride as isize), width) };
-            to.copy_from_slice(from);
-        }
+        // SAFETY: a decoded I420 image has `d_h` (chroma: half, rounded up) rows of `stride` bytes in each plane, of which
+        // `d_w` (chroma: half, rounded up) are pixels.
+        unsafe { copy_rows(image.planes[index], image.stride[index], width, to) };
     }
     Ok(picture)
 }

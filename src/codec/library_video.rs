@@ -1,5 +1,6 @@
 //! What VP8, VP9 and AV1 share as stages of a pipeline: libvpx and libaom are of one family, and the codecs differ in their
 //! settings and headers.
+#![allow(unsafe_code)] // They are C. Every block says why it may.
 
 use super::picture_clock::PictureClock;
 use super::settings::kilobits;
@@ -9,6 +10,7 @@ use crate::media::{
     Codec, EncodedFrame, FramePool, I420, VideoDecoder, VideoEncoder, VideoFormat, VideoFrame, frame_header,
 };
 use bytes::Bytes;
+use std::ffi::{CStr, c_char, c_int};
 use std::fmt;
 
 /// What a library said.
@@ -24,6 +26,39 @@ impl LibraryError {
 impl fmt::Display for LibraryError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+/// What a library says of an error, and perhaps in detail.
+///
+/// # Safety
+/// Each is null or a C string that stays as it is during the call.
+pub(super) unsafe fn said(what: *const c_char, detail: *const c_char) -> LibraryError {
+    // SAFETY: the caller promises it.
+    let [what, detail] = [what, detail]
+        .map(|text| if text.is_null() { None } else { Some(unsafe { CStr::from_ptr(text) }.to_string_lossy()) });
+    let what = what.as_deref().unwrap_or("unknown error");
+    LibraryError::new(detail.map_or_else(|| what.to_owned(), |detail| format!("{what}: {detail}")))
+}
+
+/// Where the rows of `picture` begin, and how many bytes apart they are, as the libraries want to be told.
+pub(super) fn layout(picture: &I420) -> Result<[(*mut u8, c_int); 3], LibraryError> {
+    let [y, u, v] = picture.planes().map(|plane| plane.as_ptr().cast_mut());
+    let stride =
+        |width: u32| c_int::try_from(width).map_err(|_| LibraryError::new("the picture is too wide".to_owned()));
+    let (luma, chroma) = (stride(picture.width())?, stride(picture.chroma_width())?);
+    Ok([(y, luma), (u, chroma), (v, chroma)])
+}
+
+/// Fills a plane of a picture from rows of a library that begin at `from` and are `stride` bytes apart, upwards when that is
+/// negative.
+///
+/// # Safety
+/// There are `width` bytes to read in as many rows as `to` has of that width.
+pub(super) unsafe fn copy_rows(from: *const u8, stride: c_int, width: usize, to: &mut [u8]) {
+    for (row, to) in (0isize..).zip(to.chunks_exact_mut(width)) {
+        // SAFETY: the caller promises it.
+        to.copy_from_slice(unsafe { std::slice::from_raw_parts(from.offset(row * stride as isize), width) });
     }
 }
 

@@ -4,12 +4,12 @@
 //! [`vp9`](super::vp9).
 #![allow(unsafe_code)] // libvpx is C. Every block says why it may.
 
-use super::library_video::{FrameDecoder, FrameEncoder, LibraryError, Packet, library};
+use super::library_video::{FrameDecoder, FrameEncoder, LibraryError, Packet, copy_rows, layout, library, said};
 use super::picture_clock::TICKS;
 use super::settings::{RateControl, kilobits};
 use super::{BitrateMode, CodecError, EncoderSettings};
 use crate::media::{Codec, FramePool, I420, VideoFormat};
-use std::ffi::{CStr, c_int, c_uint, c_ulong};
+use std::ffi::{c_int, c_uint, c_ulong};
 use std::mem::MaybeUninit;
 use std::ptr;
 use vpx_sys as sys;
@@ -101,12 +101,7 @@ impl Context {
             return Ok(());
         }
         // SAFETY: both give null or a static or context-owned C string, which is copied before the context changes.
-        let [what, detail] = unsafe {
-            [sys::vpx_codec_err_to_string(code), sys::vpx_codec_error_detail(&raw mut *self.0)]
-                .map(|text| if text.is_null() { None } else { Some(CStr::from_ptr(text).to_string_lossy()) })
-        };
-        let what = what.as_deref().unwrap_or("unknown error");
-        Err(LibraryError::new(detail.map_or_else(|| what.to_owned(), |detail| format!("{what}: {detail}"))))
+        Err(unsafe { said(sys::vpx_codec_err_to_string(code), sys::vpx_codec_error_detail(&raw mut *self.0)) })
     }
 }
 
@@ -244,12 +239,8 @@ impl FrameEncoder for Encoder {
             return Err(LibraryError::new("cannot describe the picture".to_owned()));
         }
         // libvpx rounds the stride of odd widths up; ours are not padded, so the layout is told outright.
-        for (slot, plane) in image.planes.iter_mut().zip(picture.planes()) {
-            *slot = plane.as_ptr().cast_mut();
-        }
-        let strides = [picture.width(), picture.chroma_width(), picture.chroma_width()];
-        for (slot, stride) in image.stride.iter_mut().zip(strides) {
-            *slot = c_int::try_from(stride).map_err(|_| LibraryError::new("the picture is too wide".to_owned()))?;
+        for (index, (plane, stride)) in layout(picture)?.into_iter().enumerate() {
+            (image.planes[index], image.stride[index]) = (plane, stride);
         }
         let flags = if key { sys::VPX_EFLAG_FORCE_KF.into() } else { 0 };
         // SAFETY: the planes cover `stride * rows` bytes each by the layout of `I420`, libvpx reads `d_w` by `d_h` pixels of
@@ -348,13 +339,9 @@ fn copy(image: &sys::vpx_image_t, pool: &FramePool) -> Result<I420, LibraryError
     let mut picture = pool.take(image.d_w, image.d_h);
     let widths = [picture.width(), picture.chroma_width(), picture.chroma_width()].map(|width| width as usize);
     for (index, (to, width)) in picture.planes_mut().into_iter().zip(widths).enumerate() {
-        let (from, stride) = (image.planes[index], image.stride[index]);
-        for (row, to) in (0isize..).zip(to.chunks_exact_mut(width)) {
-            // SAFETY: a decoded I420 image has `d_h` (chroma: half, rounded up) rows of `stride` bytes in each plane, of
-            // which `d_w` (chroma: half, rounded up) are pixels. Strides may be negative, so the offset is signed.
-            let from = unsafe { std::slice::from_raw_parts(from.offset(row * stride as isize), width) };
-            to.copy_from_slice(from);
-        }
+        // SAFETY: a decoded I420 image has `d_h` (chroma: half, rounded up) rows of `stride` bytes in each plane, of which
+        // `d_w` (chroma: half, rounded up) are pixels.
+        unsafe { copy_rows(image.planes[index], image.stride[index], width, to) };
     }
     Ok(picture)
 }

@@ -30,7 +30,7 @@ pub use constraint::{
     AudioConstraints, AudioSettings, BooleanConstraint, Choice, ConsideredVideo, Constraint, ConstraintError,
     ConstraintSet, FacingMode, MediaStreamConstraints, Overconstrained, Property, ResizeMode, RuledOut, Settings,
     StringConstraint, Term, Value, Verdict, VideoChoice, VideoConstraints, VideoMode, VideoOffer, VideoSettings, check,
-    distance, select, select_video,
+    distance, pick_whole, select, select_video,
 };
 pub use degradation::DegradationPreference;
 pub use device::{Capabilities, DeviceInfo, DeviceKind, DeviceSalt, NoSuchDevice, Range};

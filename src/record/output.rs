@@ -6,6 +6,7 @@
 //! keeping, see [`Output::keep_unfinished`].
 
 use crate::error::{Classify, ErrorKind};
+use crate::numbered::numbered;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
@@ -312,26 +313,11 @@ fn is_taken(path: &Path) -> bool {
     fs::symlink_metadata(path).is_ok()
 }
 
-/// `wanted`, then `name-1.ext`, `name-2.ext`, …
-fn candidates(wanted: &Path) -> impl Iterator<Item = PathBuf> {
-    let stem = wanted.file_stem().unwrap_or_default().to_owned();
-    let numbered = move |n: u32| {
-        let mut name = stem.clone();
-        name.push(format!("-{n}"));
-        if let Some(extension) = wanted.extension() {
-            name.push(".");
-            name.push(extension);
-        }
-        wanted.with_file_name(name)
-    };
-    std::iter::once(wanted.to_owned()).chain((1..=u32::MAX).map(numbered))
-}
-
 fn create_file(wanted: &Path, existing: Existing) -> Result<Place, OutputError> {
     if wanted.file_name().is_none() {
         return Err(OutputError::NotAFile { path: wanted.to_owned() });
     }
-    for path in candidates(wanted) {
+    for path in numbered(wanted) {
         if existing != Existing::Overwrite && is_taken(&path) {
             if existing == Existing::Rename {
                 continue;
@@ -411,7 +397,7 @@ fn publish(part: &Path, path: PathBuf, wanted: &Path, existing: Existing) -> Res
             Err(error) => Err(at(part)(error)),
         },
         Existing::Rename => {
-            for path in std::iter::once(path).chain(candidates(wanted)) {
+            for path in std::iter::once(path).chain(numbered(wanted)) {
                 match move_to_free_name(part, &path) {
                     Ok(()) => return Ok(path),
                     Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}

@@ -3,8 +3,8 @@
 use super::SoundError;
 use super::device::{HIGHEST_RATE, LOWEST_RATE, Role, SoundDevice, devices, named};
 use crate::media::{
-    self, AudioConstraints, AudioFormat, AudioSettings, BooleanConstraint, Constraint, DeviceSalt, Overconstrained,
-    Property,
+    self, AudioConstraints, AudioFormat, AudioSettings, BooleanConstraint, DeviceSalt, Overconstrained, Property,
+    pick_whole,
 };
 use std::num::NonZeroU32;
 
@@ -79,14 +79,14 @@ fn settings(
     let rates = f64::from(LOWEST_RATE)..=f64::from(HIGHEST_RATE);
     let channels = 1.0..=f64::from(device.channels.max(2));
     let own = f64::from(device.channels.clamp(1, 2));
-    let channel_count = whole(Property::ChannelCount, set.channel_count, own, channels)?;
+    let channel_count = pick_whole(Property::ChannelCount, set.channel_count, own, channels)?;
     let choice = |constraint: &Option<BooleanConstraint>| {
         let wanted = constraint.unwrap_or_default();
         Some(wanted.exact.or(wanted.ideal).unwrap_or(processed))
     };
     let info = device.info(salt);
     let settings = AudioSettings {
-        sample_rate: whole(Property::SampleRate, set.sample_rate, 48_000.0, rates)?,
+        sample_rate: pick_whole(Property::SampleRate, set.sample_rate, 48_000.0, rates)?,
         sample_size: Some(16),
         channel_count: u16::try_from(channel_count).expect("picked from a range of 16 bits"),
         latency: Some(0.01),
@@ -98,24 +98,4 @@ fn settings(
     };
     media::check(&settings, set)?;
     Ok(settings)
-}
-
-/// The whole number that a constraint makes of `default`.
-fn whole(
-    constraint: Property,
-    wanted: Option<Constraint>,
-    default: f64,
-    range: std::ops::RangeInclusive<f64>,
-) -> Result<u32, Overconstrained> {
-    let asked = wanted.unwrap_or_default();
-    let picked = asked.pick(default, range.clone()).and_then(|value| {
-        // Rounding must not leave the bounds.
-        [value.round(), value.ceil(), value.floor()].into_iter().find(|value| asked.admits(*value))
-    });
-    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ranges are far inside of u32")]
-    picked.map(|value| value as u32).ok_or_else(|| Overconstrained {
-        constraint,
-        wanted: asked.to_string(),
-        offers: format!("there is {} to {}", range.start(), range.end()),
-    })
 }

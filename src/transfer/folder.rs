@@ -10,10 +10,14 @@ use super::manifest::{Entry, EntryKind, Manifest, Modified};
 use super::name;
 use super::session::MOST_BEGINNINGS;
 use super::wire::Have;
+use crate::numbered::numbered;
 use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+
+/// How many names are tried for one file of a peer that may send as many of one name as it likes.
+const MOST_NAMES: usize = 10_000;
 
 /// What to do with a file that is there and is not the one that is sent.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -180,7 +184,7 @@ impl Planner {
     }
 
     fn file(&mut self, wanted: PathBuf, entry: &Entry) -> Result<Target, TransferError> {
-        for path in candidates(&wanted) {
+        for path in numbered(&wanted).take(MOST_NAMES) {
             if self.taken.contains(&path) {
                 continue;
             }
@@ -220,21 +224,6 @@ impl Planner {
 fn not_a_folder(path: &Path, facts: &Metadata) -> TransferError {
     let why = if facts.is_symlink() { "a symbolic link where a folder should be" } else { "not a folder" };
     TransferError::Place { path: path.to_owned(), why }
-}
-
-/// `wanted`, then `name-1.ext`, `name-2.ext`, …
-fn candidates(wanted: &Path) -> impl Iterator<Item = PathBuf> {
-    let stem = wanted.file_stem().unwrap_or_default().to_owned();
-    let numbered = move |n: u32| {
-        let mut name = stem.clone();
-        name.push(format!("-{n}"));
-        if let Some(extension) = wanted.extension() {
-            name.push(".");
-            name.push(extension);
-        }
-        wanted.with_file_name(name)
-    };
-    std::iter::once(wanted.to_owned()).chain((1..10_000).map(numbered))
 }
 
 /// The name of the part of a file, and that of its journal.
@@ -386,7 +375,7 @@ impl Part {
     }
 
     fn publish_free(&self, existing: Existing) -> Result<PathBuf, TransferError> {
-        for path in candidates(&self.path) {
+        for path in numbered(&self.path).take(MOST_NAMES) {
             match move_to_free_name(&self.part, &path) {
                 Ok(()) => return Ok(path),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 /// Level 0: may be imported by all, import only each other.
-const LEVEL_0: &[&str] = &["media", "error", "stop", "progress", "ice_server", "trust"];
+const LEVEL_0: &[&str] = &["media", "error", "stop", "progress", "ice_server", "trust", "numbered"];
 
 /// Level 1: import level 0, never each other.
 const LEVEL_1: &[&str] = &[

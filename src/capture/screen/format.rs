@@ -1,8 +1,9 @@
 //! The size and rate of the frames of a surface.
 
-use crate::capture::{CaptureError, out_of_range, whole};
+use crate::capture::CaptureError;
 use crate::media::{
     self, Constraint, FrameRate, Overconstrained, Property, ResizeMode, VideoConstraints, VideoFormat, VideoSettings,
+    pick_whole,
 };
 
 /// The rates at which a surface can be looked at, in frames per second.
@@ -37,11 +38,12 @@ fn shape(
         _ => (across.min(down * ratio), down.min(across / ratio)),
     };
     let (wide, high) = (wide.round().max(1.0), high.round().max(1.0));
-    let width = whole(Property::Width, constraints.width, wide, 1.0..=across)?;
-    let height = whole(Property::Height, constraints.height, high, 1.0..=down)?;
+    let width = pick_whole(Property::Width, constraints.width, wide, 1.0..=across)?;
+    let height = pick_whole(Property::Height, constraints.height, high, 1.0..=down)?;
     let wanted = constraints.frame_rate.unwrap_or_default();
     let frame_rate = wanted.pick(30.0, FRAME_RATES).and_then(FrameRate::from_f64);
-    let frame_rate = frame_rate.ok_or_else(|| out_of_range(Property::FrameRate, wanted, &FRAME_RATES))?;
+    let frame_rate =
+        frame_rate.ok_or_else(|| Overconstrained::out_of_range(Property::FrameRate, wanted, &FRAME_RATES))?;
     let format = VideoFormat { width, height, frame_rate };
     let resize_mode =
         if (width, height) == (native_width, native_height) { ResizeMode::None } else { ResizeMode::CropAndScale };

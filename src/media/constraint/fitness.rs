@@ -1,8 +1,9 @@
 //! SelectSettings, mediacapture-main section 5.3: of all settings that a device can have, those that constraints leave, and of
 //! those the nearest to what is preferred.
 
-use super::{ConstraintSet, Property, Term, Value};
+use super::{Constraint, ConstraintSet, Property, Term, Value};
 use crate::error::{Classify, ErrorKind};
+use std::ops::RangeInclusive;
 
 /// One way in which a device can be set.
 pub trait Settings {
@@ -34,6 +35,14 @@ pub struct Overconstrained {
     pub offers: String,
 }
 
+impl Overconstrained {
+    /// `wanted` leaves nothing of `range`, in which `constraint` can be anything.
+    pub fn out_of_range(constraint: Property, wanted: Constraint, range: &RangeInclusive<f64>) -> Self {
+        let offers = format!("there is {} to {}", range.start(), range.end());
+        Self { constraint, wanted: wanted.to_string(), offers }
+    }
+}
+
 impl Classify for Overconstrained {
     fn kind(&self) -> ErrorKind {
         ErrorKind::InvalidInput
@@ -51,6 +60,25 @@ pub struct Choice {
     pub chosen: Result<usize, Overconstrained>,
     /// Of each candidate, in their order.
     pub verdicts: Vec<Verdict>,
+}
+
+/// The whole number that a constraint makes of `default`, for a property that can be any whole number in `range`.
+///
+/// # Errors
+/// The constraint leaves nothing of the range.
+pub fn pick_whole(
+    constraint: Property,
+    wanted: Option<Constraint>,
+    default: f64,
+    range: RangeInclusive<f64>,
+) -> Result<u32, Overconstrained> {
+    let wanted = wanted.unwrap_or_default();
+    let picked = wanted.pick(default, range.clone()).and_then(|value| {
+        // Rounding must not leave the bounds.
+        [value.round(), value.ceil(), value.floor()].into_iter().find(|value| wanted.admits(*value))
+    });
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "ranges are far inside of u32")]
+    picked.map(|value| value as u32).ok_or_else(|| Overconstrained::out_of_range(constraint, wanted, &range))
 }
 
 /// The fitness distance of `settings`, or the first constraint that rules them out.

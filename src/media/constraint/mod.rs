@@ -18,7 +18,7 @@ mod term;
 mod video;
 
 pub use audio::AudioSettings;
-pub use fitness::{Choice, Overconstrained, RuledOut, Settings, Verdict, check, distance, select};
+pub use fitness::{Choice, Overconstrained, RuledOut, Settings, Verdict, check, distance, pick_whole, select};
 pub use json::MediaStreamConstraints;
 pub use number::{Constraint, ConstraintError};
 pub use set::{AudioConstraints, ConstraintSet, Property, VideoConstraints};
