@@ -1,6 +1,8 @@
 //! What can be sent, through whole calls: both peers in one process, over loopback.
 
-use crate::support::{Exit, Rtckit, Scratch, calls_share_the_machine, have, in_repository, one_call_at_a_time};
+use crate::support::{
+    Exit, Rtckit, Scratch, calls_share_the_machine, have, in_repository, one_call_at_a_time, packets,
+};
 use serde_json::Value;
 use std::fs::File;
 use std::path::Path;
@@ -19,20 +21,6 @@ fn start(args: &[&str]) -> Rtckit {
 
 fn report(exit: &Exit) -> Value {
     serde_json::from_slice(&exit.stdout).unwrap_or_else(|error| panic!("{error}: {exit:?}"))
-}
-
-/// The hash of every packet of a track, `v` or `a`, as ffmpeg reads it.
-fn packets(path: &Path, track: &str) -> Vec<String> {
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-i"])
-        .arg(path)
-        .args(["-map", &format!("0:{track}"), "-c", "copy", "-f", "framemd5", "-"])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.split(',').nth(5).unwrap().trim().to_owned()).collect()
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::{report, start};
 use crate::support::{
     MediaFile, PATIENCE, Rtckit, Scratch, await_growth, calls_share_the_machine, have, in_repository,
-    one_call_at_a_time,
+    one_call_at_a_time, packets,
 };
 use serde_json::Value;
 use std::path::Path;
@@ -90,20 +90,6 @@ fn an_output_that_exists_is_not_touched_unless_asked() {
     assert_eq!(std::fs::read(&path).unwrap(), b"precious");
     start(&["--duration=200ms", "--overwrite", "-o", to]).succeed(PATIENCE);
     assert!(std::fs::metadata(&path).unwrap().len() > 1000);
-}
-
-/// The hash of every packet of a track, `v` or `a`, as ffmpeg reads it.
-fn packets(path: &Path, track: &str) -> Vec<String> {
-    let output = Command::new("ffmpeg")
-        .args(["-v", "error", "-nostdin", "-i"])
-        .arg(path)
-        .args(["-map", &format!("0:{track}"), "-c", "copy", "-f", "framemd5", "-"])
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
-    let lines = text.lines().filter(|line| !line.starts_with('#'));
-    lines.map(|line| line.split(',').nth(5).unwrap().trim().to_owned()).collect()
 }
 
 #[test]

@@ -104,3 +104,17 @@ impl MediaFile {
         (self.track("video").times[0] - self.track("audio").times[0]).abs()
     }
 }
+
+/// The hash of every packet of a track, `v` or `a`, as ffmpeg reads it.
+pub fn packets(path: &Path, track: &str) -> Vec<String> {
+    let output = Command::new("ffmpeg")
+        .args(["-v", "error", "-nostdin", "-i"])
+        .arg(path)
+        .args(["-map", &format!("0:{track}"), "-c", "copy", "-f", "framemd5", "-"])
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    let lines = text.lines().filter(|line| !line.starts_with('#'));
+    lines.map(|line| line.split(',').nth(5).unwrap().trim().to_owned()).collect()
+}

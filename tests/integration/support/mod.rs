@@ -12,7 +12,7 @@ mod turn;
 mod x11;
 
 pub use coturn::Coturn;
-pub use ffprobe::MediaFile;
+pub use ffprobe::{MediaFile, packets};
 pub use pipewire::PipeWire;
 pub use process::{Exit, PATIENCE, Rtckit};
 pub use pulse::PulseAudio;
