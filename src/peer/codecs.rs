@@ -169,6 +169,11 @@ pub(super) fn without_unspoken_forms(sdp: &str) -> String {
 struct Section<'a>(&'a str);
 
 impl<'a> Section<'a> {
+    /// Whether its port is 0, and not since it leaves the port to its bundle (RFC 9143 section 6).
+    fn is_refused(self) -> bool {
+        self.0.split_whitespace().nth(1) == Some("0") && !self.0.lines().any(|line| line.trim() == "a=bundle-only")
+    }
+
     fn words(self) -> impl Iterator<Item = &'a str> {
         self.0.lines().next().unwrap_or_default().split_whitespace()
     }
@@ -233,11 +238,12 @@ impl<'a> Section<'a> {
     }
 }
 
-/// The codecs of the media section with this mid, in its order; those that we do not speak are left out.
+/// The codecs of the media section with this mid, in its order; those that we do not speak are left out. None when it is refused.
 fn said_in_section(sdp: &str, mid: &str) -> Vec<Said> {
     let (_, sections) = sdp.split_once("\nm=").unwrap_or_default();
     let is_this = |section: &&str| section.lines().any(|line| line.strip_prefix("a=mid:").map(str::trim) == Some(mid));
-    sections.split("\nm=").find(is_this).map_or_else(Vec::new, |section| Section(section).said())
+    let section = sections.split("\nm=").find(is_this).map(Section).filter(|section| !section.is_refused());
+    section.map_or_else(Vec::new, Section::said)
 }
 
 impl Session {

@@ -33,6 +33,7 @@ mod negotiate;
 mod net_sim;
 mod network;
 mod payload;
+mod reading;
 mod relay_stream;
 mod remote_track;
 mod renegotiation;

@@ -3,6 +3,7 @@
 use super::codecs::without_unspoken_forms;
 use super::error::PeerError;
 use super::explain::explain;
+use super::reading::{Changes, read_answer, read_offer};
 use super::session::{ConnectionState, Gathered, Session};
 use super::timing::Mark;
 use crate::ice_server::IceServer;
@@ -50,6 +51,14 @@ const HANDSHAKE: Duration = Duration::from_secs(8);
 const MOST_CANDIDATES: usize = 256;
 
 const NO_CODEC: &str = "no codec in common";
+
+/// What an answer of ours answers.
+struct Reply<'a> {
+    /// The origin of the offer.
+    to: Option<&'a str>,
+    /// What we read in the place of what it says.
+    changes: Changes,
+}
 
 /// Where an exchange stands.
 struct Exchange {
@@ -113,7 +122,7 @@ impl Session {
             self.limit_directions().await?;
             let offer = self.pc.create_offer(None).await.map_err(PeerError::library("making the offer"))?;
             self.shared.timing.mark(Mark::OfferCreated);
-            exchange.local = self.publish(offer, DescriptionKind::Offer, signaling, exchange.trickle, None).await?;
+            exchange.local = self.publish(offer, None, signaling, exchange.trickle).await?;
             exchange.offered.ours = candidate_lines(&exchange.local);
             exchange.waiting_since = Instant::now();
             exchange.gathering_since = Some(exchange.waiting_since);
@@ -229,7 +238,10 @@ impl Session {
             Role::Call => {
                 check_answer(&exchange.local, &description.sdp).map_err(|why| PeerError::Description { what, why })?;
                 self.gather_with(signaling.take_ice_servers(), exchange).await?;
-                let sdp = without_unspoken_forms(&description.sdp);
+                let reading = read_answer(&description.sdp, &exchange.local);
+                let reading = reading.map_err(|why| PeerError::Description { what, why })?;
+                tell_refused(&reading.changes, what);
+                let sdp = without_unspoken_forms(&reading.sdp);
                 self.agree_on_codecs(&sdp, false).await?;
                 let answer = RTCSessionDescription::answer(sdp).map_err(refused)?;
                 self.runtime.clock().begin_setup();
@@ -242,7 +254,10 @@ impl Session {
                     servers if servers.is_empty() => {}
                     servers => self.add_ice_servers(servers).await?,
                 }
-                let sdp = without_unspoken_forms(&description.sdp);
+                let reading = read_offer(&description.sdp);
+                let reading = reading.map_err(|why| PeerError::Description { what, why })?;
+                tell_refused(&reading.changes, what);
+                let sdp = without_unspoken_forms(&reading.sdp);
                 let offer = RTCSessionDescription::offer(sdp.clone()).map_err(refused)?;
                 self.pc.set_remote_description(offer).await.map_err(refused)?;
                 self.limit_directions().await?;
@@ -253,9 +268,8 @@ impl Session {
                     why => PeerError::Description { what, why },
                 })?;
                 check_common_ground(&answer.sdp).map_err(|why| PeerError::Description { what, why })?;
-                exchange.local = self
-                    .publish(answer, DescriptionKind::Answer, signaling, exchange.trickle, origin.as_deref())
-                    .await?;
+                let reply = Reply { to: origin.as_deref(), changes: reading.changes };
+                exchange.local = self.publish(answer, Some(reply), signaling, exchange.trickle).await?;
                 exchange.offered.ours = candidate_lines(&exchange.local);
                 self.runtime.clock().begin_setup();
             }
@@ -287,10 +301,9 @@ impl Session {
     async fn publish(
         &mut self,
         description: RTCSessionDescription,
-        kind: DescriptionKind,
+        reply: Option<Reply<'_>>,
         signaling: &mut dyn Signaling,
         trickle: bool,
-        in_reply_to: Option<&str>,
     ) -> Result<String, PeerError> {
         self.pc
             .set_local_description(description.clone())
@@ -306,8 +319,12 @@ impl Session {
                 return Err(PeerError::NoCandidates { servers: self.server_troubles() });
             }
         }
-        if let Some(origin) = in_reply_to {
-            sdp = with_session_attribute(&sdp, &format!("{IN_REPLY_TO}{origin}"));
+        let kind = if reply.is_some() { DescriptionKind::Answer } else { DescriptionKind::Offer };
+        if let Some(reply) = reply {
+            sdp = reply.changes.answer(sdp);
+            if let Some(origin) = reply.to {
+                sdp = with_session_attribute(&sdp, &format!("{IN_REPLY_TO}{origin}"));
+            }
         }
         let message = Message::Description(Description { kind, sdp: sdp.clone() });
         signaling.send(&message).await.map_err(PeerError::Signaling)?;
@@ -423,6 +440,14 @@ impl Exchange {
 /// The session id of `o=` (RFC 8866 section 5.2).
 pub(super) fn origin_of(sdp: &str) -> Option<&str> {
     sdp.lines().find_map(|line| line.strip_prefix("o="))?.split_whitespace().nth(1)
+}
+
+/// Says that we cannot have all that a peer would send and receive.
+fn tell_refused(changes: &Changes, what: &str) {
+    if changes.apart > 0 {
+        let others = changes.apart;
+        tracing::warn!("the {what} does not bundle its media (RFC 9143): the first section is taken, {others} refused");
+    }
 }
 
 /// Adds `attribute` to the session part of `sdp`.

@@ -46,7 +46,7 @@ pub(super) fn without_known_streams(sdp: &str, before: &str) -> String {
 }
 
 /// What precedes the media sections, and each of them, whole lines all.
-fn parts(sdp: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parts(sdp: &str) -> impl Iterator<Item = &str> {
     let mut rest = Some(sdp);
     std::iter::from_fn(move || {
         let whole = rest?;
@@ -56,7 +56,8 @@ fn parts(sdp: &str) -> impl Iterator<Item = &str> {
     })
 }
 
-fn mid(section: &str) -> Option<&str> {
+/// The name of a media section (RFC 5888).
+pub(super) fn mid(section: &str) -> Option<&str> {
     section.lines().find_map(|line| line.strip_prefix("a=mid:")).map(str::trim)
 }
 

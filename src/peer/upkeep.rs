@@ -13,6 +13,7 @@
 use super::codecs::without_unspoken_forms;
 use super::error::PeerError;
 use super::negotiate::{Role, check_answer, origin_of, sections, with_session_attribute};
+use super::reading::{Reading, read_answer, read_offer};
 use super::renegotiation::{
     credentials, is_of_generation, is_of_same_peer, with_setup, without_candidates, without_known_streams,
 };
@@ -139,7 +140,7 @@ impl Session {
         Upkeep {
             times,
             polite: role == Role::Answer,
-            passive: role == Role::Call && remote.contains("a=setup:active"),
+            passive: remote.contains("a=setup:active"),
             gathered: std::mem::replace(&mut self.gathered, nothing),
             states: self.state.clone(),
             ice_states,
@@ -450,7 +451,9 @@ impl Upkeep {
         }
         self.forget_gathered();
         let restarts = credentials(&description.sdp) != credentials(&self.remote);
-        let sdp = without_unspoken_forms(&without_known_streams(&description.sdp, &self.remote));
+        let Reading { sdp, changes } =
+            read_offer(&description.sdp).map_err(|why| PeerError::Description { what: "offer", why })?;
+        let sdp = without_unspoken_forms(&without_known_streams(&sdp, &self.remote));
         let answer = match session.answer_again(&sdp).await {
             Ok(answer) => answer,
             Err(why) => {
@@ -460,7 +463,7 @@ impl Upkeep {
                 return Err(why);
             }
         };
-        let mut said = self.complete(without_candidates(&answer), session, trickles(signaling)).await;
+        let mut said = changes.answer(self.complete(without_candidates(&answer), session, trickles(signaling)).await);
         if let Some(origin) = origin_of(&description.sdp) {
             said = with_session_attribute(&said, &format!("{IN_REPLY_TO}{origin}"));
         }
@@ -488,7 +491,8 @@ impl Upkeep {
             self.offered = Some(offered);
             return Err(refused(why));
         }
-        let sdp = without_unspoken_forms(&without_known_streams(&description.sdp, &self.remote));
+        let sdp = read_answer(&description.sdp, &offered).map_err(refused)?.sdp;
+        let sdp = without_unspoken_forms(&without_known_streams(&sdp, &self.remote));
         let answer = RTCSessionDescription::answer(sdp).map_err(|error| refused(error.to_string()))?;
         session.pc.set_remote_description(answer).await.map_err(|error| refused(error.to_string()))?;
         self.remote = description.sdp;

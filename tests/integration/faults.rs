@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// `description` with its SDP changed.
-fn edited(description: &Value, edit: impl FnOnce(&str) -> String) -> Value {
+pub fn edited(description: &Value, edit: impl FnOnce(&str) -> String) -> Value {
     json!({ "type": description["type"], "sdp": edit(description["sdp"].as_str().unwrap()) })
 }
 
 /// Every line that `which` picks, changed by `edit`.
-fn lines(sdp: &str, which: &str, edit: impl Fn(&str) -> String) -> String {
+pub fn lines(sdp: &str, which: &str, edit: impl Fn(&str) -> String) -> String {
     sdp.split_inclusive('\n').map(|line| if line.starts_with(which) { edit(line) } else { line.to_owned() }).collect()
 }
 

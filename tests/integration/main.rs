@@ -13,6 +13,7 @@ mod cli;
 mod congestion;
 mod connection;
 mod devices_guest;
+mod dialects;
 mod faults;
 mod filters;
 mod man;

@@ -1,0 +1,352 @@
+//! What peers write, as the library can read it, and our answers as those peers can.
+//!
+//! - There is one transport, so of a peer that does not bundle (RFC 9143) the first section that it accepts is taken, and the others
+//!   are refused: bundle policy `max-bundle` of JSEP (RFC 9429 section 5.3.1).
+//! - Sections that are neither sound nor picture nor data channels are refused; the library would leave them out of its answer.
+//! - Of several certificate fingerprints the one that can be checked is told, SHA-256 (RFC 8122 section 5 has it in all).
+//! - Data channels as they were written before RFC 8841 are told as they are now.
+//! - To whoever begins DTLS itself we say that we wait; the library says that it begins, too, and then waits.
+
+use super::renegotiation::{mid, parts, with_setup};
+use std::borrow::Cow;
+
+/// A description as the library is told it.
+pub(super) struct Reading {
+    /// The SDP.
+    pub(super) sdp: String,
+    /// How it differs from what the peer said.
+    pub(super) changes: Changes,
+}
+
+/// What was changed in a description, which decides how the answer to it must look.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(super) struct Changes {
+    /// It had no bundle.
+    bundle: bool,
+    /// Its sections had no names.
+    names: bool,
+    /// Its data channels are written as of old, with this port.
+    old_data: Option<String>,
+    /// It begins DTLS.
+    begins: bool,
+    /// The sections that were left out, by their index, as we refuse them.
+    left_out: Vec<(usize, String)>,
+    /// Sections that the peer would have had, and does not get since it does not bundle.
+    pub(super) apart: usize,
+}
+
+impl Changes {
+    /// Our answer, as the peer can read it.
+    pub(super) fn answer(&self, sdp: String) -> String {
+        if *self == Self::default() {
+            return sdp;
+        }
+        let is_foreign = |line: &str| {
+            (self.bundle && line.starts_with("a=group:BUNDLE")) || (self.names && line.starts_with("a=mid:"))
+        };
+        let sdp: String = sdp.split_inclusive('\n').filter(|line| !is_foreign(line)).collect();
+        let mut said: Vec<String> = parts(&with_setup(&sdp, self.begins)).map(str::to_owned).collect();
+        if let Some(port) = &self.old_data {
+            for section in said.iter_mut().filter(|section| section.starts_with("m=application")) {
+                *section = as_of_old(section, port);
+            }
+        }
+        for (index, section) in &self.left_out {
+            said.insert((1 + index).min(said.len()), section.clone());
+        }
+        said.concat()
+    }
+}
+
+/// An offer.
+///
+/// # Errors
+/// What no part of it can make good.
+pub(super) fn read_offer(sdp: &str) -> Result<Reading, String> {
+    let names = parts(sdp).skip(1).all(|section| mid(section).is_none());
+    let sdp = if names { named(sdp, |index| Some(index.to_string())) } else { sdp.into() };
+    let begins = sdp.lines().any(|line| line.trim() == "a=setup:active");
+    let mut changes = Changes { names, begins, ..Changes::default() };
+    let sdp = legible(&sdp, &mut changes)?;
+    let sdp = if group(&sdp).is_some() { sdp } else { first_alone(sdp, &mut changes) };
+    Ok(Reading { sdp, changes })
+}
+
+/// An answer to `offer`, whose names are those of the answer where that has none (RFC 9429 section 5.10). One whose sections all
+/// have the same transport is one of a peer that bundles and does not say so.
+///
+/// # Errors
+/// What no part of it can make good.
+pub(super) fn read_answer(sdp: &str, offer: &str) -> Result<Reading, String> {
+    let offered: Vec<_> = parts(offer).skip(1).map(mid).collect();
+    let is_named = parts(sdp).skip(1).all(|section| mid(section).is_some());
+    let of_offer = |index: usize| offered.get(index).copied().flatten().map(str::to_owned);
+    let sdp = if is_named { sdp.into() } else { named(sdp, of_offer) };
+    let mut changes = Changes::default();
+    let sdp = legible(&sdp, &mut changes)?;
+    let accepted = parts(&sdp).skip(1).filter(|section| is_accepted(section));
+    let is_one_transport = accepted.map(user_fragment).collect::<Vec<_>>().windows(2).all(|pair| pair[0] == pair[1]);
+    let sdp = if group(&sdp).is_some() || is_one_transport { sdp } else { first_alone(sdp, &mut changes) };
+    Ok(Reading { sdp, changes })
+}
+
+/// The description with names for the sections that have none.
+fn named(sdp: &str, name: impl Fn(usize) -> Option<String>) -> Cow<'_, str> {
+    let mut sections = parts(sdp);
+    let session = sections.next().unwrap_or_default().to_owned();
+    let named = sections.enumerate().map(|(index, section)| match name(index).filter(|_| mid(section).is_none()) {
+        Some(name) => with_line(section.to_owned(), &format!("a=mid:{name}")),
+        None => section.to_owned(),
+    });
+    (session + &named.collect::<String>()).into()
+}
+
+/// The description with one fingerprint that can be checked, data channels as they are written now, and without sections of
+/// other kinds than ours.
+fn legible(sdp: &str, changes: &mut Changes) -> Result<String, String> {
+    let algorithms: Vec<String> = sdp.lines().filter_map(fingerprint_algorithm).collect();
+    if let Some(other) = algorithms.first().filter(|_| !algorithms.iter().any(|one| one == CHECKED)) {
+        return Err(format!("its certificate fingerprint is {other}, and only {CHECKED} can be checked"));
+    }
+    let mut said = parts(sdp).map(with_checked_fingerprint);
+    let mut out = said.next().unwrap_or_default();
+    let mut candidates = String::new();
+    for (index, section) in said.enumerate() {
+        let Some(kind) = Kind::of(&section) else {
+            // Where sections are bundled, the candidates of all stand in the first.
+            candidates.extend(section.split_inclusive('\n').filter(|line| line.starts_with("a=candidate:")));
+            changes.left_out.push((index, refusal(&section)));
+            continue;
+        };
+        let section = match kind {
+            Kind::Known => section,
+            Kind::OldData => {
+                let port = section.split_whitespace().nth(3).unwrap_or_default().to_owned();
+                let told = as_of_now(&section, &port);
+                changes.old_data = Some(port);
+                told
+            }
+        };
+        out += &match section.contains("\na=candidate:") {
+            false if group(sdp).is_some() => std::mem::take(&mut candidates).lines().fold(section, with_line),
+            _ => section,
+        };
+    }
+    Ok(out)
+}
+
+/// The algorithm of fingerprints that the library checks.
+const CHECKED: &str = "sha-256";
+
+fn fingerprint_algorithm(line: &str) -> Option<String> {
+    line.strip_prefix("a=fingerprint:")?.split_whitespace().next().map(str::to_ascii_lowercase)
+}
+
+fn with_checked_fingerprint(part: &str) -> String {
+    let lines = part.split_inclusive('\n').filter_map(|line| match fingerprint_algorithm(line) {
+        None => Some(Cow::from(line)),
+        Some(algorithm) if algorithm == CHECKED => {
+            let value = line.split_once(' ').map_or("", |(_, value)| value);
+            Some(format!("a=fingerprint:{CHECKED} {value}").into())
+        }
+        Some(_) => None,
+    });
+    lines.collect()
+}
+
+/// What a section is about, as far as we can do it.
+enum Kind {
+    Known,
+    /// Data channels, as they were written before RFC 8841: the port in the place of the format.
+    OldData,
+}
+
+impl Kind {
+    fn of(section: &str) -> Option<Self> {
+        let mut words = section.split_whitespace();
+        match (words.next()?, words.nth(1)?, words.next()?) {
+            ("m=audio" | "m=video", ..) | ("m=application", _, "webrtc-datachannel") => Some(Self::Known),
+            ("m=application", "DTLS/SCTP", port) if port.parse::<u16>().is_ok() => Some(Self::OldData),
+            _ => None,
+        }
+    }
+}
+
+fn as_of_now(section: &str, port: &str) -> String {
+    let lines = section.split_inclusive('\n').map(|line| match line {
+        line if line.starts_with("m=") => {
+            line.replacen(&format!("DTLS/SCTP {port}"), "UDP/DTLS/SCTP webrtc-datachannel", 1)
+        }
+        line if line.starts_with("a=sctpmap:") => format!("a=sctp-port:{port}\r\n"),
+        line => line.to_owned(),
+    });
+    lines.collect()
+}
+
+fn as_of_old(section: &str, port: &str) -> String {
+    const STREAMS: u16 = 1024;
+    let lines = section.split_inclusive('\n').map(|line| match line {
+        line if line.starts_with("m=") => {
+            line.replacen("UDP/DTLS/SCTP webrtc-datachannel", &format!("DTLS/SCTP {port}"), 1)
+        }
+        line if line.starts_with("a=sctp-port:") => format!("a=sctpmap:{port} webrtc-datachannel {STREAMS}\r\n"),
+        line => line.to_owned(),
+    });
+    lines.collect()
+}
+
+/// How a section is refused in an answer (RFC 3264 section 6): its first line with the port 0.
+fn refusal(section: &str) -> String {
+    let first = with_port_0(section.lines().next().unwrap_or_default());
+    let name = mid(section).map(|mid| format!("a=mid:{mid}\r\n")).unwrap_or_default();
+    format!("{}\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\n{name}", first.trim_end())
+}
+
+/// The description with its first accepted section in a bundle, and the others refused.
+fn first_alone(sdp: String, changes: &mut Changes) -> String {
+    let first = parts(&sdp).skip(1).find(|section| is_accepted(section)).and_then(mid);
+    let Some(first) = first else { return sdp };
+    let mut sections = parts(&sdp);
+    let mut out = with_line(sections.next().unwrap_or_default().to_owned(), &format!("a=group:BUNDLE {first}"));
+    for section in sections {
+        if mid(section) == Some(first) {
+            out += section;
+        } else {
+            changes.apart += usize::from(is_accepted(section));
+            out += &apart(section);
+        }
+    }
+    changes.bundle = true;
+    out
+}
+
+/// The mids of the first bundle.
+fn group(sdp: &str) -> Option<&str> {
+    sdp.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE"))
+}
+
+fn is_accepted(section: &str) -> bool {
+    section.split_whitespace().nth(1) != Some("0")
+}
+
+fn user_fragment(section: &str) -> Option<&str> {
+    section.lines().find_map(|line| line.strip_prefix("a=ice-ufrag:")).map(str::trim)
+}
+
+/// A section with the port 0 and without a transport of its own.
+fn apart(section: &str) -> String {
+    const TRANSPORT: [&str; 5] = ["a=ice-", "a=candidate:", "a=end-of-candidates", "a=fingerprint:", "a=bundle-only"];
+    let lines = section.split_inclusive('\n').filter(|line| !TRANSPORT.iter().any(|prefix| line.starts_with(prefix)));
+    lines.map(|line| if line.starts_with("m=") { with_port_0(line) } else { line.to_owned() }).collect()
+}
+
+fn with_port_0(line: &str) -> String {
+    let mut words = line.splitn(3, ' ');
+    match (words.next(), words.next(), words.next()) {
+        (Some(kind), Some(_), Some(rest)) => format!("{kind} 0 {rest}"),
+        _ => line.to_owned(),
+    }
+}
+
+/// A part of a description and one more line.
+fn with_line(part: String, line: &str) -> String {
+    let end = if part.is_empty() || part.ends_with('\n') { "" } else { "\r\n" };
+    format!("{part}{end}{line}\r\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const APART: &str = "v=0\r\ns=-\r\nm=audio 0 X 0\r\na=mid:a\r\nm=audio 9 X 0\r\na=mid:b\r\na=ice-ufrag:one\r\n\
+        a=candidate:1 1 udp\r\nm=video 9 X 96\r\na=mid:c\r\na=ice-ufrag:two\r\na=ice-pwd:x\r\na=candidate:2 1 udp\r\n\
+        a=fingerprint:sha-256 AA\r\na=setup:actpass\r\n";
+
+    #[test]
+    fn of_sections_with_transports_of_their_own_the_first_is_taken() {
+        for Reading { sdp, changes } in [read_offer(APART).unwrap(), read_answer(APART, APART).unwrap()] {
+            assert_eq!(changes, Changes { bundle: true, apart: 1, ..Changes::default() });
+            assert!(sdp.contains("s=-\r\na=group:BUNDLE b\r\nm=audio 0 X 0\r\n"), "{sdp}");
+            assert!(sdp.contains("m=audio 9 X 0\r\na=mid:b\r\na=ice-ufrag:one\r\na=candidate:1"), "{sdp}");
+            assert!(sdp.ends_with("m=video 0 X 96\r\na=mid:c\r\na=setup:actpass\r\n"), "{sdp}");
+            let answer = "v=0\r\na=group:BUNDLE b\r\nm=audio 9 X 0\r\na=mid:b\r\n";
+            assert_eq!(changes.answer(answer.to_owned()), "v=0\r\nm=audio 9 X 0\r\na=mid:b\r\n");
+        }
+    }
+
+    #[test]
+    fn an_offer_without_names_is_answered_without() {
+        let unnamed: String = APART.split_inclusive('\n').filter(|line| !line.starts_with("a=mid:")).collect();
+        let Reading { sdp, changes } = read_offer(&unnamed).unwrap();
+        assert!(sdp.contains("a=group:BUNDLE 1\r\n") && sdp.contains("a=candidate:1 1 udp\r\na=mid:1\r\n"), "{sdp}");
+        let answer = changes.answer("v=0\r\na=group:BUNDLE 1\r\nm=audio 9 X 0\r\na=mid:1\r\n".to_owned());
+        assert_eq!(answer, "v=0\r\nm=audio 9 X 0\r\n");
+        // The last line of a description may have no end.
+        let sdp = read_offer("v=0\r\nm=audio 9 X 0").unwrap().sdp;
+        assert_eq!(sdp, "v=0\r\na=group:BUNDLE 0\r\nm=audio 9 X 0\r\na=mid:0\r\n");
+    }
+
+    #[test]
+    fn an_answer_without_names_has_those_of_the_offer() {
+        let answer = "v=0\r\nm=audio 0 X 0\r\nm=audio 9 X 0\r\na=mid:else\r\nm=video 9 X 96\r\n";
+        let told = read_answer(answer, APART).unwrap();
+        let expected =
+            "v=0\r\nm=audio 0 X 0\r\na=mid:a\r\nm=audio 9 X 0\r\na=mid:else\r\nm=video 9 X 96\r\na=mid:c\r\n";
+        assert_eq!((&*told.sdp, told.changes), (expected, Changes::default()));
+    }
+
+    #[test]
+    fn what_is_as_it_should_be_is_left_alone() {
+        let bundled = APART.replace("s=-\r\n", "s=-\r\na=group:BUNDLE b c\r\n");
+        let (same, none) = (APART.replace("two", "one"), "v=0\r\nm=audio 0 X 0\r\na=mid:0\r\n".to_owned());
+        for (told, given) in [
+            (read_offer(&bundled), &bundled),
+            (read_answer(&bundled, APART), &bundled),
+            (read_answer(&same, APART), &same),
+            (read_offer(&none), &none),
+        ] {
+            let told = told.unwrap();
+            assert!(told.changes == Changes::default() && told.sdp == *given, "{}", told.sdp);
+            assert_eq!(told.changes.answer(given.clone()), *given);
+        }
+    }
+
+    #[test]
+    fn sections_of_other_kinds_are_refused_in_their_places() {
+        let offer = "v=0\r\na=group:BUNDLE 0 1 2\r\nm=text 9 RTP/SAVPF 98\r\na=mid:0\r\na=candidate:1 1 udp\r\n\
+            m=audio 9 X 0\r\na=mid:1\r\nm=application 9 UDP/BFCP *\r\na=mid:2\r\n";
+        let Reading { sdp, changes } = read_offer(offer).unwrap();
+        let told = "v=0\r\na=group:BUNDLE 0 1 2\r\nm=audio 9 X 0\r\na=mid:1\r\na=candidate:1 1 udp\r\n";
+        assert_eq!((&*sdp, changes.apart), (told, 0));
+        let refused = |line: &str, mid: u8| format!("{line}\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:{mid}\r\n");
+        let (text, floor) = (refused("m=text 0 RTP/SAVPF 98", 0), refused("m=application 0 UDP/BFCP *", 2));
+        let answer = "m=audio 9 X 0\r\na=mid:1\r\n";
+        assert_eq!(changes.answer(format!("v=0\r\n{answer}")), format!("v=0\r\n{text}{answer}{floor}"));
+    }
+
+    #[test]
+    fn of_several_fingerprints_the_one_that_can_be_checked_is_told() {
+        let with = |lines: &str| format!("v=0\r\n{lines}m=audio 9 X 0\r\na=mid:0\r\n");
+        let offer = with("a=group:BUNDLE 0\r\na=fingerprint:sha-1 AA\r\na=fingerprint:SHA-256 BB:cc\r\n");
+        let told = read_offer(&offer).unwrap();
+        assert_eq!(told.sdp, with("a=group:BUNDLE 0\r\na=fingerprint:sha-256 BB:cc\r\n"));
+        let why = read_offer(&with("a=fingerprint:sha-512 AA\r\n")).err().unwrap();
+        assert!(why.contains("sha-512") && why.contains("sha-256"), "{why}");
+    }
+
+    #[test]
+    fn data_channels_as_of_old_are_answered_as_of_old() {
+        let section = "m=application 9 DTLS/SCTP 5000\r\na=mid:0\r\na=sctpmap:5000 webrtc-datachannel 1024\r\n";
+        let Reading { sdp, changes } = read_offer(&format!("v=0\r\na=group:BUNDLE 0\r\n{section}")).unwrap();
+        let now = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\na=sctp-port:5000\r\n";
+        assert!(sdp.ends_with(now), "{sdp}");
+        assert_eq!(changes.answer(format!("v=0\r\n{now}")), format!("v=0\r\n{section}"));
+    }
+
+    #[test]
+    fn whoever_begins_dtls_is_waited_for() {
+        let offer = APART.replace("actpass", "active").replace("s=-\r\n", "s=-\r\na=group:BUNDLE b c\r\n");
+        let changes = read_offer(&offer).unwrap().changes;
+        assert_eq!(changes.answer("v=0\r\nm=x\r\na=setup:active\r\n".to_owned()), "v=0\r\nm=x\r\na=setup:passive\r\n");
+    }
+}
