@@ -108,9 +108,11 @@ pub(crate) struct BadNetwork {
     /// Which.
     pub seed: u32,
     /// Larger ones all are; 0: none.
-    pub most: usize,
+    pub most: std::sync::Arc<std::sync::atomic::AtomicUsize>,
     /// All are, while it is set.
     pub cut: std::sync::Arc<std::sync::atomic::AtomicBool>,
+    /// The same for further connections of a transfer.
+    pub cut_further: std::sync::Arc<std::sync::atomic::AtomicBool>,
     /// How many connections carried more than a few full datagrams one way.
     pub carriers: std::sync::Arc<std::sync::atomic::AtomicUsize>,
     /// The largest datagram.

@@ -157,8 +157,8 @@ impl SessionRuntime {
     #[cfg(test)]
     pub(super) fn suffer(&self, bad: &super::config::BadNetwork) {
         const FEW: u32 = 100;
-        let (one_in, most, cut, carriers) = (bad.one_in, bad.most, Arc::clone(&bad.cut), Arc::clone(&bad.carriers));
-        let largest = Arc::clone(&bad.largest);
+        let (one_in, most, cut) = (bad.one_in, Arc::clone(&bad.most), Arc::clone(&bad.cut));
+        let (carriers, largest) = (Arc::clone(&bad.carriers), Arc::clone(&bad.largest));
         let (mut state, mut full) = (bad.seed.wrapping_mul(2_654_435_761).wrapping_add(1), 0);
         *self.lose.lock().unwrap() = Some(Box::new(move |datagram| {
             largest.fetch_max(datagram.len(), Ordering::Relaxed);
@@ -167,6 +167,7 @@ impl SessionRuntime {
                 carriers.fetch_add(1, Ordering::Relaxed);
             }
             state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+            let most = most.load(Ordering::Relaxed);
             cut.load(Ordering::Relaxed)
                 || most > 0 && datagram.len() > most
                 || one_in > 0 && (state >> 8).is_multiple_of(one_in)

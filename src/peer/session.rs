@@ -115,6 +115,16 @@ impl Traffic {
         self.runtime.departures().bytes()
     }
 
+    /// See [`Session::silence`].
+    pub fn silence(&self) -> Option<Duration> {
+        self.runtime.arrivals().silence()
+    }
+
+    /// How long nothing has come from the peer but connectivity checks; `None` before the first.
+    pub fn data_silence(&self) -> Option<Duration> {
+        self.runtime.arrivals().data_silence()
+    }
+
     /// See [`Session::round_trip`].
     pub fn round_trip(&self) -> Option<Duration> {
         self.runtime.round_trips().last()

@@ -56,7 +56,7 @@ impl AsyncTcpStream for SessionStream {
         Box::pin(async move {
             let length = self.inner.read(buf).await?;
             if length > 0 {
-                self.traffic.arrivals.heard();
+                self.traffic.arrivals.heard(true);
             }
             Ok(length)
         })

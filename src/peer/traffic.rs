@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 #[derive(Debug)]
 pub(super) struct Arrivals {
     began: Instant,
+    /// 0 before the first.
     last_micros: AtomicU64,
+    /// The same of what is no connectivity check.
+    last_data_micros: AtomicU64,
     /// Who has asked, shaken hands or sent media: such an address is the peer's, and its answers count as well.
     peers: Mutex<Vec<SocketAddr>>,
 }
@@ -19,7 +22,12 @@ impl Arrivals {
     const MOST_PEERS: usize = 64;
 
     pub(super) fn new() -> Self {
-        Self { began: Instant::now(), last_micros: AtomicU64::new(0), peers: Mutex::default() }
+        Self {
+            began: Instant::now(),
+            last_micros: AtomicU64::new(0),
+            last_data_micros: AtomicU64::new(0),
+            peers: Mutex::default(),
+        }
     }
 
     pub(super) fn note(&self, datagram: &[u8], from: SocketAddr) {
@@ -38,14 +46,18 @@ impl Arrivals {
             _ => false,
         };
         if is_peer {
-            self.heard();
+            // What a TURN server wraps may be either.
+            self.heard(matches!(datagram, [0, 0x17, ..] | [20..=191, ..]) && !is_wrapped_check(datagram));
         }
     }
 
-    /// Notes that something came of which it is known that the peer sent it.
-    pub(super) fn heard(&self) {
+    /// Notes that something came of which it is known that the peer sent it; `data` unless it was a connectivity check.
+    pub(super) fn heard(&self, data: bool) {
         let micros = u64::try_from(self.began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.last_micros.store(micros.max(1), Ordering::Relaxed);
+        if data {
+            self.last_data_micros.store(micros.max(1), Ordering::Relaxed);
+        }
     }
 
     /// Whether all that is known of the peer is on this machine.
@@ -55,9 +67,23 @@ impl Arrivals {
 
     /// Time since the last datagram; `None` before the first.
     pub(super) fn silence(&self) -> Option<Duration> {
-        let micros = self.last_micros.load(Ordering::Relaxed);
+        self.since(&self.last_micros)
+    }
+
+    /// Time since the last datagram that was no connectivity check; `None` before the first.
+    pub(super) fn data_silence(&self) -> Option<Duration> {
+        self.since(&self.last_data_micros)
+    }
+
+    fn since(&self, last_micros: &AtomicU64) -> Option<Duration> {
+        let micros = last_micros.load(Ordering::Relaxed);
         (micros != 0).then(|| self.began.elapsed().saturating_sub(Duration::from_micros(micros)))
     }
+}
+
+/// Whether this is a connectivity check inside of a TURN channel (RFC 8656 section 12.4).
+fn is_wrapped_check(datagram: &[u8]) -> bool {
+    matches!(datagram, [64..=79, _, _, _, 0..=3, ..])
 }
 
 /// How long binding requests (RFC 8489) take to be answered, in real time: those of connectivity and consent checks.
@@ -146,6 +172,21 @@ impl Departures {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn connectivity_checks_break_the_silence_but_not_that_of_data() {
+        let peer = SocketAddr::from(([192, 0, 2, 1], 9));
+        let heard = |datagram: &[u8]| {
+            let arrivals = Arrivals::new();
+            arrivals.note(datagram, peer);
+            (arrivals.silence().is_some(), arrivals.data_silence().is_some())
+        };
+        assert_eq!(heard(&[0, 1, 0, 0]), (true, false));
+        assert_eq!(heard(&[64, 0, 0, 4, 1, 1, 0, 0]), (true, false), "an answer through a relay");
+        assert_eq!(heard(&[23, 254, 253]), (true, true));
+        assert_eq!(heard(&[64, 0, 0, 4, 23, 254, 253, 0]), (true, true));
+        assert_eq!(heard(&[1, 1, 0, 0]), (false, false), "whoever answers need not be the peer");
+    }
 
     #[test]
     fn only_media_is_counted_and_each_segment_once() {

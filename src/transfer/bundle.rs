@@ -1,84 +1,88 @@
 //! Several connections side by side as one channel.
 //!
-//! Control goes by the first connection, and so does the signaling of the others. Content goes by whichever has room, and
-//! is put in order again by its sequence numbers. How many are used is decided by [`growth`](super::growth), at the sending
-//! end; a connection that is not used stays up and idle until the end. What went by a further one that is lost goes again by
-//! the others, as far as the receiver has not said that it took it.
+//! Content goes by whichever connection has room, and is put in order again by its sequence numbers. Control goes by the first
+//! one, and by another when that is lost and the peer hears it there; so does the signaling of further connections. Which are
+//! made and used is decided by [`spread`](super::spread).
 
-use super::channel::{Connection, Connector, Frame, Line, MessageChannel, Side};
+use super::channel::{Connection, Connector, Frame, MessageChannel};
 use super::error::TransferError;
-use super::growth::{Growth, Seen};
 use super::lane::{Content, Keeper, Lane, sequence};
+use super::spread;
 use super::wire::{Control, content_of};
 use crate::error::{Error, ErrorKind};
 use bytes::Bytes;
 use serde_json::Value;
-use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Mutex as AsyncMutex, mpsc, watch};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
-/// Further connections that are made at most.
-const MOST_FURTHER: u32 = 31;
+/// Further connections that are up together at most.
+pub(super) const MOST_FURTHER: u32 = 31;
 /// Content that may wait to be put in order: twice what a sender may have under way.
 const MOST_UNORDERED: usize = 32 << 20;
-/// The least interval in which the path is looked at, and in which the queues are measured.
-const INTERVAL: Duration = Duration::from_millis(250);
-const SAMPLE: Duration = Duration::from_millis(50);
-/// Content after which a connection is worth making for its packets.
-const WORTH_ANOTHER: u64 = 8 << 20;
-/// How long a further connection may take to come up.
-const PATIENCE: Duration = Duration::from_secs(10);
-/// From this round trip on a window matters.
-const FAR: Duration = Duration::from_millis(8);
+/// How long to wait for another connection for control once the one it went by has closed.
+const MOVES_WITHIN: Duration = Duration::from_secs(10);
 
-/// The number of a further connection, and a message of its signaling.
-type Signal = (u32, Value);
-
-/// What becomes of the tasks of a bundle.
-enum Event {
-    /// A further connection came up, or did not.
-    Connected(u32, Result<Box<dyn Connection>, Error>),
-    /// A connection is of no more use.
-    Ended(usize, TransferError),
+/// What is heard of the connections themselves.
+pub(super) enum Heard {
+    /// The number of a further connection, and a message of its signaling.
+    Signal(u32, Value),
+    /// The peer says that the connection `from` is of no more use, by the one that is to take its place.
+    Moved { from: u32, by: u32 },
 }
+
+/// Connections by their numbers; the first is 0.
+pub(super) type Lanes = BTreeMap<u32, Arc<Lane>>;
 
 /// One channel made of several.
 pub struct Bundle {
     first: Arc<Lane>,
-    further: Mutex<Vec<Arc<Lane>>>,
-    connector: Option<Arc<dyn Connector>>,
-    /// Which connections content is spread over.
-    used: watch::Sender<Range<usize>>,
-    most_used: AtomicUsize,
+    /// Those that are up.
+    lanes: Mutex<Lanes>,
+    pub(super) connector: Option<Arc<dyn Connector>>,
+    /// Which of them content is spread over.
+    pub(super) used: watch::Sender<BTreeSet<u32>>,
+    pub(super) most_used: AtomicUsize,
+    /// By which control goes.
+    pub(super) control: watch::Sender<u32>,
+    moves: AsyncMutex<watch::Receiver<u32>>,
+    /// How many further connections are up.
+    pub(super) others: watch::Sender<usize>,
+    /// The first one will not come back.
+    pub(super) over: watch::Sender<bool>,
+    /// Whether the peer hears control by any of them.
+    roams: AtomicBool,
     /// How many further connections the peer serves; known at the sending end alone.
-    allowed: AtomicU32,
+    pub(super) allowed: AtomicU32,
     /// Content for whichever connection has room.
     content: mpsc::Sender<Content>,
-    waiting: Arc<AsyncMutex<mpsc::Receiver<Content>>>,
-    keeper: Arc<Keeper>,
+    pub(super) waiting: Arc<AsyncMutex<mpsc::Receiver<Content>>>,
+    pub(super) keeper: Arc<Keeper>,
     /// Bytes of files that were sent.
-    through: AtomicU64,
+    pub(super) through: AtomicU64,
     /// Whether content goes by way of that queue: once it did, always, so that none overtakes what is in it.
-    queued: AtomicBool,
-    waited_micros: AtomicU64,
-    signals: (mpsc::Sender<Signal>, AsyncMutex<mpsc::Receiver<Signal>>),
-    arrived: mpsc::Sender<Bytes>,
+    pub(super) queued: AtomicBool,
+    pub(super) waited_micros: AtomicU64,
+    heard: mpsc::Sender<Heard>,
+    pub(super) tidings: AsyncMutex<mpsc::Receiver<Heard>>,
+    pub(super) arrived: mpsc::Sender<(u32, Frame)>,
     inbox: AsyncMutex<Inbox>,
 }
 
 /// Content as it comes, put in order.
 struct Inbox {
-    arriving: mpsc::Receiver<Bytes>,
+    arriving: mpsc::Receiver<(u32, Frame)>,
     early: BTreeMap<u64, Bytes>,
     early_bytes: usize,
     next: u64,
     /// Whether it may come by several connections.
     spread: bool,
+    /// Whether nothing comes by the first connection any more.
+    first_closed: bool,
 }
 
 impl Inbox {
@@ -114,14 +118,23 @@ impl Bundle {
     /// A bundle of one connection, to which `connector` may add.
     pub fn new(first: Box<dyn Connection>, connector: Option<Arc<dyn Connector>>) -> Self {
         let (content, waiting) = mpsc::channel(1);
-        let (signal, signals) = mpsc::channel(256);
+        let (heard, tidings) = mpsc::channel(256);
         let (arrived, arriving) = mpsc::channel(4);
+        let (control, moves) = watch::channel(0);
+        let first = Arc::new(Lane::new(first, false));
+        let inbox =
+            Inbox { arriving, early: BTreeMap::new(), early_bytes: 0, next: 0, spread: false, first_closed: false };
         Self {
-            first: Arc::new(Lane::new(first, false)),
-            further: Mutex::default(),
+            lanes: Mutex::new(Lanes::from([(0, Arc::clone(&first))])),
+            first,
             connector,
-            used: watch::Sender::new(0..1),
+            used: watch::Sender::new(BTreeSet::from([0])),
             most_used: AtomicUsize::new(1),
+            control,
+            moves: AsyncMutex::new(moves),
+            others: watch::Sender::new(0),
+            over: watch::Sender::new(false),
+            roams: AtomicBool::new(false),
             allowed: AtomicU32::new(0),
             content,
             waiting: Arc::new(AsyncMutex::new(waiting)),
@@ -129,9 +142,10 @@ impl Bundle {
             through: AtomicU64::new(0),
             queued: AtomicBool::new(false),
             waited_micros: AtomicU64::new(0),
-            signals: (signal, AsyncMutex::new(signals)),
+            heard,
+            tidings: AsyncMutex::new(tidings),
             arrived,
-            inbox: AsyncMutex::new(Inbox { arriving, early: BTreeMap::new(), early_bytes: 0, next: 0, spread: false }),
+            inbox: AsyncMutex::new(inbox),
         }
     }
 
@@ -150,40 +164,102 @@ impl Bundle {
         }
     }
 
-    fn lanes(&self) -> Vec<Arc<Lane>> {
-        let further = self.further.lock().unwrap_or_else(PoisonError::into_inner);
-        std::iter::once(&self.first).chain(further.iter()).cloned().collect()
+    fn lock(&self) -> MutexGuard<'_, Lanes> {
+        self.lanes.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The connections that are up.
+    pub(super) fn lanes(&self) -> Lanes {
+        self.lock().clone()
+    }
+
+    pub(super) fn lane(&self, number: u32) -> Option<Arc<Lane>> {
+        self.lock().get(&number).cloned()
+    }
+
+    /// A connection is up.
+    pub(super) fn raise(&self, number: u32, lane: Arc<Lane>) {
+        self.change(|lanes| drop(lanes.insert(number, lane)));
+    }
+
+    /// It is no more; it is given.
+    pub(super) fn bury(&self, number: u32) -> Option<Arc<Lane>> {
+        self.change(|lanes| lanes.remove(&number))
+    }
+
+    fn change<T>(&self, change: impl FnOnce(&mut Lanes) -> T) -> T {
+        let mut lanes = self.lock();
+        let changed = change(&mut lanes);
+        self.others.send_replace(lanes.range(1..).count());
+        changed
+    }
+
+    /// The first connection, whether it is up or not.
+    pub(super) fn first(&self) -> &Arc<Lane> {
+        &self.first
+    }
+
+    /// Whether the peer hears control by any connection.
+    pub(super) fn roams(&self) -> bool {
+        self.roams.load(Ordering::Relaxed)
+    }
+
+    /// Whether it goes on without the connection of this number.
+    fn outlives(&self, number: u32) -> bool {
+        self.roams() && self.lock().keys().any(|other| *other != number)
+    }
+
+    /// The first connection is over. Waits while it goes on by others.
+    pub async fn outlive_first(&self) {
+        self.over.send_replace(true);
+        self.alone().await;
+    }
+
+    /// Waits until nothing can take the place of the first connection.
+    async fn alone(&self) {
+        if self.roams() {
+            // The sender is ours.
+            let _ = self.others.subscribe().wait_for(|others| *others == 0).await;
+        }
     }
 
     /// Makes and watches the further connections, while a transfer goes over the bundle. Returns when content is lost.
     pub async fn run(&self) -> TransferError {
-        let mut running = Running {
-            bundle: self,
-            tasks: JoinSet::new(),
-            lines: HashMap::new(),
-            saying: mpsc::channel(64),
-            growth: None,
-            watch: Watch::default(),
-            looked: Instant::now(),
-            sampled: Instant::now(),
-            lost: 0,
-        };
-        running.run().await
+        spread::run(self).await
     }
 
     /// Hangs up the further connections.
     pub async fn close(&self) {
-        let further = std::mem::take(&mut *self.further.lock().unwrap_or_else(PoisonError::into_inner));
+        let further = self.change(|lanes| lanes.split_off(&1));
         let mut closing = JoinSet::new();
-        further.into_iter().for_each(|lane| drop(closing.spawn(async move { lane.connection.close().await })));
+        further.into_values().for_each(|lane| drop(closing.spawn(async move { lane.connection.close().await })));
         closing.join_all().await;
     }
-}
 
-#[async_trait::async_trait]
-impl MessageChannel for Bundle {
-    async fn send(&self, frame: Frame) -> Result<(), Error> {
-        let Frame::Binary(message) = frame else { return self.first.connection.send(frame).await };
+    /// Says something by the connection that control goes by, wherever that moves meanwhile.
+    async fn say(&self, frame: Frame) -> Result<(), Error> {
+        let mut control = self.control.subscribe();
+        loop {
+            let number = *control.borrow_and_update();
+            let lane = self.lane(number).unwrap_or_else(|| Arc::clone(&self.first));
+            let said = tokio::select! {
+                said = lane.send(frame.clone()) => said,
+                Ok(()) = control.changed() => continue,
+            };
+            match said {
+                Err(error) if self.outlives(number) => {
+                    if number == 0 {
+                        self.over.send_replace(true);
+                    }
+                    let moved = tokio::time::timeout(MOVES_WITHIN, control.changed()).await;
+                    moved.map_err(|_| error)?.unwrap_or_default();
+                }
+                said => return said,
+            }
+        }
+    }
+
+    async fn carry(&self, message: Bytes) -> Result<(), Error> {
         let began = Instant::now();
         let carried = content_of(&message);
         let through = self.through.fetch_add(carried, Ordering::Relaxed) + carried;
@@ -192,11 +268,21 @@ impl MessageChannel for Bundle {
             self.content.send(Content { message, through }).await.map_err(gone)
         } else {
             self.first.room().await;
-            self.first.send(message).await
+            self.first.send(Frame::Binary(message)).await
         };
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.waited_micros.fetch_add(micros, Ordering::Relaxed);
         sent
+    }
+}
+
+#[async_trait::async_trait]
+impl MessageChannel for Bundle {
+    async fn send(&self, frame: Frame) -> Result<(), Error> {
+        match frame {
+            Frame::Binary(message) => self.carry(message).await,
+            text => self.say(text).await,
+        }
     }
 
     async fn receive(&self) -> Option<Frame> {
@@ -205,26 +291,35 @@ impl MessageChannel for Bundle {
             if let Some(message) = inbox.next() {
                 return Some(Frame::Binary(message));
             }
-            let message = tokio::select! {
-                frame = self.first.connection.receive() => match frame? {
-                    Frame::Binary(message) => message,
-                    Frame::Text(text) => match signal(&text) {
-                        Some(signal) => {
-                            inbox.spread |= self.connector.is_some();
-                            // A peer that says more than anybody needs is not listened to.
-                            let _ = self.signals.0.try_send(signal);
-                            continue;
-                        }
-                        None => {
-                            self.hear_progress(&text);
-                            return Some(Frame::Text(text));
-                        }
+            let (number, frame) = tokio::select! {
+                frame = self.first.connection.receive(), if !inbox.first_closed => match frame {
+                    Some(frame) => (0, frame),
+                    None => {
+                        inbox.first_closed = true;
+                        self.over.send_replace(true);
+                        continue;
                     }
                 },
-                Some(message) = inbox.arriving.recv() => message,
+                Some(arrived) = inbox.arriving.recv() => arrived,
+                () = self.alone(), if inbox.first_closed => return None,
             };
-            if let Some(message) = inbox.take(message) {
-                return Some(Frame::Binary(message));
+            let text = match frame {
+                Frame::Binary(message) => match inbox.take(message) {
+                    Some(message) => return Some(Frame::Binary(message)),
+                    None => continue,
+                },
+                Frame::Text(text) => text,
+            };
+            match of_connections(&text, number) {
+                Some(heard) => {
+                    inbox.spread |= self.connector.is_some();
+                    // A peer that says more than anybody needs is not listened to.
+                    let _ = self.heard.try_send(heard);
+                }
+                None => {
+                    self.hear_progress(&text);
+                    return Some(Frame::Text(text));
+                }
             }
         }
     }
@@ -234,7 +329,8 @@ impl MessageChannel for Bundle {
     }
 
     async fn flushed(&self) {
-        self.first.connection.flushed().await;
+        let lane = self.lane(*self.control.borrow()).unwrap_or_else(|| Arc::clone(&self.first));
+        lane.connection.flushed().await;
     }
 
     fn further(&self) -> u32 {
@@ -244,286 +340,26 @@ impl MessageChannel for Bundle {
     fn spread(&self, most: u32) {
         self.allowed.store(most.min(self.further()), Ordering::Relaxed);
     }
+
+    fn roam(&self) {
+        self.roams.store(self.connector.is_some(), Ordering::Relaxed);
+    }
+
+    async fn moved(&self) {
+        // The sender is ours.
+        let _ = self.moves.lock().await.changed().await;
+    }
 }
 
-/// What a control message says of a further connection.
-fn signal(text: &str) -> Option<Signal> {
+/// What a control message that came by the connection `by` says of the connections.
+fn of_connections(text: &str, by: u32) -> Option<Heard> {
     // Most control messages are others, and each is read again by whoever it is for.
-    if !text.contains("\"signal\"") {
+    if !text.contains("\"signal\"") && !text.contains("\"moved\"") {
         return None;
     }
     match Control::from_text(text) {
-        Ok(Control::Signal { connection, message }) => Some((connection, message)),
+        Ok(Control::Signal { connection, message }) => Some(Heard::Signal(connection, message)),
+        Ok(Control::Moved { from }) => Some(Heard::Moved { from, by }),
         _ => None,
-    }
-}
-
-/// A bundle at work.
-struct Running<'a> {
-    bundle: &'a Bundle,
-    tasks: JoinSet<Event>,
-    /// Of connections that are being made, or were.
-    lines: HashMap<u32, mpsc::Sender<Value>>,
-    saying: (mpsc::Sender<Signal>, mpsc::Receiver<Signal>),
-    growth: Option<Growth>,
-    watch: Watch,
-    looked: Instant,
-    sampled: Instant,
-    /// Further connections that were lost.
-    lost: usize,
-}
-
-/// What is seen of the path. All counts are since the beginning.
-#[derive(Default)]
-struct Watch {
-    acknowledged: u64,
-    left: u64,
-    /// The least excess since the last look of what left over what was acknowledged: what is under way comes and goes, and
-    /// what was lost stays.
-    excess: Option<i64>,
-    /// The same, and the counts, at the last look.
-    last: (u64, u64, i64),
-}
-
-impl Running<'_> {
-    async fn run(&mut self) -> TransferError {
-        let mut signals = self.bundle.signals.1.lock().await;
-        loop {
-            let sample = self.sampled + SAMPLE.max(self.round_trip());
-            tokio::select! {
-                Some((connection, message)) = signals.recv() => self.heard(connection, message),
-                Some((connection, message)) = self.saying.1.recv() => {
-                    let message = Control::Signal { connection, message };
-                    if let Err(error) = self.bundle.first.connection.send(Frame::Text(message.to_text())).await {
-                        return TransferError::Channel(error);
-                    }
-                }
-                Some(done) = self.tasks.join_next() => match done {
-                    Ok(event) => if let Some(error) = self.took_place(event).await {
-                        return error;
-                    },
-                    Err(_) => return TransferError::Internal("a task of a further connection panicked"),
-                },
-                () = tokio::time::sleep_until(sample) => self.sample().await,
-            }
-        }
-    }
-
-    fn is_sender(&self) -> bool {
-        self.bundle.allowed.load(Ordering::Relaxed) > 0
-    }
-
-    fn round_trip(&self) -> Duration {
-        self.bundle.first.connection.round_trip().unwrap_or_default()
-    }
-
-    fn heard(&mut self, connection: u32, message: Value) {
-        if !self.lines.contains_key(&connection) {
-            if self.is_sender() || connection == 0 || connection > MOST_FURTHER {
-                return;
-            }
-            self.connect(connection, Side::Answers);
-        }
-        if let Some(line) = self.lines.get(&connection) {
-            // One that is up, or given up, listens no more.
-            let _ = line.try_send(message);
-        }
-    }
-
-    fn connect(&mut self, connection: u32, side: Side) {
-        let Some(connector) = self.bundle.connector.clone() else { return };
-        let (line, incoming) = mpsc::channel(256);
-        let (outgoing, mut said) = mpsc::channel(16);
-        self.lines.insert(connection, line);
-        let saying = self.saying.0.clone();
-        self.tasks.spawn(async move {
-            let pass_on = async {
-                while let Some(message) = said.recv().await {
-                    if saying.send((connection, message)).await.is_err() {
-                        break;
-                    }
-                }
-                std::future::pending::<()>().await;
-            };
-            let connecting = tokio::time::timeout(PATIENCE, connector.connect(side, Line { incoming, outgoing }));
-            let connected = tokio::select! {
-                connected = connecting => connected,
-                () = pass_on => unreachable!("it never ends"),
-            };
-            let late = |_| Err(Error::new(ErrorKind::Timeout, "TimeoutError", "it does not come up"));
-            Event::Connected(connection, connected.unwrap_or_else(late))
-        });
-    }
-
-    async fn took_place(&mut self, event: Event) -> Option<TransferError> {
-        match event {
-            Event::Connected(connection, Ok(made)) => {
-                tracing::debug!("further connection {connection} is up");
-                let large = self.bundle.connector.as_ref().is_some_and(|connector| connector.within_machine());
-                let lane = Arc::new(Lane::new(made, large));
-                let index = {
-                    let mut further = self.bundle.further.lock().unwrap_or_else(PoisonError::into_inner);
-                    further.push(Arc::clone(&lane));
-                    further.len()
-                };
-                self.serve(index, lane);
-                None
-            }
-            Event::Connected(connection, Err(error)) => {
-                tracing::debug!("further connection {connection}: {error}");
-                let up = self.bundle.lanes().len();
-                if let Some(growth) = &mut self.growth {
-                    growth.limit(up);
-                }
-                None
-            }
-            Event::Ended(index, error) => {
-                tracing::debug!("further connection {index} ended: {error}");
-                self.lost += 1;
-                // Without content under way nothing is lost with it, and at the receiving end nobody knows of any.
-                let lanes = self.bundle.lanes();
-                let lane = lanes.get(index).filter(|_| self.is_sender())?;
-                let goes_on = index > 0 && self.bundle.keeper.lost(index);
-                (!goes_on && lane.owes().await).then_some(error)
-            }
-        }
-    }
-
-    /// Sends by a connection, or takes what comes by it.
-    fn serve(&mut self, index: usize, lane: Arc<Lane>) {
-        let sends = self.is_sender();
-        let (used, waiting) = (self.bundle.used.subscribe(), Arc::clone(&self.bundle.waiting));
-        let keeper = Arc::clone(&self.bundle.keeper);
-        let arrived = self.bundle.arrived.clone();
-        self.tasks.spawn(async move {
-            let work = async {
-                if sends {
-                    return pull(index, &lane, used, &waiting, &keeper).await;
-                }
-                while let Some(frame) = lane.connection.receive().await {
-                    if let Frame::Binary(message) = frame
-                        && arrived.send(message).await.is_err()
-                    {
-                        break;
-                    }
-                }
-                TransferError::Closed
-            };
-            let error = tokio::select! {
-                error = work => error,
-                error = lane.connection.lost(), if index > 0 => error,
-                () = lane.stalls(), if index > 0 && sends => TransferError::Closed,
-            };
-            Event::Ended(index, error)
-        });
-    }
-
-    /// Measures the queues, and now and then looks at the path.
-    async fn sample(&mut self) {
-        let seconds = self.sampled.elapsed().as_secs_f64();
-        self.sampled = Instant::now();
-        if self.bundle.through.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        let far = self.round_trip() >= FAR;
-        self.watch.left = 0;
-        for lane in self.bundle.lanes() {
-            self.watch.acknowledged += lane.measure(seconds, far).await;
-            self.watch.left += lane.connection.bytes_sent();
-        }
-        let excess = Seen::excess(self.watch.left, self.watch.acknowledged);
-        self.watch.excess = Some(self.watch.excess.map_or(excess, |least| least.min(excess)));
-        if self.is_sender() && self.bundle.connector.as_ref().is_some_and(|connector| connector.within_machine()) {
-            self.change_over();
-        } else if self.is_sender() && self.looked.elapsed() >= INTERVAL.max(self.round_trip() * 4) {
-            self.look(far);
-        }
-    }
-
-    /// From now on the first connection takes its turn with the others.
-    fn begin_queue(&mut self) {
-        if !self.bundle.queued.swap(true, Ordering::Relaxed) {
-            self.serve(0, Arc::clone(&self.bundle.first));
-        }
-    }
-
-    /// Within one machine a second connection, with large packets, takes the place of the first.
-    fn change_over(&mut self) {
-        if self.watch.acknowledged < WORTH_ANOTHER || self.bundle.allowed.load(Ordering::Relaxed) == 0 {
-            return;
-        }
-        self.begin_queue();
-        if self.lines.is_empty() {
-            self.connect(1, Side::Offers);
-        }
-        let up = self.bundle.lanes().len() > 1 && self.lost == 0;
-        let wanted = if up { 1..2 } else { 0..1 };
-        self.bundle.used.send_if_modified(|used| {
-            let changes = *used != wanted;
-            *used = wanted;
-            changes
-        });
-    }
-
-    /// Looks at the path, and has more connections or fewer.
-    fn look(&mut self, far: bool) {
-        let seconds = self.looked.elapsed().as_secs_f64();
-        self.looked = Instant::now();
-        let lanes = self.bundle.lanes();
-        let Watch { acknowledged, left, .. } = self.watch;
-        let now = (acknowledged, left, self.watch.excess.take().unwrap_or(self.watch.last.2));
-        let before = std::mem::replace(&mut self.watch.last, now);
-        let waited = Duration::from_micros(self.bundle.waited_micros.swap(0, Ordering::Relaxed));
-        let seen = Seen {
-            acknowledged: now.0 - before.0,
-            left: now.1.saturating_sub(before.1),
-            lost: now.2 - before.2,
-            seconds,
-            waited: waited.as_secs_f64() > seconds / 2.0,
-            far,
-        };
-        let allowed = self.bundle.allowed.load(Ordering::Relaxed);
-        let growth = self.growth.get_or_insert_with(|| Growth::new(allowed as usize + 1));
-        let wanted = growth.after(seen, lanes.len());
-        tracing::trace!("{seen:?}: {wanted} connections wanted, {} are up", lanes.len());
-        if wanted > 1 {
-            self.begin_queue();
-        }
-        let made = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
-        for connection in made + 1..u32::try_from(wanted).unwrap_or(u32::MAX) {
-            self.connect(connection, Side::Offers);
-        }
-        self.bundle.used.send_replace(0..wanted);
-        self.bundle.most_used.fetch_max(wanted.min(lanes.len()), Ordering::Relaxed);
-    }
-}
-
-/// Sends what waits by `lane` as it has room, as long as it is among those that are used.
-async fn pull(
-    index: usize,
-    lane: &Lane,
-    mut used: watch::Receiver<Range<usize>>,
-    waiting: &AsyncMutex<mpsc::Receiver<Content>>,
-    keeper: &Keeper,
-) -> TransferError {
-    loop {
-        if used.wait_for(|used| used.contains(&index)).await.is_err() {
-            return TransferError::Closed;
-        }
-        lane.room().await;
-        let content = tokio::select! {
-            biased;
-            content = keeper.again() => Some(content),
-            content = async { waiting.lock().await.recv().await } => content,
-            _ = used.wait_for(|used| !used.contains(&index)) => continue,
-        };
-        let Some(content) = content else { return TransferError::Closed };
-        // Without the first connection nothing goes on.
-        if index > 0 {
-            keeper.keep(index, &content);
-        }
-        if let Err(error) = lane.send(content.message).await {
-            return TransferError::Channel(error);
-        }
     }
 }

@@ -1,16 +1,19 @@
 //! Several connections in memory, each with a pace of its own.
 
 use super::bundle::Bundle;
-use super::channel::{Connection, Connector, Frame, Line, MessageChannel, Side};
+use super::channel::{Connection, Connector, Frame, Line, MessageChannel, Side, Silence};
 use super::error::TransferError;
 use super::lane::{Lane, STALLED};
 use super::wire::{Control, HEADER, Kind, put_header};
+use super::{Destination, Existing, ReceiveOptions, ScanOptions, SendOptions, Sources, Tally, receive, send};
 use crate::error::{Error, ErrorKind};
+use crate::progress::Silent;
+use crate::stop::Stop;
 use bytes::{Buf, BufMut, BytesMut};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio::sync::{Mutex as AsyncMutex, mpsc, oneshot};
+use tokio::sync::{Mutex as AsyncMutex, Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 /// A message, and when it arrives.
@@ -26,10 +29,37 @@ struct Memory {
     /// What a byte takes.
     pace: Duration,
     free: Mutex<Instant>,
-    cut: Arc<AtomicBool>,
+    trouble: Arc<Trouble>,
 }
 
-fn pair(bytes_per_second: f64, cut: &Arc<AtomicBool>) -> (Memory, Memory) {
+/// What is wrong with a path.
+#[derive(Default)]
+struct Trouble {
+    /// Nothing comes, and that is noticed.
+    cut: AtomicBool,
+    /// Nothing comes, and nobody says so.
+    stuck: AtomicBool,
+    /// Both ends are closed.
+    closed: AtomicBool,
+}
+
+impl Trouble {
+    fn begin(&self, of: impl FnOnce(&Self) -> &AtomicBool) {
+        of(self).store(true, Ordering::Relaxed);
+    }
+
+    fn is(&self, of: impl FnOnce(&Self) -> &AtomicBool) -> bool {
+        of(self).load(Ordering::Relaxed)
+    }
+
+    async fn until(&self, holds: impl Fn(&Self) -> bool) {
+        while !holds(self) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+}
+
+fn pair(bytes_per_second: f64, trouble: &Arc<Trouble>) -> (Memory, Memory) {
     let (left, from_left) = mpsc::channel(1024);
     let (right, from_right) = mpsc::channel(1024);
     let counts: [Arc<AtomicUsize>; 2] = Default::default();
@@ -41,7 +71,7 @@ fn pair(bytes_per_second: f64, cut: &Arc<AtomicBool>) -> (Memory, Memory) {
         sent: AtomicU64::new(0),
         pace: Duration::from_secs_f64(1.0 / bytes_per_second),
         free: Mutex::new(Instant::now()),
-        cut: Arc::clone(cut),
+        trouble: Arc::clone(trouble),
     };
     (end(left, from_right, 0), end(right, from_left, 1))
 }
@@ -52,18 +82,19 @@ impl MessageChannel for Memory {
         while self.outstanding.load(Ordering::Relaxed) > 1 << 20 {
             tokio::time::sleep(Duration::from_millis(1)).await;
         }
-        let (length, due) = match &frame {
-            Frame::Text(_) => (0, Instant::now()),
-            Frame::Binary(bytes) => {
+        let length = length(&frame);
+        let due = match &frame {
+            Frame::Text(_) => Instant::now(),
+            Frame::Binary(_) => {
                 let mut free = self.free.lock().unwrap();
-                *free = (*free).max(Instant::now()) + self.pace * u32::try_from(bytes.len()).unwrap();
-                (bytes.len(), *free)
+                *free = (*free).max(Instant::now()) + self.pace * u32::try_from(length).unwrap();
+                *free
             }
         };
         self.outstanding.fetch_add(length, Ordering::Relaxed);
         self.sent.fetch_add(length as u64, Ordering::Relaxed);
         let closed = || Error::new(ErrorKind::SessionLost, "NetworkError", "cut");
-        let sender = self.sender.lock().unwrap().clone();
+        let sender = self.sender.lock().unwrap().clone().filter(|_| !self.trouble.is(|trouble| &trouble.closed));
         sender.ok_or_else(closed)?.send((due, frame)).await.map_err(|_| closed())
     }
 
@@ -71,19 +102,21 @@ impl MessageChannel for Memory {
         let mut receiver = self.receiver.lock().await;
         let (receiver, next) = &mut *receiver;
         if next.is_none() {
-            *next = Some(receiver.recv().await?);
+            *next = Some(tokio::select! {
+                message = receiver.recv() => message?,
+                () = self.trouble.until(|trouble| trouble.is(|of| &of.closed)) => return None,
+            });
         }
         if let Some((due, _)) = next {
             tokio::time::sleep_until(*due).await;
         }
-        // What is under way on a connection that is cut never arrives.
-        if self.cut.load(Ordering::Relaxed) {
-            return std::future::pending().await;
+        // What is under way on a connection that is cut does not arrive.
+        self.trouble.until(|trouble| !trouble.is(|of| &of.cut) && !trouble.is(|of| &of.stuck)).await;
+        if self.trouble.is(|trouble| &trouble.closed) {
+            return None;
         }
         let (_, frame) = next.take()?;
-        if let Frame::Binary(bytes) = &frame {
-            self.theirs.fetch_sub(bytes.len(), Ordering::Relaxed);
-        }
+        self.theirs.fetch_sub(length(&frame), Ordering::Relaxed);
         Some(frame)
     }
 
@@ -100,6 +133,10 @@ impl Connection for Memory {
         Some(self.outstanding.load(Ordering::Relaxed))
     }
 
+    fn silence(&self) -> Option<Silence> {
+        None
+    }
+
     fn bytes_sent(&self) -> u64 {
         self.sent.load(Ordering::Relaxed)
     }
@@ -109,14 +146,19 @@ impl Connection for Memory {
     }
 
     async fn lost(&self) -> TransferError {
-        while !self.cut.load(Ordering::Relaxed) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        self.trouble.until(|trouble| trouble.is(|of| &of.cut)).await;
         TransferError::Closed
     }
 
     async fn close(&self) {
         self.sender.lock().unwrap().take();
+    }
+}
+
+fn length(frame: &Frame) -> usize {
+    match frame {
+        Frame::Text(text) => text.len(),
+        Frame::Binary(bytes) => bytes.len(),
     }
 }
 
@@ -126,7 +168,7 @@ struct Meeting {
     rates: Vec<f64>,
     made: AtomicUsize,
     waiting: Mutex<Vec<oneshot::Receiver<Memory>>>,
-    cut: Arc<AtomicBool>,
+    trouble: Arc<Trouble>,
 }
 
 #[async_trait::async_trait]
@@ -136,7 +178,7 @@ impl Connector for Meeting {
         if side == Side::Offers {
             let number = self.made.fetch_add(1, Ordering::Relaxed);
             let rate = *self.rates.get(number).ok_or_else(refused)?;
-            let (near, far) = pair(rate, &self.cut);
+            let (near, far) = pair(rate, &self.trouble);
             let (give, take) = oneshot::channel();
             self.waiting.lock().unwrap().push(take);
             line.outgoing.send(serde_json::json!({ "type": "offer" })).await.map_err(|_| refused())?;
@@ -157,8 +199,8 @@ const CONTENT: u64 = (16 << 10) - HEADER as u64 - 8;
 /// Sends so many messages of 16 KiB over a first connection of 4 MB/s and what `rates` adds, until all came or the sender's
 /// bundle gives up. What came, and how many connections were used.
 async fn carried(messages: u64, rates: &[f64], most: u32, cut_after: Option<u64>) -> (Vec<u64>, usize, bool) {
-    let cut = Arc::new(AtomicBool::new(false));
-    let meeting = Arc::new(Meeting { rates: rates.to_vec(), cut: Arc::clone(&cut), ..Meeting::default() });
+    let trouble = Arc::<Trouble>::default();
+    let meeting = Arc::new(Meeting { rates: rates.to_vec(), trouble: Arc::clone(&trouble), ..Meeting::default() });
     let (near, far) = pair(4e6, &Arc::default());
     let near = Bundle::new(Box::new(near), Some(Arc::clone(&meeting) as _));
     let far = Bundle::new(Box::new(far), Some(meeting as _));
@@ -183,7 +225,7 @@ async fn carried(messages: u64, rates: &[f64], most: u32, cut_after: Option<u64>
                 far.send(Frame::Text(progress.to_text())).await.unwrap();
             }
             if cut_after == Some(came.len() as u64) {
-                cut.store(true, Ordering::Relaxed);
+                trouble.begin(|of| &of.cut);
             }
         }
     };
@@ -236,7 +278,151 @@ async fn a_connection_that_may_not_work_at_all_is_waited_for_less_than_one_that_
     for (unproven, noticed) in [(true, true), (false, false)] {
         let (near, _far) = pair(0.1, &Arc::default());
         let lane = Lane::new(Box::new(near), unproven);
-        lane.send(vec![0; 1000].into()).await.unwrap();
+        lane.send(Frame::Binary(vec![0; 1000].into())).await.unwrap();
         assert_eq!(tokio::time::timeout(STALLED / 2, lane.stalls()).await.is_ok(), noticed);
     }
+}
+
+/// What becomes of a file of 4 MB over a first connection of 400 kB/s and as many further ones as are wanted, whose paths something
+/// happens to while they all are used. When the sender gives up it hangs up.
+async fn disturbed(roam: bool, disturb: impl AsyncFnOnce(&Trouble, &Trouble)) -> [Result<(), TransferError>; 2] {
+    let scratch = tempfile::tempdir().unwrap();
+    let (from, to) = (scratch.path().join("file"), scratch.path().join("received"));
+    let content: Vec<u8> =
+        (0..4_000_000_u32).map(|number| number.wrapping_mul(2_654_435_761).to_be_bytes()[0]).collect();
+    std::fs::write(&from, &content).unwrap();
+    let (first, further) = (Arc::<Trouble>::default(), Arc::<Trouble>::default());
+    let meeting = Meeting { rates: vec![4e5; 31], trouble: Arc::clone(&further), ..Meeting::default() };
+    let meeting = Arc::new(meeting) as Arc<dyn Connector>;
+    let (near, far) = pair(4e5, &first);
+    let near = Bundle::new(Box::new(near), Some(Arc::clone(&meeting)));
+    let far = Bundle::new(Box::new(far), Some(meeting));
+    let far = Older(far, roam);
+    let sources = Sources::scan(&[from], None, &ScanOptions::default()).unwrap();
+    let tally = || Arc::new(Tally::new(Arc::new(Silent)));
+    let (sender, receiver, stop, plain) = (tally(), tally(), Stop::new(), SendOptions::default());
+    let destination = Destination::Path(to.clone());
+    let options = ReceiveOptions { destination, existing: Existing::Refuse, consent: None };
+    let gave_up = Notify::new();
+    let sending = async {
+        let sent = tokio::select! {
+            sent = send(&near, sources, &plain, &sender, &stop) => sent,
+            lost = near.run() => Err(lost),
+        };
+        if sent.is_err() {
+            further.begin(|of| &of.cut);
+            gave_up.notify_one();
+        }
+        sent
+    };
+    let receiving = async {
+        let hung_up = async {
+            gave_up.notified().await;
+            far.0.outlive_first().await;
+        };
+        tokio::select! {
+            received = receive(&far, options, &receiver, &stop) => received,
+            lost = far.0.run() => Err(lost),
+            () = hung_up => Err(TransferError::Closed),
+        }
+    };
+    let disturbing = async {
+        // What went while the first was alone must have been confirmed.
+        while near.lanes().len() < 2 || !near.keeper.covers(0) {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        disturb(&first, &further).await;
+    };
+    let both = async { tokio::join!(sending, receiving, disturbing) };
+    let (sent, received, ()) = tokio::time::timeout(Duration::from_secs(30), both).await.expect("it ends");
+    if received.is_ok() {
+        assert!(std::fs::read(&to).unwrap() == content);
+    }
+    [sent, received]
+}
+
+/// A receiver that may be of a version that knows nothing of control that moves.
+struct Older(Bundle, bool);
+
+#[async_trait::async_trait]
+impl MessageChannel for Older {
+    async fn send(&self, frame: Frame) -> Result<(), Error> {
+        let frame = match frame {
+            Frame::Text(text) if !self.1 => Frame::Text(text.replace(",\"roams\":true", "")),
+            frame => frame,
+        };
+        self.0.send(frame).await
+    }
+
+    async fn receive(&self) -> Option<Frame> {
+        self.0.receive().await
+    }
+
+    fn max_message_size(&self) -> usize {
+        self.0.max_message_size()
+    }
+
+    async fn flushed(&self) {
+        self.0.flushed().await;
+    }
+
+    fn further(&self) -> u32 {
+        self.0.further()
+    }
+
+    fn spread(&self, most: u32) {
+        self.0.spread(most);
+    }
+
+    fn roam(&self) {
+        if self.1 {
+            self.0.roam();
+        }
+    }
+
+    async fn moved(&self) {
+        self.0.moved().await;
+    }
+}
+
+#[tokio::test]
+async fn the_loss_of_the_first_connection_is_no_end_however_it_comes() {
+    let ended = tokio::join!(
+        disturbed(true, async |first, _| first.begin(|of| &of.cut)),
+        disturbed(true, async |first, _| first.begin(|of| &of.stuck)),
+        disturbed(true, async |first, _| first.begin(|of| &of.closed)),
+    );
+    for [sent, received] in <[_; 3]>::from(ended) {
+        assert!(sent.is_ok() && received.is_ok(), "{sent:?} {received:?}");
+    }
+}
+
+#[tokio::test]
+async fn without_a_peer_that_hears_control_elsewhere_the_end_of_the_first_is_the_end() {
+    let [sent, received] = disturbed(false, async |first, _| first.begin(|of| &of.closed)).await;
+    assert!(sent.is_err() && received.is_err(), "{sent:?} {received:?}");
+}
+
+#[tokio::test]
+async fn when_all_were_interrupted_the_first_goes_on_and_others_are_made_anew() {
+    let [sent, received] = disturbed(true, async |first, further| {
+        first.begin(|of| &of.cut);
+        further.begin(|of| &of.cut);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        first.cut.store(false, Ordering::Relaxed);
+        further.cut.store(false, Ordering::Relaxed);
+    })
+    .await;
+    assert!(sent.is_ok() && received.is_ok(), "{sent:?} {received:?}");
+}
+
+#[tokio::test]
+async fn where_nothing_gets_through_by_any_connection_the_sender_gives_up() {
+    let [sent, received] = disturbed(true, async |first, further| {
+        first.begin(|of| &of.stuck);
+        further.begin(|of| &of.stuck);
+    })
+    .await;
+    assert!(matches!(sent, Err(TransferError::Channel(_))), "{sent:?}");
+    assert!(received.is_err(), "{received:?}");
 }

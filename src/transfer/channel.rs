@@ -41,6 +41,23 @@ pub trait MessageChannel: Send + Sync {
 
     /// The peer takes content from so many further connections.
     fn spread(&self, _most: u32) {}
+
+    /// The peer hears control by whichever connection it comes.
+    fn roam(&self) {}
+
+    /// Waits until control goes by another connection: what was said last may be lost. Cancel-safe.
+    async fn moved(&self) {
+        std::future::pending().await
+    }
+}
+
+/// How long nothing has come from the peer.
+#[derive(Clone, Copy, Debug)]
+pub struct Silence {
+    /// Nothing at all.
+    pub all: Duration,
+    /// Nothing but connectivity checks.
+    pub data: Duration,
 }
 
 /// A channel over a connection of its own, whose path can be looked at.
@@ -52,10 +69,13 @@ pub trait Connection: MessageChannel {
     /// Bytes that have left this machine by it so far, with headers, retransmissions and all, but for connectivity checks.
     fn bytes_sent(&self) -> u64;
 
+    /// How long nothing has come; `None` where that is not known.
+    fn silence(&self) -> Option<Silence>;
+
     /// There and back, as last measured.
     fn round_trip(&self) -> Option<Duration>;
 
-    /// Serves the connection until it is lost, which is what this returns. Cancel-safe.
+    /// Serves the connection until nothing comes by it any more, which is what this returns. Cancel-safe.
     async fn lost(&self) -> TransferError;
 
     /// Hangs up.

@@ -16,7 +16,7 @@
 //! are members that are not known. Binary messages carry content. No message is longer than both sides take (RFC 8841).
 //!
 //! ```text
-//! both      {"type":"hello","protocol":"rtckit-transfer","version":1,"role":"sender"|"receiver","agent":"…"}
+//! both      {"type":"hello","protocol":"rtckit-transfer","version":1,"role":"sender"|"receiver","agent":"…","roams":true}
 //! sender    {"type":"manifest","entries":[{"path":"a/b","kind":"file","size":5,"allocated":5,
 //!               "modified":{"seconds":1700000000,"nanoseconds":0},"executable":true}, …]}          once or more
 //!           {"type":"manifest-end","entries":1}
@@ -76,9 +76,22 @@
 //!
 //! On each the sender opens one channel, with the label and the protocol `rtckit-transfer`. It carries binary messages alone,
 //! and those of all channels together are one sequence: the receiver puts them in order by their sequence numbers. Control
-//! stays on the first. A connection that does not come up is done without; both hang up all of them at the end. When one is
+//! stays on the first, as long as it lives. A connection that does not come up is done without; both hang up all of them at the end. When one is
 //! lost before, the sender sends again by others what went by it and no `progress` has confirmed, and the receiver passes
 //! over numbers that it has had.
+//!
+//! A side whose hello says that it `roams` hears control by whichever connection it comes. If both do, the loss of the first
+//! is no end: control moves.
+//!
+//! ```text
+//! both      {"type":"moved","from":0}    connection 0 is of no more use; control goes by the one by which this comes
+//! ```
+//!
+//! Whoever hears it lets its own control go there too; whoever finds out by itself that the connection with its control is lost
+//! takes the one of the lowest number that is up, and says so there. What was said last may be lost, so the receiver then says
+//! its last `progress`, all of `done`, and `complete` again. Such sides take connections with numbers above `connections` as
+//! well, in place of those that were lost. And a receiver that is held up in writing says its last `progress` again every
+//! second, so that a sender can tell it from a network that carries nothing any more.
 
 mod bundle;
 #[cfg(test)]
@@ -98,13 +111,14 @@ mod receiver;
 mod sender;
 mod session;
 mod source;
+mod spread;
 #[cfg(test)]
 mod tests;
 pub mod wire;
 mod writer;
 
 pub use bundle::Bundle;
-pub use channel::{Connection, Connector, Frame, Line, MessageChannel, Side};
+pub use channel::{Connection, Connector, Frame, Line, MessageChannel, Side, Silence};
 pub use error::{Code, TransferError};
 pub use folder::Existing;
 pub use manifest::{Entry, EntryKind, Manifest, Modified};

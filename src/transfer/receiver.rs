@@ -13,13 +13,18 @@ use crate::stop::Stop;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Bytes of content that the sender may be ahead of what is written.
 const WINDOW: u64 = 8 << 20;
 /// Messages that may wait for the disk.
 const WAITING: usize = 16;
+/// How long writing may hold us up until the sender hears of it.
+const HELD_UP: Duration = Duration::from_secs(1);
+/// How long the last words may take.
+const PARTING: Duration = Duration::from_secs(20);
 /// Ids or beginnings in one message of the plan, so that it fits into what every peer takes.
 const BATCH: usize = 100;
 
@@ -89,12 +94,12 @@ async fn run(
     let thread = thread
         .spawn(move || writer::run(prepared, inbox, written))
         .map_err(|_| TransferError::Internal("cannot start the writing thread"))?;
-    let complete = AtomicBool::new(false);
+    let (complete, told) = (AtomicBool::new(false), AtomicU64::new(0));
     let ended = tokio::select! {
         biased;
         () = stop.stopped() => Err(TransferError::Stopped),
-        ended = report(channel, &mut tidings, &complete) => ended,
-        failed = take(channel, messages) => Err(failed),
+        ended = report(channel, &mut tidings, &complete, &told) => ended,
+        failed = take(channel, messages, &told) => Err(failed),
     };
     // `take` is gone and its queue with it: the thread writes what it still has, and ends.
     while tidings.recv().await.is_some() {}
@@ -185,11 +190,25 @@ async fn hear_manifest(channel: &dyn MessageChannel) -> Result<Manifest, Transfe
 }
 
 /// Takes what comes. Never returns when all goes well: the threads that write have the last word.
-async fn take(channel: &dyn MessageChannel, messages: mpsc::Sender<bytes::Bytes>) -> TransferError {
+async fn take(channel: &dyn MessageChannel, messages: mpsc::Sender<bytes::Bytes>, told: &AtomicU64) -> TransferError {
     loop {
         match channel.receive().await {
             Some(Frame::Binary(message)) => {
-                if messages.send(message).await.is_err() {
+                let handing_over = messages.send(message);
+                tokio::pin!(handing_over);
+                let handed_over = loop {
+                    tokio::select! {
+                        handed_over = &mut handing_over => break handed_over,
+                        // Whoever sends shall know that we are held up, not the network.
+                        () = tokio::time::sleep(HELD_UP) => {
+                            let progress = Control::Progress { bytes: told.load(Ordering::Relaxed) };
+                            if let Err(error) = session::say(channel, &progress).await {
+                                return error;
+                            }
+                        }
+                    }
+                };
+                if handed_over.is_err() {
                     // The writing thread has ended; `report` says how.
                     return std::future::pending().await;
                 }
@@ -205,29 +224,67 @@ async fn take(channel: &dyn MessageChannel, messages: mpsc::Sender<bytes::Bytes>
     }
 }
 
-/// Tells the sender what is written, until it is all, or the writing failed.
+/// Tells the sender what is written, until it is all, or the writing failed; and tells it again when control moves.
 async fn report(
     channel: &dyn MessageChannel,
     tidings: &mut mpsc::Receiver<Written>,
     complete: &AtomicBool,
+    told: &AtomicU64,
 ) -> Result<(), TransferError> {
+    let mut done = Vec::new();
     loop {
-        match tidings.recv().await {
-            Some(Written::Taken(bytes)) => session::say(channel, &Control::Progress { bytes }).await?,
+        let written = tokio::select! {
+            written = tidings.recv() => written,
+            () = channel.moved() => {
+                say_again(channel, told, &done).await?;
+                continue;
+            }
+        };
+        match written {
+            Some(Written::Taken(bytes)) => {
+                told.store(bytes, Ordering::Relaxed);
+                session::say(channel, &Control::Progress { bytes }).await?;
+            }
             Some(Written::Done(files)) => {
-                for files in files.chunks(BATCH * 10) {
-                    session::say(channel, &Control::Done { files: files.to_vec() }).await?;
-                }
+                say_done(channel, &files).await?;
+                done.extend(files);
             }
             Some(Written::Over(over)) => {
                 over?;
                 complete.store(true, Ordering::Relaxed);
-                session::say(channel, &Control::Complete {}).await?;
-                // The sender parts; one that just vanishes now must not hold us.
-                tokio::time::sleep(session::LAST_WORDS * 4).await;
-                return Ok(());
+                let parting = part(channel, told, &done);
+                return tokio::time::timeout(PARTING, parting).await.unwrap_or(Ok(()));
             }
             None => return Err(TransferError::Internal("the writing thread is gone")),
+        }
+    }
+}
+
+async fn say_done(channel: &dyn MessageChannel, files: &[u32]) -> Result<(), TransferError> {
+    for files in files.chunks(BATCH * 10) {
+        session::say(channel, &Control::Done { files: files.to_vec() }).await?;
+    }
+    Ok(())
+}
+
+/// What was said last may have been lost with the connection by which it went.
+async fn say_again(channel: &dyn MessageChannel, told: &AtomicU64, done: &[u32]) -> Result<(), TransferError> {
+    session::say(channel, &Control::Progress { bytes: told.load(Ordering::Relaxed) }).await?;
+    say_done(channel, done).await
+}
+
+/// Says that everything is complete, and sees to it that the sender hears so.
+async fn part(channel: &dyn MessageChannel, told: &AtomicU64, done: &[u32]) -> Result<(), TransferError> {
+    loop {
+        session::say(channel, &Control::Complete {}).await?;
+        let heard = async {
+            channel.flushed().await;
+            // The sender parts; one that just vanishes now must not hold us.
+            tokio::time::sleep(session::LAST_WORDS * 4).await;
+        };
+        tokio::select! {
+            () = heard => return Ok(()),
+            () = channel.moved() => say_again(channel, told, done).await?,
         }
     }
 }

@@ -48,7 +48,7 @@ pub(super) fn unexpected(message: &Control) -> TransferError {
 
 /// Says hello and hears the peer's.
 pub(super) async fn greet(channel: &dyn MessageChannel, role: Role) -> Result<(), TransferError> {
-    say(channel, &Control::hello(role)).await?;
+    say(channel, &Control::hello(role, channel.further() > 0)).await?;
     match hear(channel, role).await? {
         Control::Hello { protocol, .. } if protocol != PROTOCOL => {
             Err(TransferError::protocol("it speaks something else than rtckit-transfer"))
@@ -59,7 +59,10 @@ pub(super) async fn greet(channel: &dyn MessageChannel, role: Role) -> Result<()
         Control::Hello { role: theirs, .. } if theirs == role => {
             Err(TransferError::protocol(format!("both sides are the {}", role.as_str())))
         }
-        Control::Hello { agent, .. } => {
+        Control::Hello { agent, roams, .. } => {
+            if roams {
+                channel.roam();
+            }
             tracing::debug!("the {} is {}", role.peer().as_str(), name::shown(&agent));
             Ok(())
         }

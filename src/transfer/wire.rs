@@ -32,6 +32,9 @@ pub enum Control {
         /// The program.
         #[serde(default)]
         agent: String,
+        /// Whether it hears control by whichever connection it comes.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        roams: bool,
     },
     /// Some of the files and folders; their ids count from 0 through all messages.
     Manifest {
@@ -60,6 +63,11 @@ pub enum Control {
         /// From how many further connections content is taken; absent when from none.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         connections: Option<u32>,
+    },
+    /// Control goes by the connection by which this comes.
+    Moved {
+        /// The connection that is of no more use.
+        from: u32,
     },
     /// Signaling of a further connection.
     Signal {
@@ -134,13 +142,14 @@ pub struct Have {
 }
 
 impl Control {
-    /// Our hello.
-    pub fn hello(role: Role) -> Self {
+    /// Our hello; `roams` when control may go by whichever connection.
+    pub fn hello(role: Role, roams: bool) -> Self {
         Self::Hello {
             protocol: PROTOCOL.to_owned(),
             version: VERSION,
             role,
             agent: concat!("rtckit/", env!("CARGO_PKG_VERSION")).to_owned(),
+            roams,
         }
     }
 
@@ -254,10 +263,11 @@ mod tests {
     fn control_messages_read_back_and_later_ones_are_passed_over() {
         let have = Have { file: 3, offset: 1 << 40, blake3: "00".into() };
         for message in [
-            Control::hello(Role::Sender),
+            Control::hello(Role::Sender, true),
             Control::Plan { skip: vec![1], have: vec![have] },
             Control::Go { window: None, connections: Some(3) },
             Control::Signal { connection: 1, message: serde_json::json!({ "type": "end-of-candidates" }) },
+            Control::Moved { from: 0 },
             Control::Complete {},
             Control::Error { code: Code::NoSpace, message: "full".into() },
         ] {

@@ -1,19 +1,21 @@
 //! Data channels as the transfer sees them: the one that it begins with, and those of further connections.
 
 use crate::error::{Error, ErrorKind};
+#[cfg(test)]
+use crate::peer::BadNetwork;
 use crate::peer::{
     Config, ConnectionReport, DataChannel, DataChannelInit, DataMessage, NegotiateOptions, PeerError, Role, Session,
     Timing, Traffic,
 };
 use crate::signaling::{Message, Signaling, SignalingError};
 use crate::stop::Stop;
-use crate::transfer::{CHANNEL, Connection, Connector, Frame, Line, MessageChannel, Side, TransferError};
+use crate::transfer::{CHANNEL, Connection, Connector, Frame, Line, MessageChannel, Side, Silence, TransferError};
 use std::net::{IpAddr, UdpSocket};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 /// Silence after which a peer counts as gone: consent checks come every second.
-pub(super) const LOST_AFTER: Duration = Duration::from_millis(8500);
+pub(super) const LOST_AFTER: Duration = Duration::from_millis(if cfg!(test) { 3000 } else { 8500 });
 /// How often to look how long the path is, and whether it is there.
 pub(in crate::ops) const LOOK_EVERY: Duration = Duration::from_millis(100);
 
@@ -80,8 +82,20 @@ impl Connection for Channel {
         self.traffic.round_trip()
     }
 
+    fn silence(&self) -> Option<Silence> {
+        Some(Silence { all: self.traffic.silence()?, data: self.traffic.data_silence()? })
+    }
+
     async fn lost(&self) -> TransferError {
-        let Some(session) = &self.session else { return std::future::pending().await };
+        let Some(session) = &self.session else {
+            loop {
+                let silence = self.traffic.silence().unwrap_or_default();
+                if silence >= LOST_AFTER {
+                    return TransferError::Channel(PeerError::Lost { silence }.erase());
+                }
+                tokio::time::sleep(LOST_AFTER - silence).await;
+            }
+        };
         let mut look = tokio::time::interval(LOOK_EVERY);
         loop {
             tokio::select! {
@@ -127,6 +141,11 @@ impl Connector for Further {
         let timing = Arc::new(Timing::new(Instant::now()));
         let sctp_mtu = self.within_machine.then_some(LARGE_PACKET);
         let connection = Config { sctp_mtu, ..self.connection.clone() };
+        #[cfg(test)]
+        let connection = Config {
+            bad_network: connection.bad_network.map(|bad| BadNetwork { cut: bad.cut_further.clone(), ..bad }),
+            ..connection
+        };
         let mut session = Session::new(&connection, timing).await.map_err(PeerError::erase)?;
         let (role, ours) = match side {
             Side::Offers => (Role::Call, Some(session.create_data_channel(&init()).await.map_err(PeerError::erase)?)),

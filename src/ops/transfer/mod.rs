@@ -246,7 +246,11 @@ impl Transfer {
         let ended = tokio::select! {
             biased;
             ended = &mut engine => Ok(ended),
-            gone = lifeline.gone(session) => Err(gone),
+            gone = async {
+                let gone = lifeline.gone(session).await;
+                bundle.outlive_first().await;
+                gone
+            } => Err(gone),
             lost = failed(bundle) => Ok(Err(lost)),
         };
         let ended = match ended {

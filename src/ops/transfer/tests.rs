@@ -6,7 +6,7 @@ use crate::progress::Silent;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, ReadBuf, empty, sink};
 
@@ -46,18 +46,25 @@ async fn carry(
     [sent.report, received.report]
 }
 
-/// Gives `block` over and over, until several connections carry it.
+/// Gives `block` over and over until several connections carry it, then cuts the first, if asked to, and gives so much more.
 struct UntilSpread {
     block: Vec<u8>,
     at: usize,
     given: Arc<AtomicU64>,
     carriers: Arc<AtomicUsize>,
+    cut: Arc<AtomicBool>,
+    more: usize,
 }
 
 impl AsyncRead for UntilSpread {
     fn poll_read(mut self: Pin<&mut Self>, _: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
-        if self.carriers.load(Ordering::Relaxed) < 2 {
-            let length = buffer.remaining().min(self.block.len() - self.at);
+        let mut length = buffer.remaining().min(self.block.len() - self.at);
+        if self.carriers.load(Ordering::Relaxed) >= 2 {
+            length = length.min(self.more);
+            self.more -= length;
+            self.cut.store(length > 0, Ordering::Relaxed);
+        }
+        if length > 0 {
             buffer.put_slice(&self.block[self.at..self.at + length]);
             self.at = (self.at + length) % self.block.len();
             self.given.fetch_add(length as u64, Ordering::Relaxed);
@@ -68,10 +75,15 @@ impl AsyncRead for UntilSpread {
 
 /// Sends a stream until a second connection carries it, and looks at what came; the sender's report.
 async fn carry_until_spread(network: &BadNetwork) -> Report {
+    carry_beyond(network, 0, Arc::default()).await
+}
+
+/// The same, and `more` after `cut` was set.
+async fn carry_beyond(network: &BadNetwork, more: usize, cut: Arc<AtomicBool>) -> Report {
     let scratch = tempfile::tempdir().unwrap();
     let (block, given) = (noise((1 << 20) - 7), Arc::default());
-    let input =
-        UntilSpread { block: block.clone(), at: 0, given: Arc::clone(&given), carriers: Arc::clone(&network.carriers) };
+    let (given_so_far, carriers) = (Arc::clone(&given), Arc::clone(&network.carriers));
+    let input = UntilSpread { block: block.clone(), at: 0, given: given_so_far, carriers, cut, more };
     let send = SendOptions { paths: vec!["-".into()], ..SendOptions::default() };
     let carrying = carry(scratch.path(), send, input, network);
     let [sent, received] = tokio::time::timeout(Duration::from_secs(60), carrying).await.expect("it is spread");
@@ -100,7 +112,7 @@ async fn within_one_machine_a_connection_with_large_packets_takes_over() {
 #[tokio::test(flavor = "multi_thread")]
 async fn where_large_packets_vanish_the_first_connection_goes_on() {
     let scratch = tempfile::tempdir().unwrap();
-    let network = BadNetwork { most: 1500, ..BadNetwork::default() };
+    let network = BadNetwork { most: Arc::new(1500.into()), ..BadNetwork::default() };
     let content = noise(24 << 20);
     std::fs::write(scratch.path().join("file"), &content).unwrap();
     let send = SendOptions { paths: vec![scratch.path().join("file")], ..SendOptions::default() };
@@ -110,19 +122,54 @@ async fn where_large_packets_vanish_the_first_connection_goes_on() {
     assert!(std::fs::read(scratch.path().join("received")).unwrap() == content);
 }
 
+/// Waits until so many bytes came.
+async fn came(scratch: &Path, bytes: u64) {
+    while std::fs::metadata(scratch.join("received.part")).map_or(0, |facts| facts.len()) < bytes {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn where_large_packets_begin_to_vanish_the_first_connection_goes_on() {
+    let scratch = tempfile::tempdir().unwrap();
+    let network = BadNetwork::default();
+    let content = noise(32 << 20);
+    std::fs::write(scratch.path().join("file"), &content).unwrap();
+    let paths = vec![scratch.path().join("file")];
+    let send = SendOptions { paths, limit_rate: Some(16 << 20), ..SendOptions::default() };
+    let disturb = async {
+        while network.largest.load(Ordering::Relaxed) < 10_000 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        network.most.store(1500, Ordering::Relaxed);
+    };
+    let carrying = async { tokio::join!(carry(scratch.path(), send, empty(), &network), disturb) };
+    tokio::time::timeout(Duration::from_secs(25), carrying).await.expect("it goes on");
+    assert!(std::fs::read(scratch.path().join("received")).unwrap() == content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn when_the_first_connection_is_lost_for_good_others_take_its_place() {
+    let network = BadNetwork { one_in: 20, ..BadNetwork::default() };
+    // More than may be under way, which nothing confirms until control has moved.
+    assert!(carry_beyond(&network, 12 << 20, Arc::clone(&network.cut)).await.connections > 1);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_network_that_is_gone_for_seconds_costs_those_seconds_and_no_more() {
     let scratch = tempfile::tempdir().unwrap();
     let network = BadNetwork::default();
-    let part = scratch.path().join("received.part");
+    let cut = |cut| {
+        network.cut.store(cut, Ordering::Relaxed);
+        network.cut_further.store(cut, Ordering::Relaxed);
+    };
     let disturb = async {
-        while std::fs::metadata(&part).map_or(0, |facts| facts.len()) < 1 << 20 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
+        came(scratch.path(), 1 << 20).await;
         // Longer than SCTP would go on retransmitting by a clock that hurries.
-        network.cut.store(true, Ordering::Relaxed);
+        cut(true);
         tokio::time::sleep(Duration::from_secs(4)).await;
-        network.cut.store(false, Ordering::Relaxed);
+        cut(false);
     };
     let content = noise(12 << 20);
     std::fs::write(scratch.path().join("file"), &content).unwrap();

@@ -33,7 +33,7 @@ fn text(json: &str) -> Frame {
 }
 
 fn hello() -> Frame {
-    Frame::Text(Control::hello(Role::Sender).to_text())
+    Frame::Text(Control::hello(Role::Sender, false).to_text())
 }
 
 #[tokio::test]
@@ -48,7 +48,7 @@ async fn a_peer_that_speaks_otherwise_is_refused_with_its_reason() {
         (vec![text("hello")], "control message"),
         (vec![Frame::Binary(Bytes::new())], "content"),
         (vec![text(r#"{"type":"hello","protocol":"chess","version":1,"role":"sender"}"#)], "something else"),
-        (vec![text(&Control::hello(Role::Receiver).to_text())], "both sides"),
+        (vec![text(&Control::hello(Role::Receiver, false).to_text())], "both sides"),
         (vec![hello(), text(r#"{"type":"complete"}"#)], "not due"),
         (vec![hello(), end.clone()], "as many entries"),
         (vec![hello(), manifest(r#"{"path":"../x","size":1}"#), end.clone()], ".."),
@@ -120,7 +120,7 @@ async fn a_receiver_that_plans_nonsense_is_refused() {
         (Control::Error { code: Code::Declined, message: "no thanks".into() }, "no thanks"),
     ] {
         let (near, far) = pair(64 << 10);
-        for message in [Control::hello(Role::Receiver), reply] {
+        for message in [Control::hello(Role::Receiver, false), reply] {
             far.send(Frame::Text(message.to_text())).await.unwrap();
         }
         let sources = Sources::scan(std::slice::from_ref(&from), None, &ScanOptions::default()).unwrap();
