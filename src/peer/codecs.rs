@@ -246,6 +246,14 @@ fn said_in_section(sdp: &str, mid: &str) -> Vec<Said> {
     section.map_or_else(Vec::new, Section::said)
 }
 
+/// The payload types of the codecs of a media section that we speak; none when it is refused.
+pub(super) fn payload_types(section: &str) -> Vec<u8> {
+    let section = Section(section.strip_prefix("m=").unwrap_or(section));
+    let is_spoken = |payload: &&str| section.encoding(payload).and_then(|it| section.form(payload, it)).is_some();
+    let spoken = section.payloads().filter(|_| !section.is_refused()).filter(is_spoken);
+    spoken.filter_map(|payload| payload.parse().ok()).collect()
+}
+
 impl Session {
     /// Prefers `codecs` for a track of ours: they are offered, in this order; where we receive on the same section, all the
     /// others behind them.

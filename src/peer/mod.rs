@@ -49,6 +49,7 @@ mod streams;
 mod tests;
 mod timing;
 mod traffic;
+mod undeclared;
 mod upkeep;
 
 #[cfg(test)]

@@ -246,6 +246,7 @@ impl Session {
                 let answer = RTCSessionDescription::answer(sdp).map_err(refused)?;
                 self.runtime.clock().begin_setup();
                 self.pc.set_remote_description(answer).await.map_err(refused)?;
+                self.await_streams(reading.silent).await;
             }
             Role::Answer => {
                 self.shared.timing.mark(Mark::OfferCreated);
@@ -260,6 +261,7 @@ impl Session {
                 let sdp = without_unspoken_forms(&reading.sdp);
                 let offer = RTCSessionDescription::offer(sdp.clone()).map_err(refused)?;
                 self.pc.set_remote_description(offer).await.map_err(refused)?;
+                self.await_streams(reading.silent).await;
                 self.limit_directions().await?;
                 self.agree_on_codecs(&sdp, true).await?;
                 let answer = self.pc.create_answer(None).await.map_err(|error| match error.to_string() {

@@ -8,6 +8,7 @@
 //! - To whoever begins DTLS itself we say that we wait; the library says that it begins, too, and then waits.
 
 use super::renegotiation::{mid, parts, with_setup};
+use super::undeclared::{Silent, silent_sections, without_silent_tracks};
 use std::borrow::Cow;
 
 /// A description as the library is told it.
@@ -16,6 +17,8 @@ pub(super) struct Reading {
     pub(super) sdp: String,
     /// How it differs from what the peer said.
     pub(super) changes: Changes,
+    /// The sections whose streams come without an announcement.
+    pub(super) silent: Vec<Silent>,
 }
 
 /// What was changed in a description, which decides how the answer to it must look.
@@ -69,7 +72,7 @@ pub(super) fn read_offer(sdp: &str) -> Result<Reading, String> {
     let mut changes = Changes { names, begins, ..Changes::default() };
     let sdp = legible(&sdp, &mut changes)?;
     let sdp = if group(&sdp).is_some() { sdp } else { first_alone(sdp, &mut changes) };
-    Ok(Reading { sdp, changes })
+    Ok(Reading { silent: silent_sections(&sdp), sdp: without_silent_tracks(&sdp), changes })
 }
 
 /// An answer to `offer`, whose names are those of the answer where that has none (RFC 9429 section 5.10). One whose sections all
@@ -87,7 +90,7 @@ pub(super) fn read_answer(sdp: &str, offer: &str) -> Result<Reading, String> {
     let accepted = parts(&sdp).skip(1).filter(|section| is_accepted(section));
     let is_one_transport = accepted.map(user_fragment).collect::<Vec<_>>().windows(2).all(|pair| pair[0] == pair[1]);
     let sdp = if group(&sdp).is_some() || is_one_transport { sdp } else { first_alone(sdp, &mut changes) };
-    Ok(Reading { sdp, changes })
+    Ok(Reading { silent: silent_sections(&sdp), sdp: without_silent_tracks(&sdp), changes })
 }
 
 /// The description with names for the sections that have none.
@@ -264,7 +267,7 @@ mod tests {
 
     #[test]
     fn of_sections_with_transports_of_their_own_the_first_is_taken() {
-        for Reading { sdp, changes } in [read_offer(APART).unwrap(), read_answer(APART, APART).unwrap()] {
+        for Reading { sdp, changes, .. } in [read_offer(APART).unwrap(), read_answer(APART, APART).unwrap()] {
             assert_eq!(changes, Changes { bundle: true, apart: 1, ..Changes::default() });
             assert!(sdp.contains("s=-\r\na=group:BUNDLE b\r\nm=audio 0 X 0\r\n"), "{sdp}");
             assert!(sdp.contains("m=audio 9 X 0\r\na=mid:b\r\na=ice-ufrag:one\r\na=candidate:1"), "{sdp}");
@@ -277,7 +280,7 @@ mod tests {
     #[test]
     fn an_offer_without_names_is_answered_without() {
         let unnamed: String = APART.split_inclusive('\n').filter(|line| !line.starts_with("a=mid:")).collect();
-        let Reading { sdp, changes } = read_offer(&unnamed).unwrap();
+        let Reading { sdp, changes, .. } = read_offer(&unnamed).unwrap();
         assert!(sdp.contains("a=group:BUNDLE 1\r\n") && sdp.contains("a=candidate:1 1 udp\r\na=mid:1\r\n"), "{sdp}");
         let answer = changes.answer("v=0\r\na=group:BUNDLE 1\r\nm=audio 9 X 0\r\na=mid:1\r\n".to_owned());
         assert_eq!(answer, "v=0\r\nm=audio 9 X 0\r\n");
@@ -315,7 +318,7 @@ mod tests {
     fn sections_of_other_kinds_are_refused_in_their_places() {
         let offer = "v=0\r\na=group:BUNDLE 0 1 2\r\nm=text 9 RTP/SAVPF 98\r\na=mid:0\r\na=candidate:1 1 udp\r\n\
             m=audio 9 X 0\r\na=mid:1\r\nm=application 9 UDP/BFCP *\r\na=mid:2\r\n";
-        let Reading { sdp, changes } = read_offer(offer).unwrap();
+        let Reading { sdp, changes, .. } = read_offer(offer).unwrap();
         let told = "v=0\r\na=group:BUNDLE 0 1 2\r\nm=audio 9 X 0\r\na=mid:1\r\na=candidate:1 1 udp\r\n";
         assert_eq!((&*sdp, changes.apart), (told, 0));
         let refused = |line: &str, mid: u8| format!("{line}\r\nc=IN IP4 0.0.0.0\r\na=inactive\r\na=mid:{mid}\r\n");
@@ -337,7 +340,7 @@ mod tests {
     #[test]
     fn data_channels_as_of_old_are_answered_as_of_old() {
         let section = "m=application 9 DTLS/SCTP 5000\r\na=mid:0\r\na=sctpmap:5000 webrtc-datachannel 1024\r\n";
-        let Reading { sdp, changes } = read_offer(&format!("v=0\r\na=group:BUNDLE 0\r\n{section}")).unwrap();
+        let Reading { sdp, changes, .. } = read_offer(&format!("v=0\r\na=group:BUNDLE 0\r\n{section}")).unwrap();
         let now = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\na=sctp-port:5000\r\n";
         assert!(sdp.ends_with(now), "{sdp}");
         assert_eq!(changes.answer(format!("v=0\r\n{now}")), format!("v=0\r\n{section}"));

@@ -14,6 +14,7 @@ use super::relay_stream::{Doors, StreamServer};
 use super::server_watch::ServerWatch;
 use super::streams::{SessionListener, StreamTraffic};
 use super::traffic::{Arrivals, Departures, RoundTrips};
+use super::undeclared::Undeclared;
 use crate::ice_server::Family;
 use std::collections::VecDeque;
 use std::future::Future;
@@ -43,6 +44,7 @@ pub(super) struct SessionRuntime {
     departures: Arc<Departures>,
     round_trips: Arc<RoundTrips>,
     flights: Arc<Flights>,
+    undeclared: Arc<Undeclared>,
     servers: Arc<ServerWatch>,
     doors: Mutex<Vec<Doors>>,
     family: Family,
@@ -125,6 +127,7 @@ impl SessionRuntime {
             clock: Arc::new(ProtocolClock::new()),
             arrivals: Arc::new(Arrivals::new()),
             departures: Arc::default(),
+            undeclared: Arc::default(),
             flights: Flights::new(Arc::clone(&round_trips)),
             round_trips,
             servers,
@@ -180,6 +183,10 @@ impl SessionRuntime {
 
     pub(super) fn gate(&self) -> &Arc<Gate> {
         &self.gate
+    }
+
+    pub(super) fn undeclared(&self) -> &Undeclared {
+        &self.undeclared
     }
 
     pub(super) fn arrivals(&self) -> &Arrivals {
@@ -249,6 +256,7 @@ impl Runtime for SessionRuntime {
             arrivals: Arc::clone(&self.arrivals),
             round_trips: Arc::clone(&self.round_trips),
             flights: Arc::clone(&self.flights),
+            undeclared: Arc::clone(&self.undeclared),
             servers: Arc::clone(&self.servers),
             gate: Arc::clone(&self.gate),
             early: Mutex::default(),
@@ -338,6 +346,7 @@ struct SessionSocket {
     arrivals: Arc<Arrivals>,
     round_trips: Arc<RoundTrips>,
     flights: Arc<Flights>,
+    undeclared: Arc<Undeclared>,
     servers: Arc<ServerWatch>,
     gate: Arc<Gate>,
     early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
@@ -413,6 +422,7 @@ impl AsyncUdpSocket for SessionSocket {
                         self.servers.note_received(&datagram[..meta.len], meta.addr);
                         self.round_trips.received(&datagram[..meta.len]);
                         self.flights.received(&datagram[..meta.len]);
+                        self.undeclared.note(&datagram[..meta.len]);
                     }
                     let first = &bufs[0][..meta[0].len];
                     if count == 1 && !self.gate.passes(first) {

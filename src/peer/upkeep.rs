@@ -18,6 +18,7 @@ use super::renegotiation::{
     credentials, is_of_generation, is_of_same_peer, with_setup, without_candidates, without_known_streams,
 };
 use super::session::{ConnectionState, Gathered, Session};
+use super::undeclared::Stream;
 use crate::error::Error;
 use crate::signaling::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message, Presence, Signaling};
 use rtc::peer_connection::configuration::RTCOfferOptions;
@@ -101,6 +102,8 @@ enum Matter {
     SignalingEnded(Option<Error>),
     /// Whether somebody asked for it.
     Restart(bool),
+    /// A stream came that was not announced.
+    Stream(Stream),
     Gone(PeerError),
 }
 
@@ -171,7 +174,7 @@ impl Session {
     }
 
     /// Applies an offer and our answer to it, which is given.
-    async fn answer_again(&self, sdp: &str) -> Result<String, PeerError> {
+    pub(super) async fn answer_again(&self, sdp: &str) -> Result<String, PeerError> {
         let refused = |error: webrtc::error::Error| PeerError::Description { what: "offer", why: error.to_string() };
         let offer = RTCSessionDescription::offer(sdp.to_owned()).map_err(refused)?;
         self.pc.set_remote_description(offer).await.map_err(refused)?;
@@ -273,6 +276,7 @@ impl Upkeep {
                 Ok(None) => Matter::SignalingEnded(None),
                 Err(error) => Matter::SignalingEnded(Some(error)),
             },
+            stream = session.runtime.undeclared().next() => Matter::Stream(stream),
             gone = session.gone(patience) => Matter::Gone(gone),
             gone = session.forsaken(presence, &times) => Matter::Gone(gone),
             due = trouble => due,
@@ -310,6 +314,12 @@ impl Upkeep {
             Matter::Message(Message::EndOfCandidates) => return Ok(None),
             Matter::Message(Message::Candidate(candidate)) => {
                 self.take_candidate(candidate, session).await;
+                return Ok(None);
+            }
+            Matter::Stream(stream) => {
+                if let Err(error) = session.declare(&stream).await {
+                    tracing::warn!("a stream that the peer did not announce is lost: {error}");
+                }
                 return Ok(None);
             }
             Matter::Message(Message::Description(description)) => self.take(description, session, signaling).await,
@@ -451,7 +461,7 @@ impl Upkeep {
         }
         self.forget_gathered();
         let restarts = credentials(&description.sdp) != credentials(&self.remote);
-        let Reading { sdp, changes } =
+        let Reading { sdp, changes, silent } =
             read_offer(&description.sdp).map_err(|why| PeerError::Description { what: "offer", why })?;
         let sdp = without_unspoken_forms(&without_known_streams(&sdp, &self.remote));
         let answer = match session.answer_again(&sdp).await {
@@ -463,6 +473,7 @@ impl Upkeep {
                 return Err(why);
             }
         };
+        session.await_streams(silent).await;
         let mut said = changes.answer(self.complete(without_candidates(&answer), session, trickles(signaling)).await);
         if let Some(origin) = origin_of(&description.sdp) {
             said = with_session_attribute(&said, &format!("{IN_REPLY_TO}{origin}"));
@@ -491,10 +502,11 @@ impl Upkeep {
             self.offered = Some(offered);
             return Err(refused(why));
         }
-        let sdp = read_answer(&description.sdp, &offered).map_err(refused)?.sdp;
+        let Reading { sdp, silent, .. } = read_answer(&description.sdp, &offered).map_err(refused)?;
         let sdp = without_unspoken_forms(&without_known_streams(&sdp, &self.remote));
         let answer = RTCSessionDescription::answer(sdp).map_err(|error| refused(error.to_string()))?;
         session.pc.set_remote_description(answer).await.map_err(|error| refused(error.to_string()))?;
+        session.await_streams(silent).await;
         self.remote = description.sdp;
         session.ice_restarts.fetch_add(1, Ordering::Relaxed);
         Ok(None)

@@ -1,7 +1,8 @@
 //! Descriptions as other implementations write them, edited on their way between two processes.
 
+use crate::browser::{Media, Page};
 use crate::faults::{edited, lines};
-use crate::support::{PATIENCE, Rtckit, calls_share_the_machine};
+use crate::support::{PATIENCE, Rtckit, calls_share_the_machine, one_call_at_a_time};
 use serde_json::Value;
 
 /// An offer that says the same in other words; `answer` makes of the answer to it what the caller can read.
@@ -126,6 +127,56 @@ fn of_an_offer_that_does_not_bundle_the_first_section_is_taken() {
         let received = report["received"].as_array().unwrap();
         assert!(received.len() == 1 && received[0]["mimeType"] == "audio/opus", "{report}");
         assert!(received[0]["packetsReceived"].as_u64() > Some(20), "{report}");
+    }
+}
+
+#[test]
+fn streams_that_are_not_announced_are_received() {
+    let _turn = calls_share_the_machine();
+    let unannounced = |sdp: &str| lines(sdp, "a=ssrc", |_| String::new());
+    let without_tracks = |sdp: &str| lines(&unannounced(sdp), "a=msid", |_| String::new());
+    let running = [(true, false), (true, true), (false, false), (false, true)].map(|(caller_sends, tracks)| {
+        let media = ["--audio=test", "--video=test", "--duration", "2s"];
+        let wish = ["--offer-to-receive-audio", "--offer-to-receive-video", "--json"];
+        let (ours, theirs): (&[&str], &[&str]) = if caller_sends { (&media, &["--json"]) } else { (&wish, &media) };
+        let mut caller = Rtckit::start(["call"].iter().chain(ours));
+        let mut callee = Rtckit::start(["answer"].iter().chain(theirs));
+        let edit = |description: &Value| match tracks {
+            true => edited(description, unannounced),
+            false => edited(description, without_tracks),
+        };
+        let offer = caller.json();
+        callee.write_json(&if caller_sends { edit(&offer) } else { offer });
+        let answer = callee.json();
+        caller.write_json(&if caller_sends { answer } else { edit(&answer) });
+        if caller_sends { (caller, callee) } else { (callee, caller) }
+    });
+    for (mut sender, mut receiver) in running {
+        sender.succeed(PATIENCE);
+        let report = report(&receiver.succeed(PATIENCE).stderr);
+        let received = report["received"].as_array().unwrap();
+        assert_eq!(received.len(), 2, "{report}");
+        for (kind, least) in [("audio", 60), ("video", 30)] {
+            let track = received.iter().find(|track| track["kind"] == kind).unwrap();
+            assert!(track["framesReceived"].as_u64() >= Some(least), "{kind}: {report}");
+        }
+    }
+}
+
+#[test]
+fn what_chromium_sends_is_received_though_it_announces_nothing() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create_offerer(Media::Send, None);
+    let mut callee = Rtckit::start(["answer", "--json", "--duration", "2s"]);
+    callee.write_json(&edited(&page.offer(false), |sdp| lines(sdp, "a=ssrc", |_| String::new())));
+    page.accept(&callee.json());
+    let report = report(&callee.succeed(PATIENCE).stderr);
+    let received = report["received"].as_array().unwrap();
+    for (kind, least) in [("audio", 50), ("video", 10)] {
+        let track =
+            received.iter().find(|track| track["kind"] == kind).unwrap_or_else(|| panic!("no {kind}: {report}"));
+        assert!(track["framesReceived"].as_u64() >= Some(least), "{kind}: {report}");
     }
 }
 
