@@ -37,6 +37,11 @@ pub enum Event {
         /// Who began it: `local` or `remote`.
         side: &'static str,
     },
+    /// The peer of a call that goes on without it is gone without a word, and may come back.
+    PeerGone {
+        /// How long it is waited for.
+        seconds: f64,
+    },
     /// `RTCPeerConnection.iceGatheringState` became `state`.
     IceGatheringStateChange {
         /// `new`, `gathering` or `complete`.

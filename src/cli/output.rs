@@ -277,6 +277,9 @@ impl Progress for Output {
                 Event::ConnectionStateChange { state } => format!("connection {state}"),
                 Event::IceRestart { side: "remote" } => "the peer looks for another path".to_owned(),
                 Event::IceRestart { .. } => "looking for another path".to_owned(),
+                Event::PeerGone { seconds } => {
+                    format!("the other side is gone without a word: waiting {seconds:.0} s for it to come back")
+                }
                 Event::Track { kind, mime_type } => format!("receiving {kind}: {mime_type}"),
                 Event::DataChannel { label } => format!("data channel open: {}", label.escape_debug()),
                 Event::Start { path, mime_type } => format!("recording {path} as {mime_type}"),

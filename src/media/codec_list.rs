@@ -47,6 +47,14 @@ impl<K: ListedKind> CodecList<K> {
         let codecs: Vec<Codec> = self.iter().copied().filter(|codec| fits(*codec)).collect();
         (!codecs.is_empty()).then_some(Self(codecs, PhantomData))
     }
+
+    /// The same with this codec first, if it is among them.
+    #[must_use]
+    pub fn with_first(&self, first: Codec) -> Self {
+        let mut codecs = self.0.clone();
+        codecs.sort_by_key(|codec| *codec != first);
+        Self(codecs, PhantomData)
+    }
 }
 
 impl<K: ListedKind> Default for CodecList<K> {

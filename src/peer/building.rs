@@ -163,6 +163,7 @@ impl Session {
             gathered,
             tracks,
             channels,
+            early: None,
             max_message_size,
             carries_media,
             audio_codecs: config.audio_codecs.clone(),

@@ -89,6 +89,16 @@ impl LocalTrack {
         Self { track, sender, ssrc, wished, agreed, control, shared, departures }
     }
 
+    /// The same for an encoder that was there before, and obeys `control`.
+    #[must_use]
+    pub fn steering(self, control: Arc<EncoderControl>) -> Self {
+        self.shared.rtcp.steer(self.ssrc, Arc::clone(&control));
+        if self.wished.kind() == MediaKind::Video {
+            self.shared.congestion.steer(self.ssrc, MediaKind::Video, Arc::clone(&control));
+        }
+        Self { control, ..self }
+    }
+
     /// The codec that was agreed on with the peer; the one we would like best until then.
     pub fn codec(&self) -> Codec {
         self.agreed.get().map_or(self.wished, |agreed| agreed.form.codec)

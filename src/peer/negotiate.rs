@@ -127,6 +127,9 @@ impl Session {
             exchange.waiting_since = Instant::now();
             exchange.gathering_since = Some(exchange.waiting_since);
         }
+        if let Some(message) = self.early.take() {
+            self.take(message, &mut exchange, signaling).await?;
+        }
         loop {
             let deadline = exchange.deadline(self);
             let servers_may_come = signaling.may_bring_ice_servers();

@@ -108,6 +108,11 @@ impl RemoteTrack {
         self.codec
     }
 
+    /// The RTP stream that it comes by.
+    pub fn ssrc(&self) -> u32 {
+        self.ssrc
+    }
+
     /// Audio or video.
     pub fn kind(&self) -> MediaKind {
         self.codec.kind()
@@ -118,8 +123,14 @@ impl RemoteTrack {
         self.key_frames.clone()
     }
 
+    /// The same, asked for key frames by who asked another before it.
+    #[must_use]
+    pub fn asked_by(self, key_frames: KeyFrameRequester) -> Self {
+        Self { key_frames, ..self }
+    }
+
     /// Gives whole frames to `frames` until the connection ends or the receiver is gone.
-    pub async fn run(self, frames: Sender<EncodedFrame>) -> ReceivedReport {
+    pub async fn run(self, frames: Arc<Sender<EncodedFrame>>) -> ReceivedReport {
         let video = self.kind() == MediaKind::Video;
         let mut report = ReceivedReport {
             kind: self.kind().to_string(),

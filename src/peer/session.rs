@@ -11,7 +11,7 @@ use super::remote_track::{RemoteTrack, Shared};
 use super::runtime::SessionRuntime;
 use super::server_watch::ServerTrouble;
 use crate::media::{AudioCodecs, Codec, MediaKind, VideoCodecs};
-use crate::signaling::Candidate;
+use crate::signaling::{Candidate, Message};
 use rtc::mdns::MulticastSocket;
 use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
@@ -85,6 +85,8 @@ pub struct Session {
     pub(super) gathered: mpsc::Receiver<Gathered>,
     pub(super) tracks: mpsc::Receiver<RemoteTrack>,
     pub(super) channels: mpsc::Receiver<DataChannel>,
+    /// A message of signaling that came before anybody listened.
+    pub(super) early: Option<Message>,
     pub(super) max_message_size: Arc<AtomicUsize>,
     pub(super) connection: Connection,
     pub(super) carries_media: Arc<AtomicBool>,
@@ -132,6 +134,19 @@ impl Traffic {
 }
 
 impl Session {
+    /// Goes on with the timeline of a session before it; before the connection is up.
+    pub fn continue_from(&self, zero: Option<Instant>) {
+        if let Some(zero) = zero {
+            // Nothing has come yet that could have set it.
+            let _ = self.shared.origin.set(zero);
+        }
+    }
+
+    /// Takes note of a message that came by signaling before [`connect`](Self::connect) listens to it.
+    pub fn take_early(&mut self, message: Message) {
+        self.early = Some(message);
+    }
+
     /// Adds what `plan` sends and prepares for what it receives. Before the first offer; when answering, after the offer
     /// was applied, the offer's media sections are used.
     ///

@@ -111,7 +111,7 @@ async fn frames_arrive_whole_in_order_and_on_one_timeline() {
         let track = answerer.next_track().await.unwrap();
         let (sender, receiver) = bounded(64, Overflow::DropToKeyframe);
         let codec = track.codec();
-        tokio::spawn(track.run(sender));
+        tokio::spawn(track.run(Arc::new(sender)));
         receiving.push(tokio::spawn(async move {
             let mut frames = Vec::new();
             while let Some(frame) = receiver.recv_async().await {
@@ -206,7 +206,7 @@ async fn lost_packets_are_asked_for_again_and_come() {
     });
     let track = answerer.next_track().await.unwrap();
     let (sender, receiver) = bounded(256, Overflow::DropToKeyframe);
-    let receiving = tokio::spawn(track.run(sender));
+    let receiving = tokio::spawn(track.run(Arc::new(sender)));
     let sent = sending.await.unwrap().unwrap();
     assert_eq!(sent.frames_sent, 90);
     tokio::time::timeout(Duration::from_secs(3), async {
@@ -354,7 +354,7 @@ async fn h264_is_agreed_on_in_the_mode_and_level_that_both_speak() {
         sender.send_async(frame.clone()).await.unwrap();
         let track = answerer.next_track().await.unwrap();
         let (to, frames) = bounded(8, Overflow::DropToKeyframe);
-        let receiving = tokio::spawn(track.run(to));
+        let receiving = tokio::spawn(track.run(Arc::new(to)));
         let received = tokio::time::timeout(Duration::from_secs(5), frames.recv_async()).await.unwrap().unwrap();
         assert_eq!((received.codec, received.key, received.data), (Codec::H264, true, frame.data));
         drop(sender);

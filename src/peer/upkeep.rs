@@ -131,6 +131,10 @@ pub struct Upkeep {
     /// Whether somebody wants a restart although nothing is wrong.
     wanted: bool,
     signaling_over: bool,
+    /// Whether the peer said that it hangs up.
+    said_bye: bool,
+    /// The offer with which it began another connection.
+    anew: Option<Description>,
 }
 
 impl Session {
@@ -154,6 +158,8 @@ impl Session {
             restarted_at: None,
             wanted: false,
             signaling_over: false,
+            said_bye: false,
+            anew: None,
         }
     }
 
@@ -299,7 +305,11 @@ impl Upkeep {
     ) -> Result<Option<Happened>, PeerError> {
         let done = match due.0 {
             Matter::Gone(error) => return Err(error),
-            Matter::State(ConnectionState::Closed) | Matter::Message(Message::Bye) => return Err(PeerError::HungUp),
+            Matter::State(ConnectionState::Closed) => return Err(PeerError::HungUp),
+            Matter::Message(Message::Bye) => {
+                self.said_bye = true;
+                return Err(PeerError::HungUp);
+            }
             Matter::State(ConnectionState::Failed) => return Err(session.gone(Duration::ZERO).await),
             Matter::State(state) => {
                 if state == ConnectionState::Connected {
@@ -346,6 +356,16 @@ impl Upkeep {
     pub fn restart_ice(&mut self, signaling: &Road) -> bool {
         self.wanted = !self.signaling_over && signaling.as_ref().is_some_and(|road| road.takes_offers());
         self.wanted
+    }
+
+    /// Whether the peer said by signaling that it hangs up. One that is gone without a word may come back.
+    pub fn said_bye(&self) -> bool {
+        self.said_bye
+    }
+
+    /// The offer with which the peer began another connection, if that is why this one is over.
+    pub fn take_new_offer(&mut self) -> Option<Description> {
+        self.anew.take()
     }
 
     /// Whether signaling still speaks.
@@ -429,6 +449,7 @@ impl Upkeep {
             DescriptionKind::Offer if !is_of_same_peer(&self.remote, &description.sdp) => {
                 // A page that was loaded anew, say: the connection that we have is nobody's any more.
                 tracing::warn!("the other side began another connection");
+                self.anew = Some(description);
                 Err(PeerError::HungUp)
             }
             DescriptionKind::Offer if self.offered.is_some() && !self.polite => {

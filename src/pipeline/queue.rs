@@ -266,6 +266,12 @@ impl<T: Item> Receiver<T> {
         self.shared.take(&mut self.shared.lock())
     }
 
+    /// Whether nothing will come any more.
+    pub fn is_over(&self) -> bool {
+        let state = self.shared.lock();
+        state.sender_gone && state.items.is_empty()
+    }
+
     /// Items that wait at the moment.
     pub fn waiting(&self) -> usize {
         self.shared.lock().items.len()

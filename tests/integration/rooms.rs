@@ -1,6 +1,6 @@
 //! Meeting in a room of `rtckit signal`: calls and files, two processes and the server, which is the program itself.
 
-use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, Terminal, calls_share_the_machine, noise};
+use crate::support::{Exit, MediaFile, PATIENCE, Rtckit, Scratch, Terminal, calls_share_the_machine, noise};
 use serde_json::Value;
 use std::fs;
 use std::process::Command;
@@ -72,6 +72,41 @@ fn two_calls_meet_whoever_comes_second_is_offered_to_and_a_third_is_told_that_it
     }
 }
 
+/// Test media for whoever is in a room.
+fn call_into(room: &str) -> Rtckit {
+    Rtckit::start(["call", "--video=test", "--audio=test", "--stats=200ms", "--signal", room])
+}
+
+/// Waits until statistics tell of pictures that come.
+fn await_pictures(rtckit: &mut Rtckit) {
+    let has_video = |stats: &Value| {
+        let mut streams = stats["report"].as_array().into_iter().flatten();
+        streams.any(|stream| stream["type"] == "inbound-rtp" && stream["framesReceived"].as_u64() >= Some(10))
+    };
+    assert!((0..150).any(|_| has_video(&rtckit.json())), "no pictures came");
+}
+
+/// The same again as soon as the server has a place for it, which is kept for a moment, in case only the connection was lost.
+fn call_again_into(room: &str, server: &mut Server) -> Rtckit {
+    loop {
+        let mut caller = call_into(room);
+        if server.lets_in() {
+            return caller;
+        }
+        assert_eq!(caller.wait(PATIENCE).code, Some(5));
+    }
+}
+
+/// What a run with `--events` wrote last.
+fn result_of(exit: &Exit) -> Value {
+    let last = exit.stdout.split(|byte| *byte == b'\n').rfind(|line| !line.is_empty()).unwrap();
+    serde_json::from_slice(last).unwrap()
+}
+
+fn await_connected(rtckit: &mut Rtckit) {
+    while rtckit.json()["state"] != "connected" {}
+}
+
 /// The program that answers is in a loop of the shell, as a service would be.
 #[test]
 fn a_caller_that_is_killed_comes_back_at_once_and_who_waits_meets_the_next() {
@@ -79,41 +114,65 @@ fn a_caller_that_is_killed_comes_back_at_once_and_who_waits_meets_the_next() {
     let scratch = Scratch::new();
     let mut server = Server::start(&mut Rtckit::command(["signal"]));
     let room = format!("{}demo", server.url);
-    let answer = |name: &str, more: &[&str]| {
-        let record = scratch.path(name).to_str().unwrap().to_owned();
-        Rtckit::start(["answer", "--events", "--signal", &room, "--record", &record].iter().chain(more))
-    };
-    let call = || Rtckit::start(["call", "--video=test", "--audio=test", "--events", "--signal", &room]);
-    let connected = |caller: &mut Rtckit| while caller.json()["state"] != "connected" {};
-    let mut first = answer("first.webm", &["--stats=200ms"]);
+    let answer = |more: &[&str]| Rtckit::start(["answer", "--events", "--signal", &room].iter().chain(more));
+    let mut first = answer(&["--stats=200ms", "--offer-to-receive-video"]);
     assert_eq!(server.join(), 1);
-    let killed = call();
+    let killed = call_into(&room);
     assert_eq!(server.join(), 2);
-    let has_video = |stats: &Value| {
-        let mut streams = stats["report"].as_array().into_iter().flatten();
-        streams.any(|stream| stream["type"] == "inbound-rtp" && stream["framesReceived"].as_u64() >= Some(10))
-    };
-    assert!((0..150).any(|_| has_video(&first.json())), "no pictures came");
+    await_pictures(&mut first);
     drop(killed);
     let begin = Instant::now();
-    // Its place is kept for it for a moment, in case only its connection was lost.
-    let mut again = loop {
-        let mut caller = call();
-        if server.lets_in() {
-            break caller;
-        }
-        assert_eq!(caller.wait(PATIENCE).code, Some(5));
-    };
+    let mut again = call_again_into(&room, &mut server);
     let exit = first.wait(PATIENCE);
     assert_eq!(exit.code, Some(11), "{exit:?}");
     assert!(exit.error_line().contains("the peer vanished: nothing received for"), "{exit:?}");
     assert!(begin.elapsed() < Duration::from_secs(15), "it took {:?} to see that", begin.elapsed());
-    MediaFile::open(&scratch.path("first.webm")).assert_plays();
-    let mut second = answer("second.webm", &["--duration", "1s"]);
-    connected(&mut again);
+    let recording = scratch.path("second.webm");
+    let mut second = answer(&["--duration", "1s", "--record", recording.to_str().unwrap()]);
+    await_connected(&mut again);
     second.succeed(PATIENCE);
     again.succeed(PATIENCE);
-    MediaFile::open(&scratch.path("second.webm")).assert_plays();
+    MediaFile::open(&recording).assert_plays();
+}
+
+#[test]
+fn a_recording_goes_on_when_the_caller_is_killed_and_comes_back() {
+    let _turn = calls_share_the_machine();
+    let scratch = Scratch::new();
+    let mut server = Server::start(&mut Rtckit::command(["signal"]));
+    let room = format!("{}demo", server.url);
+    let recording = scratch.path("both.webm");
+    // What it sends goes on as well.
+    let record = ["--record", recording.to_str().unwrap(), "--video=test", "--width=320", "--height=240"];
+    let mut answer = Rtckit::start(["answer", "--events", "--stats=200ms", "--signal", &room].iter().chain(&record));
+    assert_eq!(server.join(), 1);
+    let killed = call_into(&room);
+    assert_eq!(server.join(), 2);
+    await_pictures(&mut answer);
+    drop(killed);
+    let mut again = call_again_into(&room, &mut server);
+    while answer.json()["type"] != "peergone" {}
+    await_connected(&mut answer);
+    await_pictures(&mut answer);
+    await_pictures(&mut again);
+    // It says that it goes.
+    again.terminate();
+    let result = result_of(&answer.succeed(PATIENCE));
+    assert_eq!(again.wait(PATIENCE).code, Some(143));
+    assert_eq!(result["sent"].as_array().unwrap().len(), 2, "{result}");
+    assert_eq!((&result["rejoined"], &result["ended"]), (&1.into(), &"peer-hung-up".into()), "{result}");
+    assert_eq!(result["received"].as_array().unwrap().len(), 4, "two tracks of two connections");
+    let file = MediaFile::open(&recording);
+    file.assert_plays();
+    // The time in between is missing from both tracks alike, and they go on together.
+    let gaps = ["video", "audio"].map(|kind| {
+        let times = file.track(kind).times;
+        let gap = times.windows(2).max_by(|a, b| (a[1] - a[0]).total_cmp(&(b[1] - b[0]))).unwrap().to_vec();
+        assert!(gap[1] - gap[0] > 1.0, "{kind} from {} to {} s", gap[0], gap[1]);
+        assert!(times.iter().filter(|time| **time >= gap[1]).count() >= 10, "{kind} does not go on");
+        gap[1]
+    });
+    assert!((gaps[0] - gaps[1]).abs() < 0.5, "picture and sound go on at {gaps:?}");
 }
 
 #[test]

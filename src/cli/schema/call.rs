@@ -45,6 +45,11 @@ const REPORT: &[Member] = joined![
             "why it ended: duration, peer-hung-up, input-ended, stopped, interrupt, terminate; absent when it failed",
         ),
         ("seconds", "seconds", "how long it was connected"),
+        (
+            "rejoined",
+            "count",
+            "how often the other side was gone without a word and came back; absent when it never was"
+        ),
     ],
     shared::CONNECTION,
     &[
@@ -196,6 +201,8 @@ const EVENTS: &[Member] = &[
     ("connectionstatechange.state", "text", "connecting, connected, disconnected, failed or closed"),
     ("iceconnectionstatechange", "event", "RTCPeerConnection.iceConnectionState changed, once the connection was up"),
     ("iceconnectionstatechange.state", "text", "checking, connected, completed, disconnected, failed or closed"),
+    ("peergone", "event", "the other side is gone without a word, and what is recorded waits for it"),
+    ("peergone.seconds", "seconds", "how long it is waited for"),
     ("icerestart", "event", "the path died or changed, and another one is looked for (RFC 8445 section 9)"),
     ("icerestart.side", "text", "who began it: local or remote"),
     ("listening", "event", "with whip-listen: and whep-listen: clients can come"),

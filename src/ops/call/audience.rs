@@ -113,7 +113,7 @@ impl Peer {
                     let outlets = [&stage.video, &stage.audio].map(|fan| fan.clone().map(Outlet::Viewers));
                     let ([video, audio], progress) = (outlets, Arc::clone(&self.progress));
                     began = Some(Instant::now());
-                    match Sending::start(inputs, options.limits, video, audio, options.vacancy(), progress, &sending_stop) {
+                    match Sending::start(inputs, options.limits, video, audio, options.vacancy(), false, progress, &sending_stop) {
                         Ok(started) => sending = Some(started),
                         Err(failure) => error = Some(failure),
                     }

@@ -1,6 +1,7 @@
 //! A WHIP or WHEP server examined: the requests are those of [`Examination`], and here the connection in between is made and used.
 
-use super::receive::{Player, Receiving};
+use super::player::Player;
+use super::receive::Receiving;
 use super::send::{Outlet, Sending};
 use super::{GOODBYE, MediaIo, Options, Outcome, Peer, Report, values};
 use crate::error::{Error, ErrorKind};
@@ -120,7 +121,8 @@ impl Peer {
                 steps.say(connected, Verdict::Passed);
                 let (video, audio) = (video.map(Outlet::Peer), audio.map(Outlet::Peer));
                 let (progress, vacancy) = (Arc::clone(&self.progress), options.vacancy());
-                let sending = Sending::start(inputs, options.limits, video, audio, vacancy, progress, &sending_stop)?;
+                let sending =
+                    Sending::start(inputs, options.limits, video, audio, vacancy, false, progress, &sending_stop)?;
                 let flows = self.unless_stopped(flows(protocol, &mut session, &mut receiving)).await;
                 let result = match flows {
                     Ok(outcome) => {

@@ -11,6 +11,7 @@
 
 mod audience;
 mod channels;
+mod comeback;
 mod conformance;
 mod data;
 mod documents;
@@ -21,9 +22,12 @@ mod files;
 mod lasting;
 mod measure;
 mod options;
+mod player;
 mod receive;
 mod report;
+mod round;
 mod send;
+mod serving;
 #[cfg(test)]
 mod tests;
 
@@ -51,33 +55,18 @@ pub use crate::signaling::whip::{
 pub use crate::signaling::{RoomError, RoomOptions, RoomUrl, SdpFormat};
 
 use super::control::Requests;
-use super::road::{self, Entrance, Road, Streams, Visit};
+use super::road::{Entrance, Road};
 use crate::error::{Error, ErrorKind};
-use crate::filter::FarEnd;
-use crate::ops::media::Inputs;
-use crate::ops::transfer::served::{Incoming, LOOK_EVERY};
-use crate::peer::{
-    ConnectionState, DataChannel, Happened, LocalTrack, MediaPlan, PeerError, Quality, RemoteTrack, Session, Timing,
-    Upkeep, UpkeepTimes,
-};
+use crate::peer::{Quality, Timing};
 use crate::progress::{Event, Progress};
-use crate::signaling::{Message, Signaling, memory};
+use crate::signaling::memory;
 use crate::stop::{Stop, StopReason};
-use crate::transfer;
-use data::Data;
 use documents::Documents;
 use dump::Dump;
-use lasting::Lasting;
-use receive::{Player, Receiving};
-use send::{Outlet, Sending};
+use round::GOODBYE;
 use serde_json::Value;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
-
-/// How often the statistics are taken that are dumped, where nothing else says so: as often as a browser does.
-const DUMP_EVERY: Duration = Duration::from_secs(1);
-/// How long a goodbye may take.
-const GOODBYE: Duration = Duration::from_millis(200);
+use std::time::Instant;
 
 /// Makes or answers a call and serves it until it ends.
 ///
@@ -203,330 +192,6 @@ impl Peer {
         report.timing = timing.waterfall();
         Outcome { report, error: result.err() }
     }
-
-    async fn serve_reporting(
-        self,
-        mut options: Options,
-        road: Entrance,
-        media: MediaIo,
-        requests: Requests,
-        timing: &Arc<Timing>,
-        report: &mut Report,
-    ) -> Result<(), Error> {
-        let far_end = FarEnd::new();
-        // Everything that can be wrong with inputs and outputs is found before the peer is bothered.
-        let inputs = tokio::select! {
-            biased;
-            // The first bytes of a pipe may never come; a thread that still waits for them ends with the process.
-            () = self.stop.stopped() => {
-                report.ended = self.stop.reason().map(Ended::from);
-                return Ok(());
-            }
-            inputs = Inputs::open_for_conversation(options.send.clone(), media.input, far_end.clone()) => inputs?,
-        };
-        let inputs = if options.controlled { inputs.decoded().await? } else { inputs };
-        let mut connection = Config { video_codecs: options.video_codecs()?, ..options.connection.clone() };
-        let plan = MediaPlan {
-            send_video: inputs.video_codecs(&connection.video_codecs)?,
-            send_audio: if inputs.audio.is_some() { connection.audio_codecs.to_vec() } else { Vec::new() },
-            receive_video: options.receive.wants_video(inputs.video.is_some()),
-            receive_audio: options.receive.wants_audio(inputs.audio.is_some()),
-        };
-        let codecs = &connection.video_codecs;
-        let player =
-            Player::open(&options.receive, &plan, media.screen, options.send.salt, far_end, &self.progress).await?;
-        let mut receiving =
-            Receiving::prepare(&options.receive, &plan, codecs, media.output, player, Arc::clone(timing))?;
-        let patience = options.negotiate.meeting;
-        let visit = Visit { patience, verify: None, progress: &*self.progress, stop: &self.stop };
-        let (mut road, met) = match Box::pin(road.enter(options.part(&plan), visit)).await {
-            Ok(entered) => entered,
-            Err(error) => {
-                receiving.discard().await;
-                report.ended = self.stop.reason().map(Ended::from);
-                return if report.ended.is_some() { Ok(()) } else { Err(error) };
-            }
-        };
-        if let Some(met) = met {
-            road::take_ice_servers(&met, &mut connection);
-            if let Err(error) = options.take_part(&met) {
-                receiving.discard().await;
-                road.give_up().await;
-                return Err(error);
-            }
-            report.role = Report::new(options.role).role;
-        }
-        let mut role = options.signal.role(options.role);
-        let (mut session, connected) = loop {
-            let mut session = Session::new(&connection, Arc::clone(timing)).await.map_err(PeerError::erase)?;
-            match self.connect(role, &options, &plan, &mut session, &mut road).await {
-                Err(PeerError::Unexpected { got: "offer", .. })
-                    if role == Role::Call && options.signal.may_counter() =>
-                {
-                    session.close().await;
-                    role = Role::Answer;
-                }
-                // Whoever was there before us went; somebody else may come.
-                Err(ended @ PeerError::SignalingEnded { .. }) => {
-                    let visit = Visit { patience, verify: None, progress: &*self.progress, stop: &self.stop };
-                    match road.meet_again(visit).await {
-                        Ok(Some(met)) => {
-                            session.close().await;
-                            if let Err(error) = options.take_part(&met) {
-                                receiving.discard().await;
-                                road.give_up().await;
-                                return Err(error);
-                            }
-                            report.role = Report::new(options.role).role;
-                            role = options.role;
-                        }
-                        Ok(None) => break (session, Err(ended.erase())),
-                        Err(error) => break (session, Err(error)),
-                    }
-                }
-                connected => break (session, connected.map_err(PeerError::erase)),
-            }
-        };
-        let (video_track, audio_track, our_channels) = match connected {
-            Ok(connected) => connected,
-            Err(error) => {
-                session.close().await;
-                road.give_up().await;
-                let stopped = self.stop.reason();
-                receiving.discard().await;
-                return match stopped {
-                    Some(reason) => {
-                        report.ended = Some(Ended::from(reason));
-                        Ok(())
-                    }
-                    None => Err(error),
-                };
-            }
-        };
-        let began = Instant::now();
-        let sending_stop = Stop::new();
-        let progress = Arc::clone(&self.progress);
-        let (limits, vacancy) = (options.limits, options.vacancy());
-        let (video, audio) = (video_track.map(Outlet::Peer), audio_track.map(Outlet::Peer));
-        let sending = match Sending::start(inputs, limits, video, audio, vacancy, progress, &sending_stop) {
-            Ok(sending) => sending,
-            Err(error) => {
-                session.close().await;
-                road.give_up().await;
-                return Err(error);
-            }
-        };
-        let (mut signaling, data_io) = road.split();
-        let upkeep = session.upkeep(role, UpkeepTimes::within(options.negotiate.timeout)).await;
-        let end = self
-            .until_end(
-                &options,
-                &mut session,
-                upkeep,
-                &mut receiving,
-                sending,
-                requests,
-                &mut signaling,
-                our_channels,
-                data_io,
-            )
-            .await;
-        report.seconds = began.elapsed().as_secs_f64();
-        report.connection = Some(session.report().await);
-        let stats = values(&session.stats().await);
-        self.dump.iter().for_each(|dump| dump.take(&stats));
-        sending_stop.stop(StopReason::Done);
-        let (sent, sending) = end.sending.finish(session.close()).await;
-        let (received, receiving) = receiving.finish().await;
-        report.sent = sent;
-        let (data, came) = end.data.finish().await;
-        report.take_data(data);
-        report.transfer = came.report;
-        report.ended = end.ended.filter(|_| came.error.is_none());
-        report.take_received(received);
-        report.quality = report.judge();
-        report.expectations = expect::judge(&options.expect, &with_decoded(stats, &report.received));
-        let signaling = road::close(signaling).await;
-        let kept = expect::disappointment(&report.expectations).map_or(Ok(()), Err);
-        end.error.or(came.error).map_or(Ok(()), Err).and(sending).and(receiving).and(signaling).and(kept)
-    }
-
-    async fn connect(
-        &self,
-        role: Role,
-        options: &Options,
-        plan: &MediaPlan,
-        session: &mut Session,
-        road: &mut Road,
-    ) -> Result<(Option<LocalTrack>, Option<LocalTrack>, Vec<DataChannel>), PeerError> {
-        let (video, audio) = session.add_media(plan).await?;
-        let mut channels = Vec::new();
-        for init in options.opened_channels() {
-            channels.push(session.create_data_channel(init).await?);
-        }
-        let signaling = road.signaling();
-        if let Err(error) = session.connect(role, signaling, &options.negotiate, &self.stop).await {
-            // A road that is broken or takes nothing more is no news now.
-            let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
-            return Err(error);
-        }
-        self.tell(Happened::ConnectionState(ConnectionState::Connected));
-        for server in session.server_troubles().into_iter().filter(|server| server.trouble.is_definite()) {
-            self.progress.event(Event::Warning { message: format!("ICE server {server}") });
-        }
-        Ok((self.if_taken(video, session).await, self.if_taken(audio, session).await, channels))
-    }
-
-    /// The track, unless the peer refused it; then the user is told.
-    async fn if_taken(&self, track: Option<LocalTrack>, session: &Session) -> Option<LocalTrack> {
-        let track = track?;
-        if session.takes(&track).await {
-            return Some(track);
-        }
-        let message = format!("the peer takes no {}: none is sent", track.codec().kind());
-        self.progress.event(Event::Warning { message });
-        None
-    }
-
-    #[expect(clippy::too_many_arguments, reason = "each is an end of the connection that is served here")]
-    async fn until_end(
-        &self,
-        options: &Options,
-        session: &mut Session,
-        mut upkeep: Upkeep,
-        receiving: &mut Receiving,
-        mut sending: Sending,
-        mut requests: Requests,
-        signaling: &mut Option<Box<dyn Signaling>>,
-        our_channels: Vec<DataChannel>,
-        data_io: Option<Streams>,
-    ) -> End {
-        let (mut tracks, channels) = session.take_arrivals();
-        let mut data = match self.incoming(options) {
-            Some(incoming) => {
-                let relayed = session.report().await.is_relayed();
-                Data::receive_files(incoming, channels, (session.traffic(), relayed), options.lives_by_data())
-            }
-            None => Data::start(options.data_use, our_channels, channels, data_io, Arc::clone(&self.progress)),
-        };
-        let mut look = tokio::time::interval(LOOK_EVERY);
-        let files = options.receive.has_files().then(|| receiving.begun());
-        let mut lasting = Lasting::begin(options.duration, files);
-        let sends_only = sending.is_active() && options.lives_by_sending();
-        let dump_every = self.dump.as_ref().map(|_| DUMP_EVERY);
-        let mut looking = options.stats.or(dump_every).map(tokio::time::interval);
-        let mut ended = None;
-        let mut error = None;
-        let mut data_over = false;
-        while ended.is_none() && error.is_none() {
-            tokio::select! {
-                () = self.stop.stopped() => ended = self.stop.reason().map(Ended::from),
-                () = lasting.over(|| session.zero()) => ended = Some(Ended::Duration),
-                due = upkeep.due(session, signaling) => match upkeep.attend(due, session, signaling).await {
-                    Ok(happened) => happened.into_iter().for_each(|happened| self.tell(happened)),
-                    Err(PeerError::HungUp) => ended = Some(Ended::PeerHungUp),
-                    Err(lost) => error = Some(lost.erase()),
-                },
-                _ = look.tick(), if options.receive_files.is_some() => session.suit_timers(),
-                Some(track) = tracks.recv() => self.take_track(track, receiving),
-                finished = data.over(), if !data_over => {
-                    data_over = true;
-                    match finished {
-                        Ok(reason) if options.lives_by_data() => ended = Some(reason),
-                        Ok(_) => {}
-                        Err(failure) => error = Some(failure),
-                    }
-                }
-                finished = sending.over() => match finished {
-                    Ok(()) if sends_only => ended = Some(Ended::InputEnded),
-                    Ok(()) => {}
-                    // The peer may still be of use.
-                    Err(failure) if failure.kind() == ErrorKind::Device && !sends_only => {
-                        sending.go_on_without(failure);
-                    }
-                    Err(failure) => error = Some(failure),
-                },
-                request = requests.next() => match request.command.as_str() {
-                    "hangup" => {
-                        request.answer(Ok(serde_json::Value::Null));
-                        ended = Some(Ended::Stopped);
-                    }
-                    "restartIce" => request.answer(match upkeep.restart_ice(signaling) {
-                        true => Ok(serde_json::Value::Null),
-                        false => Err(nobody_to_ask()),
-                    }),
-                    _ => sending.obey(request, &["restartIce", "hangup"]),
-                },
-                failure = receiving.failed() => error = Some(failure),
-                () = next_look(&mut looking) => self.tell_stats(session, options.stats.is_some()).await,
-            }
-        }
-        if let Some(signaling) =
-            signaling.as_mut().filter(|_| upkeep.signaling_speaks() && ended != Some(Ended::PeerHungUp))
-        {
-            let goodbye = signaling.send(&Message::Bye);
-            let _ = tokio::time::timeout(GOODBYE, goodbye).await;
-        }
-        End { ended, error, data, sending }
-    }
-
-    async fn tell_stats(&self, session: &Session, wanted: bool) {
-        let report = values(&session.stats().await);
-        self.dump.iter().for_each(|dump| dump.take(&report));
-        if wanted {
-            self.progress.event(Event::Stats { report });
-        }
-    }
-
-    /// What becomes of files, if they are welcome.
-    fn incoming(&self, options: &Options) -> Option<Incoming> {
-        Some(Incoming {
-            folder: options.receive_files.clone()?,
-            existing: match options.receive.existing {
-                Existing::Refuse => transfer::Existing::Refuse,
-                Existing::Overwrite => transfer::Existing::Overwrite,
-                Existing::Rename => transfer::Existing::Rename,
-            },
-            connection: options.connection.clone(),
-            stop: self.stop.clone(),
-            progress: Arc::clone(&self.progress),
-        })
-    }
-
-    fn tell(&self, happened: Happened) {
-        let event = event_of(happened);
-        let noted = match &event {
-            Event::ConnectionStateChange { state } => Some(("connectionstatechange", state.as_str())),
-            Event::IceConnectionStateChange { state } => Some(("iceconnectionstatechange", state.as_ref())),
-            _ => None,
-        };
-        if let (Some(dump), Some((what, value))) = (&self.dump, noted) {
-            dump.note(what, value);
-        }
-        self.progress.event(event);
-    }
-
-    fn take_track(&self, track: RemoteTrack, receiving: &mut Receiving) {
-        let codec = track.codec();
-        self.progress.event(Event::Track { kind: codec.kind().to_string(), mime_type: codec.mime_type().to_owned() });
-        if let Err(error) = receiving.take_track(track) {
-            self.progress.event(Event::Warning { message: error.to_string() });
-        }
-    }
-}
-
-fn nobody_to_ask() -> Error {
-    Error::new(ErrorKind::InvalidInput, "InvalidStateError", "signaling is over, and a restart is offered by it")
-}
-
-/// What happened to the connection, as it is told.
-fn event_of(happened: Happened) -> Event {
-    match happened {
-        Happened::ConnectionState(state) => Event::ConnectionStateChange { state: state.as_str().to_owned() },
-        Happened::IceConnectionState(state) => Event::IceConnectionStateChange { state },
-        Happened::IceRestart(side) => Event::IceRestart { side: side.as_str() },
-        Happened::SignalingBroken(broken) => Event::Warning { message: format!("signaling ended: {broken}") },
-    }
 }
 
 fn values(stats: &[StatsObject]) -> Vec<Value> {
@@ -544,21 +209,6 @@ fn with_decoded(mut stats: Vec<Value>, received: &[ReceivedTrack]) -> Vec<Value>
         }
     }
     stats
-}
-
-/// Never, when nobody wants to look. Cancel-safe.
-async fn next_look(looking: &mut Option<tokio::time::Interval>) {
-    match looking {
-        Some(interval) => drop(interval.tick().await),
-        None => std::future::pending().await,
-    }
-}
-
-struct End {
-    ended: Option<Ended>,
-    error: Option<Error>,
-    data: Data,
-    sending: Sending,
 }
 
 impl Report {

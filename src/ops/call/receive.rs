@@ -6,24 +6,24 @@
 
 use super::measure::{Measure, Measured};
 use super::options::ReceiveOptions;
+use super::player::Player;
 use super::report::{OutputReport, Received, ReceivedTrack};
 use crate::codec::{self, AudioEncoderSettings};
 use crate::error::{Error, ErrorKind};
-use crate::filter::{FarEnd, Resampler};
+use crate::filter::Resampler;
 use crate::media::{
-    AudioDecoder, AudioEncoder, AudioFormat, AudioFrame, Codec, DeviceSalt, EncodedFrame, FrameRate, Loss, MediaKind,
-    MediaTime, VideoDecoder, VideoFrame,
+    AudioDecoder, AudioEncoder, AudioFormat, AudioFrame, Codec, EncodedFrame, FrameRate, Loss, MediaKind, MediaTime,
+    VideoDecoder, VideoFrame,
 };
 use crate::ops::destination::Destination;
-use crate::ops::media::{Hearing, TerminalScreen, Viewing};
+use crate::ops::media::{Hearing, Viewing};
 use crate::peer::{KeyFrameRequester, Mark, MediaPlan, ReceivedReport, RemoteTrack, Timing};
 use crate::pipeline::Worker;
-use crate::pipeline::queue::{Overflow, Receiver, bounded};
-use crate::progress::{Event, Progress};
+use crate::pipeline::queue::{Overflow, Receiver, Sender, bounded};
 use crate::record::{Container, Existing, Finished, Target, TrackInfo, WavSink, WebmRecorder, Y4mSink};
-use crate::sound::Playout;
 use std::io::Write;
 use std::num::NonZeroU32;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
@@ -31,67 +31,14 @@ use tokio::task::JoinSet;
 /// Frames that may wait for disk and decoder: seconds, so that a slow disk costs nothing.
 const QUEUE: usize = 256;
 /// What decoded audio is written as.
-const AUDIO: AudioFormat = AudioFormat { sample_rate: NonZeroU32::new(48_000).expect("not zero"), channels: 2 };
+pub(super) const AUDIO: AudioFormat =
+    AudioFormat { sample_rate: NonZeroU32::new(48_000).expect("not zero"), channels: 2 };
 /// What sound is recorded as; G.711, which no container of ours holds, is encoded again.
 const RECORDED_SOUND: Codec = Codec::Opus;
 /// The constant rate of decoded video on disk.
 const Y4M_RATE: FrameRate = FrameRate::new(30, 1).expect("not zero");
 /// A hole in audio longer than this is not concealed: the stream paused.
 const MOST_CONCEALED: MediaTime = MediaTime::from_micros(1_000_000);
-
-/// What plays what is received.
-#[derive(Default)]
-pub(super) struct Player {
-    hearing: Option<Hearing>,
-    viewing: Option<Viewing>,
-}
-
-impl Player {
-    /// Opens what `--play` needs of what is to be received. What is missing is told; only when nothing is left it is an error.
-    pub(super) async fn open(
-        options: &ReceiveOptions,
-        plan: &MediaPlan,
-        screen: Option<TerminalScreen>,
-        salt: DeviceSalt,
-        far_end: FarEnd,
-        progress: &Arc<dyn Progress>,
-    ) -> Result<Self, Error> {
-        if !options.play {
-            return Ok(Self::default());
-        }
-        let playout = Playout::new();
-        let viewing = match plan.receive_video {
-            true => Viewing::start("rtckit", screen, playout.clone())?,
-            false => None,
-        };
-        let hearing = match plan.receive_audio {
-            true => {
-                let sink_id = options.sink_id.clone();
-                let opening = tokio::task::spawn_blocking(move || {
-                    Hearing::open(sink_id.as_deref(), &salt, AUDIO, far_end, playout)
-                });
-                opening
-                    .await
-                    .unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
-            }
-            false => Err(Error::new(ErrorKind::Device, "NotFoundError", "there is nothing to play")),
-        };
-        let warn = |message: String| progress.event(Event::Warning { message });
-        if plan.receive_video && viewing.is_none() {
-            warn("there is neither a display nor a terminal: pictures are not shown".to_owned());
-        }
-        match hearing {
-            Ok(hearing) => Ok(Self { hearing: Some(hearing), viewing }),
-            Err(error) if viewing.is_none() => Err(error.at("play")),
-            Err(error) => {
-                if plan.receive_audio {
-                    warn(format!("{error}: sound is not played"));
-                }
-                Ok(Self { hearing: None, viewing })
-            }
-        }
-    }
-}
 
 type SharedRecorder = Arc<Mutex<Option<WebmRecorder>>>;
 
@@ -114,6 +61,19 @@ struct AudioSinks {
     measure: Option<Arc<Measure>>,
 }
 
+/// What leads to the thread of one kind of media.
+struct Feed {
+    kind: MediaKind,
+    /// As it came first; the recording holds no other.
+    codec: Codec,
+    frames: Arc<Sender<EncodedFrame>>,
+    key_frames: KeyFrameRequester,
+    /// Frames decoded so far.
+    decoded: Arc<AtomicU64>,
+    /// The streams that came, and how many frames had been decoded before each.
+    streams: Vec<(u32, u64)>,
+}
+
 /// The running half.
 pub(super) struct Receiving {
     recorder: Option<SharedRecorder>,
@@ -125,7 +85,10 @@ pub(super) struct Receiving {
     begun: watch::Sender<Option<MediaTime>>,
     tracks: JoinSet<(ReceivedReport, u64)>,
     threads: JoinSet<Result<Done, Error>>,
+    /// What has come by the connection that is up.
     taken: Vec<MediaKind>,
+    /// What leads to the outputs, by whichever connection it comes.
+    feeds: Vec<Feed>,
     ended: Vec<Done>,
     failure: Option<Error>,
 }
@@ -188,6 +151,7 @@ impl Receiving {
             tracks: JoinSet::new(),
             threads: JoinSet::new(),
             taken: Vec::new(),
+            feeds: Vec::new(),
             ended: Vec::new(),
             failure: None,
         })
@@ -198,40 +162,76 @@ impl Receiving {
         self.begun.subscribe()
     }
 
+    /// What video is recorded as, once any has come.
+    pub(super) fn recorded_video(&self) -> Option<Codec> {
+        self.feeds.iter().find(|feed| feed.kind == MediaKind::Video).map(|feed| feed.codec)
+    }
+
+    /// What comes from now on comes by another connection: the first track of each kind leads to the same outputs.
+    pub(super) fn go_on(&mut self) {
+        self.taken.clear();
+    }
+
     /// Starts to receive a track. The first of each kind gets the outputs; others are counted only.
+    ///
+    /// # Errors
+    /// When it cannot go on in the recording that was begun.
     pub(super) fn take_track(&mut self, track: RemoteTrack) -> Result<(), Error> {
-        let (sender, frames) = bounded(QUEUE, Overflow::DropToKeyframe);
-        let kind = track.kind();
-        let codec = track.codec();
-        let key_frames = track.key_frames();
+        let (kind, codec) = (track.kind(), track.codec());
         let first = !self.taken.contains(&kind);
         self.taken.push(kind);
+        let known = self.feeds.iter_mut().find(|feed| feed.kind == kind && first);
+        let (frames, key_frames) = match known {
+            Some(feed) if kind == MediaKind::Video && self.recorder.is_some() && feed.codec != codec => {
+                return Err(another_codec(feed.codec, codec));
+            }
+            Some(feed) => {
+                feed.streams.push((track.ssrc(), feed.decoded.load(Ordering::Relaxed)));
+                (Arc::clone(&feed.frames), feed.key_frames.clone())
+            }
+            None => self.begin(&track, first)?,
+        };
+        let track = track.asked_by(key_frames);
+        self.tracks.spawn(async move {
+            let before = frames.stats().dropped;
+            let report = track.run(Arc::clone(&frames)).await;
+            (report, frames.stats().dropped - before)
+        });
+        Ok(())
+    }
+
+    /// Starts the thread of a track.
+    fn begin(
+        &mut self,
+        track: &RemoteTrack,
+        first: bool,
+    ) -> Result<(Arc<Sender<EncodedFrame>>, KeyFrameRequester), Error> {
+        let (kind, codec, key_frames) = (track.kind(), track.codec(), track.key_frames());
+        let (sender, frames) = bounded(QUEUE, Overflow::DropToKeyframe);
+        let sender = Arc::new(sender);
+        let place = RECORDED.iter().position(|recorded| *recorded == kind).unwrap_or(0);
         let recorder = self.recorder.clone().filter(|_| first);
         if let (Some(recorder), MediaKind::Video) = (&recorder, kind)
             && let Some(recorder) = &mut *recorder.lock().unwrap_or_else(PoisonError::into_inner)
         {
-            let place = RECORDED.iter().position(|recorded| *recorded == kind).unwrap_or(0);
             recorder.set_codec(place, codec);
         }
-        let frames = Arc::new(frames);
-        let counted = Arc::clone(&frames);
-        self.tracks.spawn(async move {
-            let report = track.run(sender).await;
-            (report, counted.stats().dropped)
-        });
-        let (timing, begun) = (Arc::clone(&self.timing), self.begun.clone());
+        let decoded = Arc::new(AtomicU64::new(0));
+        let (timing, count, asking) = (Arc::clone(&self.timing), Arc::clone(&decoded), key_frames.clone());
+        let recording = Recording { recorder, track: place, begun: first.then(|| self.begun.clone()) };
         let video = if kind == MediaKind::Video { self.video.take() } else { None };
         let audio = if kind == MediaKind::Audio { self.audio.take() } else { None };
-        let work = move || {
-            let track = RECORDED.iter().position(|of| *of == kind).unwrap_or(0);
-            let recording = Recording { recorder, track, begun };
-            match kind {
-                MediaKind::Video => receive_video(codec, &frames, &recording, video, &key_frames, &timing),
-                MediaKind::Audio => receive_audio(codec, &frames, &recording, audio, &timing),
-            }
+        let work = move || match kind {
+            MediaKind::Video => receive_video(codec, &frames, &recording, video, &asking, (&timing, &count)),
+            MediaKind::Audio => receive_audio(codec, &frames, &recording, audio, (&timing, &count)),
         };
         self.threads.spawn(Worker::spawn(thread_name(kind), work)?.finished());
-        Ok(())
+        if first {
+            let streams = vec![(track.ssrc(), 0)];
+            let (frames, key_frames) = (Arc::clone(&sender), key_frames.clone());
+            self.feeds.push(Feed { kind, codec, frames, key_frames, decoded, streams });
+        }
+        Ok((sender, key_frames))
     }
 
     /// Completes when an output fails. Cancel-safe.
@@ -266,15 +266,24 @@ impl Receiving {
         while let Some(Ok((rtp, frames_dropped))) = self.tracks.join_next().await {
             received.tracks.push(ReceivedTrack { rtp, frames_decoded: None, frames_dropped });
         }
+        // The threads end with what leads to them.
+        let streams: Vec<_> = self.feeds.drain(..).map(|feed| (feed.kind, feed.streams)).collect();
         received.tracks.sort_by(|a, b| b.rtp.kind.cmp(&a.rtp.kind));
         while let Some(done) = self.threads.join_next().await {
             self.take_thread(done);
         }
         let mut failure = self.failure.take();
         for done in std::mem::take(&mut self.ended) {
-            let track = received.tracks.iter_mut().find(|track| track.rtp.kind == done.kind.as_str());
-            if let Some(track) = track {
-                track.frames_decoded = done.decoded;
+            if let Some(total) = done.decoded {
+                let mut until = total;
+                let of_kind =
+                    streams.iter().filter(|(kind, _)| *kind == done.kind).flat_map(|(_, streams)| streams.iter().rev());
+                for (ssrc, before) in of_kind {
+                    if let Some(track) = received.tracks.iter_mut().find(|track| track.rtp.ssrc == *ssrc) {
+                        track.frames_decoded = Some(until - before);
+                    }
+                    until = *before;
+                }
             }
             let output = done.output.map(|finished| OutputReport {
                 path: finished.path.map_or_else(|| "-".to_owned(), |path| path.display().to_string()),
@@ -312,6 +321,15 @@ fn thread_name(kind: MediaKind) -> &'static str {
     }
 }
 
+fn another_codec(recorded: Codec, came: Codec) -> Error {
+    let (recorded, came) = (recorded.mime_type(), came.mime_type());
+    let message = format!("the peer came back with {came}, and the recording that it left holds {recorded}");
+    let name = recorded.trim_start_matches("video/").to_ascii_lowercase();
+    Error::new(ErrorKind::SessionLost, "NotSupportedError", message)
+        .at("record")
+        .with_hint(format!("what came before is in the file; --video-codec {name} lets the peer send nothing else"))
+}
+
 fn take_recorder(shared: SharedRecorder) -> Option<WebmRecorder> {
     shared.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
@@ -319,7 +337,8 @@ fn take_recorder(shared: SharedRecorder) -> Option<WebmRecorder> {
 struct Recording {
     recorder: Option<SharedRecorder>,
     track: usize,
-    begun: watch::Sender<Option<MediaTime>>,
+    /// Where it is told when the files begin, if this is what they are made of.
+    begun: Option<watch::Sender<Option<MediaTime>>>,
 }
 
 impl Recording {
@@ -341,7 +360,8 @@ impl Recording {
     }
 
     fn note_begin(&self, time: MediaTime) {
-        self.begun.send_if_modified(|begun| {
+        let Some(begun) = &self.begun else { return };
+        begun.send_if_modified(|begun| {
             let is_news = begun.is_none();
             begun.get_or_insert(time);
             is_news
@@ -355,8 +375,9 @@ fn receive_video(
     recording: &Recording,
     sinks: Option<VideoSinks>,
     key_frames: &KeyFrameRequester,
-    timing: &Timing,
+    (timing, count): (&Timing, &AtomicU64),
 ) -> Result<Done, Error> {
+    let mut codec = codec;
     let mut sinks = sinks.filter(|sinks| sinks.y4m.is_some() || sinks.viewing.is_some() || sinks.measure.is_some());
     let mut decoder: Option<Box<dyn VideoDecoder>> = match &sinks {
         Some(_) => Some(codec::video_decoder(codec)?),
@@ -366,12 +387,16 @@ fn receive_video(
     while let Some(frame) = frames.recv() {
         recording.write(&frame)?;
         let (Some(decoder), Some(sinks)) = (&mut decoder, &mut sinks) else { continue };
+        if frame.codec != std::mem::replace(&mut codec, frame.codec) {
+            *decoder = codec::video_decoder(codec)?;
+        }
         let mut written = Ok(());
         let result = decoder.decode(&frame, &mut |picture: VideoFrame| {
             if decoded == 0 {
                 timing.mark(Mark::FirstFrameDecoded);
             }
             decoded += 1;
+            count.fetch_add(1, Ordering::Relaxed);
             if let Some(measure) = &sinks.measure {
                 measure.picture(&picture);
             }
@@ -395,6 +420,9 @@ fn receive_video(
     Ok(Done { kind: MediaKind::Video, decoded: decoder.map(|_| decoded), output })
 }
 
+/// A decoder, and what takes its sound.
+type Decoding = (Box<dyn AudioDecoder>, Listening);
+
 /// Takes decoded sound to where it goes.
 struct Listening {
     sinks: AudioSinks,
@@ -416,7 +444,22 @@ impl Listening {
         taken
     }
 
-    fn finish(mut self, recording: &Recording) -> Result<Option<WavSink>, Error> {
+    /// What decodes this codec and listens to it; `None` where nobody wants to hear it.
+    fn begin(codec: Codec, sinks: AudioSinks, recording: &Recording) -> Result<Option<Decoding>, Error> {
+        let recoding = match recording.recorder.is_some() && codec != RECORDED_SOUND {
+            true => Some(codec::audio_encoder(RECORDED_SOUND, AUDIO, AudioEncoderSettings::default())?),
+            false => None,
+        };
+        if sinks.wav.is_none() && sinks.hearing.is_none() && sinks.measure.is_none() && recoding.is_none() {
+            return Ok(None);
+        }
+        let decoder = codec::audio_decoder(codec, AUDIO.channels)?;
+        let resampler = Resampler::new(decoder.format(), AUDIO)?;
+        Ok(Some((decoder, Self { sinks, recoding, resampler })))
+    }
+
+    /// Gives all of it to the sinks, which come back.
+    fn finish(mut self, recording: &Recording) -> Result<AudioSinks, Error> {
         let Self { sinks, recoding, resampler } = &mut self;
         let mut taken = Ok(());
         resampler.flush(&mut |sound| {
@@ -431,10 +474,7 @@ impl Listening {
                 }
             })?;
         }
-        if let Some(hearing) = sinks.hearing.take() {
-            hearing.finish();
-        }
-        taken.map(|()| self.sinks.wav)
+        taken.map(|()| self.sinks)
     }
 }
 
@@ -469,25 +509,22 @@ fn receive_audio(
     frames: &Receiver<EncodedFrame>,
     recording: &Recording,
     sinks: Option<AudioSinks>,
-    timing: &Timing,
+    (timing, count): (&Timing, &AtomicU64),
 ) -> Result<Done, Error> {
     let sinks = sinks.unwrap_or(AudioSinks { wav: None, hearing: None, measure: None });
-    let recoding = match recording.recorder.is_some() && codec != RECORDED_SOUND {
-        true => Some(codec::audio_encoder(RECORDED_SOUND, AUDIO, AudioEncoderSettings::default())?),
-        false => None,
-    };
-    let listens = sinks.wav.is_some() || sinks.hearing.is_some() || sinks.measure.is_some() || recoding.is_some();
-    let mut decoding: Option<(Box<dyn AudioDecoder>, Listening)> = match listens {
-        true => {
-            let decoder = codec::audio_decoder(codec, AUDIO.channels)?;
-            let resampler = Resampler::new(decoder.format(), AUDIO)?;
-            Some((decoder, Listening { sinks, recoding, resampler }))
-        }
-        false => None,
-    };
+    let mut codec = codec;
+    let mut decoding = Listening::begin(codec, sinks, recording)?;
     let mut decoded = 0;
     let mut due: Option<MediaTime> = None;
     while let Some(frame) = frames.recv() {
+        if frame.codec != std::mem::replace(&mut codec, frame.codec) {
+            let sinks = match decoding {
+                Some((_, listening)) => listening.finish(recording)?,
+                None => AudioSinks { wav: None, hearing: None, measure: None },
+            };
+            decoding = Listening::begin(codec, sinks, recording)?;
+            due = None;
+        }
         if codec == RECORDED_SOUND {
             recording.write(&frame)?;
         }
@@ -514,6 +551,7 @@ fn receive_audio(
         }) {
             Ok(()) => {
                 decoded += 1;
+                count.fetch_add(1, Ordering::Relaxed);
                 timing.mark(Mark::FirstFrameDecoded);
             }
             Err(error) => tracing::debug!("{error}"),
@@ -522,7 +560,11 @@ fn receive_audio(
     }
     let has_decoded = decoding.is_some();
     let wav = match decoding {
-        Some((_, listening)) => listening.finish(recording)?,
+        Some((_, listening)) => {
+            let AudioSinks { wav, hearing, .. } = listening.finish(recording)?;
+            hearing.into_iter().for_each(Hearing::finish);
+            wav
+        }
         None => None,
     };
     let output = match wav.filter(|_| decoded > 0) {

@@ -138,6 +138,11 @@ pub struct OutputReport {
     pub bytes: u64,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde gives it so")]
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
 /// What a call leaves behind.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -149,7 +154,10 @@ pub struct Report {
     pub ended: Option<Ended>,
     /// How long it was up, in seconds.
     pub seconds: f64,
-    /// The transport; absent when it never came up.
+    /// How often the peer was gone without a word and came back.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub rejoined: u32,
+    /// The transport, the last one; absent when it never came up.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub connection: Option<ConnectionReport>,
     /// How good it was for a conversation.
@@ -205,6 +213,7 @@ impl Report {
             },
             ended: None,
             seconds: 0.0,
+            rejoined: 0,
             connection: None,
             quality: None,
             timing: Waterfall::default(),
@@ -230,8 +239,8 @@ impl Report {
     }
 
     pub(super) fn take_data(&mut self, channels: Vec<ChannelReport>) {
-        self.data = channels.first().map(|channel| channel.data.clone());
-        self.data_channels = channels;
+        self.data_channels.extend(channels);
+        self.data = self.data_channels.first().map(|channel| channel.data.clone());
     }
 
     pub(super) fn take_received(&mut self, received: Received) {

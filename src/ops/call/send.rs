@@ -15,14 +15,15 @@ use crate::ops::media::{
     AudioEncoding, AudioTrack, Fit, Inputs, Pace, PictureStats, RawVideo, SendLimits, Threads, Tracks, Vacancy,
     VideoEncoding, VideoTrack, decoded_audio,
 };
-use crate::peer::{LocalTrack, PeerError, SentReport};
+use crate::peer::{LocalTrack, PeerError};
 use crate::pipeline::Clock;
-use crate::pipeline::queue::{Overflow, Receiver, Sender, bounded};
+use crate::pipeline::queue::{Overflow, QueueStats, Receiver, Sender, bounded};
 use crate::progress::{Event, Progress};
 use crate::stop::Stop;
 use std::future::Future;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 /// Encoded frames that may wait for the network: half a second of video.
@@ -67,10 +68,20 @@ impl Outlet {
     }
 }
 
+/// What is encoded for a peer, whichever connection it goes by.
+struct Lane {
+    codec: Codec,
+    most_unit_bytes: Option<u32>,
+    next: mpsc::Sender<LocalTrack>,
+}
+
 /// The running half.
 pub(super) struct Sending {
     threads: Threads,
-    tracks: JoinSet<Result<Option<SentTrack>, PeerError>>,
+    tracks: JoinSet<Result<Vec<SentTrack>, PeerError>>,
+    /// How tracks of the next connection get there, where there may be one.
+    lanes: Vec<Lane>,
+    may_go_on: bool,
     /// What the tracks send.
     queues: Vec<Weak<Receiver<EncodedFrame>>>,
     sent: Vec<SentTrack>,
@@ -82,13 +93,16 @@ pub(super) struct Sending {
 }
 
 impl Sending {
-    /// Starts the threads and tasks. The timeline of all tracks begins now. `vacancy` is for sources that end.
+    /// Starts the threads and tasks. The timeline of all tracks begins now. `vacancy` is for sources that end, `may_go_on` for
+    /// connections that are followed by others.
+    #[expect(clippy::too_many_arguments, reason = "each is an end of what is sent")]
     pub(super) fn start(
         inputs: Inputs,
         limits: SendLimits,
         video: Option<Outlet>,
         audio: Option<Outlet>,
         vacancy: Vacancy,
+        may_go_on: bool,
         progress: Arc<dyn Progress>,
         stop: &Stop,
     ) -> Result<Self, Error> {
@@ -99,6 +113,8 @@ impl Sending {
         let mut sending = Self {
             threads: Threads::new(stop),
             tracks: JoinSet::new(),
+            lanes: Vec::new(),
+            may_go_on,
             queues: Vec::new(),
             sent: Vec::new(),
             failure: None,
@@ -192,18 +208,46 @@ impl Sending {
         let captured_at = self.began;
         let frames = Arc::new(frames);
         self.queues.push(Arc::downgrade(&frames));
+        let lane = match &outlet {
+            Outlet::Peer(track) if self.may_go_on => Some(self.open_lane(track)),
+            _ => None,
+        };
         self.tracks.spawn(async move {
-            let track = match outlet {
-                Outlet::Peer(track) => track,
+            match outlet {
+                Outlet::Peer(track) => {
+                    let mut sent = send_by_each(track, lane, &frames, captured_at).await?;
+                    if let Some(last) = sent.last_mut() {
+                        let raw = pictures.map(|pictures| pictures.get());
+                        *last = SentTrack::new(std::mem::take(&mut last.rtp), raw, frames.stats());
+                    }
+                    Ok(sent)
+                }
                 Outlet::Viewers(fan) => {
                     fan.run(frames, captured_at).await;
-                    return Ok(None);
+                    Ok(Vec::new())
                 }
-            };
-            let result = track.run(Arc::clone(&frames), captured_at).await;
-            let raw = pictures.map(|pictures| pictures.get());
-            result.map(|report: SentReport| Some(SentTrack::new(report, raw, frames.stats())))
+            }
         });
+    }
+
+    fn open_lane(&mut self, track: &LocalTrack) -> mpsc::Receiver<LocalTrack> {
+        let (next, lane) = mpsc::channel(1);
+        self.lanes.push(Lane { codec: track.codec(), most_unit_bytes: track.most_unit_bytes(), next });
+        lane
+    }
+
+    /// The codecs in which something is encoded: the next connection takes it in these.
+    pub(super) fn codecs(&self) -> Vec<Codec> {
+        self.lanes.iter().map(|lane| lane.codec).collect()
+    }
+
+    /// Sends by a track of the next connection; false where what is encoded does not suit it.
+    pub(super) fn go_on(&self, track: LocalTrack) -> bool {
+        let suits = |lane: &&Lane| lane.codec == track.codec() && lane.most_unit_bytes == track.most_unit_bytes();
+        match self.lanes.iter().find(suits) {
+            Some(lane) => lane.next.try_send(track).is_ok(),
+            None => false,
+        }
     }
 
     /// Completes when every track has sent all it had, or with the first failure of an encoder or track. A device that fails
@@ -237,9 +281,9 @@ impl Sending {
         }
     }
 
-    fn take(&mut self, done: Result<Result<Option<SentTrack>, PeerError>, tokio::task::JoinError>) {
+    fn take(&mut self, done: Result<Result<Vec<SentTrack>, PeerError>, tokio::task::JoinError>) {
         match done {
-            Ok(Ok(track)) => self.sent.extend(track),
+            Ok(Ok(tracks)) => self.sent.extend(tracks),
             Ok(Err(error)) => {
                 self.failure.get_or_insert(error.erase());
             }
@@ -253,6 +297,7 @@ impl Sending {
     /// each track sent.
     pub(super) async fn finish(mut self, hang_up: impl Future<Output = ()>) -> (Vec<SentTrack>, Result<(), Error>) {
         let deadline = Instant::now() + LETTING_GO;
+        self.lanes.clear();
         let threads = self.threads.finish(deadline).await;
         self.failure = self.failure.take().or(threads.err());
         self.drain(deadline).await;
@@ -269,6 +314,35 @@ impl Sending {
         while let Ok(Some(done)) = tokio::time::timeout_at(deadline.into(), self.tracks.join_next()).await {
             self.take(done);
         }
+    }
+}
+
+/// Sends what is encoded by one connection after the other, as they come by `lane`, until it ends or there is no other. In between
+/// the encoder waits.
+async fn send_by_each(
+    mut track: LocalTrack,
+    lane: Option<mpsc::Receiver<LocalTrack>>,
+    frames: &Arc<Receiver<EncodedFrame>>,
+    captured_at: SystemTime,
+) -> Result<Vec<SentTrack>, PeerError> {
+    let control = track.control();
+    let mut sent = Vec::new();
+    let Some(mut lane) = lane else {
+        let report = track.run(Arc::clone(frames), captured_at).await?;
+        return Ok(vec![SentTrack::new(report, None, QueueStats::default())]);
+    };
+    loop {
+        let report = track.run(Arc::clone(frames), captured_at).await?;
+        sent.push(SentTrack::new(report, None, QueueStats::default()));
+        if frames.is_over() {
+            return Ok(sent);
+        }
+        control.hold(true);
+        let Some(next) = lane.recv().await else { return Ok(sent) };
+        track = next.steering(Arc::clone(&control));
+        while frames.try_recv().is_some() {}
+        control.request_key_frame();
+        control.hold(false);
     }
 }
 

@@ -6,6 +6,7 @@ use crate::capture::SourceSpec;
 use crate::peer::{DataChannelInit, Role};
 use crate::progress::Silent;
 use crate::record;
+use std::time::Duration;
 
 fn options() -> Options {
     Options { signal: Signal::Loopback, duration: Some(Duration::from_secs(2)), ..Options::new(Role::Call) }

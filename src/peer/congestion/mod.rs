@@ -75,7 +75,10 @@ impl Congestion {
         let mut inner = self.lock();
         match kind {
             MediaKind::Audio => inner.sounds += 1,
-            MediaKind::Video => inner.videos.push((ssrc, control)),
+            MediaKind::Video => {
+                inner.videos.retain(|(other, _)| *other != ssrc);
+                inner.videos.push((ssrc, control));
+            }
         }
     }
 

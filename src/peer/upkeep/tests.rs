@@ -46,7 +46,7 @@ impl End {
             while let Some(track) = arriving.recv().await {
                 count.fetch_add(1, Ordering::Relaxed);
                 let (sender, receiver) = bounded(256, Overflow::DropToKeyframe);
-                tokio::spawn(track.run(sender));
+                tokio::spawn(track.run(Arc::new(sender)));
                 let last = Arc::clone(&last);
                 tokio::spawn(async move {
                     while let Some(frame) = receiver.recv_async().await {

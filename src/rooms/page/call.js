@@ -72,6 +72,8 @@ export class Call {
 
   // The user goes.
   leave() {
+    // Whoever records waits for those that go without a word.
+    this.#peers.forEach((_, id) => this.#room.send({ type: 'bye', leaves: true }, id));
     this.#room.leave();
     this.#end({ title: 'You left', text: `Room ${this.#name}` });
   }
@@ -153,7 +155,7 @@ export class Call {
       this.#open('files');
     });
     on('silent', () => this.#room.renew());
-    on('bye', () => this.#gone(member, 'hung up'));
+    on('bye', ({ leaves }) => this.#gone(member, leaves === true ? 'left' : 'hung up'));
     on('restarted', (offer) => {
       this.#add(member, { offers: false });
       this.#peers.get(member.id).peer.take(offer);

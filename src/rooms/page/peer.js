@@ -159,7 +159,7 @@ export class Peer extends EventTarget {
         await this.#candidate(message);
         break;
       case 'bye':
-        this.#tell('bye');
+        this.#tell('bye', message);
         break;
     }
   }
