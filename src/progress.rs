@@ -37,6 +37,13 @@ pub enum Event {
         /// Who began it: `local` or `remote`.
         side: &'static str,
     },
+    /// A second of `--bench` went by.
+    Bench {
+        /// Since the first of it.
+        seconds: f64,
+        /// What was carried in it.
+        bits_per_second: f64,
+    },
     /// The peer of a call that goes on without it is gone without a word, and may come back.
     PeerGone {
         /// How long it is waited for.

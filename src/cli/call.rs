@@ -6,12 +6,12 @@ use super::args::{
 use super::control;
 use super::output::{self, Output};
 use super::run::{self, Context};
-use super::value::bytes;
+use super::value::{bytes, rate};
 use super::{exit, tap, terminal};
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::ops::call::{
-    self, Config, Conformance, DataUse, Destination, Ended, Io, Options, Outcome, Report, Role, Signal,
+    self, BenchReport, Config, Conformance, DataUse, Destination, Ended, Io, Options, Outcome, Report, Role, Signal,
     WhipListenOptions,
 };
 use rtckit::ops::signal::Security;
@@ -184,6 +184,7 @@ fn options(role: Role, loopback: bool, args: SessionArgs) -> Result<Options, Err
         junit: run.junit,
         stats_dump: run.stats_dump,
         duration: run.duration,
+        bench: run.bench,
         controlled: control.is_some(),
         ..Options::new(role)
     })
@@ -322,6 +323,9 @@ fn describe(report: &Report, who: &str, text: &mut String) {
             bytes(data.bytes_received)
         );
     }
+    if let Some(bench) = &report.bench {
+        describe_bench(bench, who, text);
+    }
     if let Some(transfer) = &report.transfer {
         let _ = writeln!(
             text,
@@ -354,4 +358,33 @@ fn describe(report: &Report, who: &str, text: &mut String) {
         }
         text.push('\n');
     }
+}
+
+fn describe_bench(bench: &BenchReport, who: &str, text: &mut String) {
+    let ms = |seconds: Option<f64>| seconds.map_or_else(|| "-".to_owned(), |seconds| format!("{:.1}", seconds * 1e3));
+    let _ = writeln!(
+        text,
+        "{who}bench {}, {}: {} in {:.1} s, {}",
+        bench.mode,
+        bench.direction,
+        bytes(bench.bytes),
+        bench.seconds,
+        rate(bench.bits_per_second)
+    );
+    if let (Some(sent), Some(lost), Some(part)) = (bench.packets_sent, bench.packets_lost, bench.fraction_lost) {
+        let jitter = ms(bench.jitter);
+        let _ = writeln!(text, "{who}  packets  {sent} sent, {lost} lost ({:.2} %), jitter {jitter} ms", part * 100.0);
+    }
+    let ping = &bench.ping;
+    let _ = writeln!(
+        text,
+        "{who}  round trip  {} ms least, {} mean, {} p95, {} most, jitter {}; {} of {} lost",
+        ms(ping.minimum),
+        ms(ping.average),
+        ms(ping.p95),
+        ms(ping.maximum),
+        ms(ping.jitter),
+        ping.lost,
+        ping.sent
+    );
 }

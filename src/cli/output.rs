@@ -277,6 +277,9 @@ impl Progress for Output {
                 Event::ConnectionStateChange { state } => format!("connection {state}"),
                 Event::IceRestart { side: "remote" } => "the peer looks for another path".to_owned(),
                 Event::IceRestart { .. } => "looking for another path".to_owned(),
+                Event::Bench { seconds, bits_per_second } => {
+                    format!("{seconds:>6.1} s  {}", value::rate(bits_per_second))
+                }
                 Event::PeerGone { seconds } => {
                     format!("the other side is gone without a word: waiting {seconds:.0} s for it to come back")
                 }

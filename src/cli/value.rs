@@ -69,6 +69,15 @@ pub fn bytes(count: u64) -> String {
     }
 }
 
+/// Bits per second, for people.
+pub fn rate(bits_per_second: f64) -> String {
+    match bits_per_second {
+        ..1e6 => format!("{:.0} kbit/s", bits_per_second / 1e3),
+        ..1e9 => format!("{:.2} Mbit/s", bits_per_second / 1e6),
+        _ => format!("{:.2} Gbit/s", bits_per_second / 1e9),
+    }
+}
+
 /// A parser of one of a few words, which help and completions show.
 pub fn possible<T, const N: usize>(all: [T; N]) -> impl TypedValueParser<Value = T>
 where

@@ -89,7 +89,7 @@ impl Session {
             .with(RtcpTap::SLOT.into(), RtcpTap::new(Arc::clone(&rtcp)))
             .with(Slot::CongestionControl, CongestionTap::new(Arc::clone(&congestion)))
             .with(Slot::NackResponder, Resender::new(Arc::clone(&congestion), Arc::clone(round_trips)))
-            .with(Slot::NackGenerator, Asker::new(Arc::clone(round_trips)));
+            .with(Slot::NackGenerator, Asker::new(Arc::clone(round_trips), !config.without_repair));
         let shared = Arc::new(Shared {
             rtcp,
             congestion,

@@ -90,6 +90,8 @@ pub struct Config {
     pub audio_codecs: AudioCodecs,
     /// The largest packet of SCTP, in bytes, that the path is known to take; `None` for what every path takes.
     pub sctp_mtu: Option<u32>,
+    /// Whether packets that were lost stay lost: they are not asked for.
+    pub without_repair: bool,
     /// What video may be sent and received as.
     pub video_codecs: VideoCodecs,
     /// A bad network on purpose.

@@ -1,6 +1,6 @@
 //! The flags that say how a connection is made, seen from outside.
 
-use crate::support::{PATIENCE, Rtckit, Scratch, calls_share_the_machine, have};
+use crate::support::{PATIENCE, Rtckit, Scratch, calls_share_the_machine, have, one_call_at_a_time};
 use serde_json::Value;
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -174,4 +174,29 @@ fn two_that_hide_their_addresses_meet_and_say_none_of_them() {
     // Who resolves no names still hears from where it is called.
     let (report, _) = overheard(["--mdns=off", "--mdns"]);
     assert_eq!(report["connection"]["selectedPair"]["remote"]["candidateType"], "prflx", "{report}");
+}
+
+/// What two peers in one process measure over a bad network.
+fn bench(mode: &str, network: &str, seconds: &str) -> (Value, Value) {
+    let run = ["call", "--loopback", "--json", "--bench", mode, "--net-sim", network, "--duration", seconds];
+    let report: Value = serde_json::from_slice(&Rtckit::start(run).succeed(PATIENCE).stdout).unwrap();
+    let (here, there) = (report["bench"].clone(), report["peer"]["bench"].clone());
+    assert_eq!((&here["direction"], &there["direction"]), (&"send".into(), &"receive".into()), "{report}");
+    assert_eq!((&here["bytes"], &here["ping"]), (&there["bytes"], &there["ping"]), "both have all of it");
+    (here, report)
+}
+
+#[test]
+fn a_bench_tells_what_a_path_carries_and_what_it_loses() {
+    let _turn = one_call_at_a_time();
+    let number = |report: &Value, name: &str| report.pointer(name).and_then(Value::as_f64).unwrap();
+    let (dc, all) = bench("dc", "rate=8M,delay=20ms", "3s");
+    let carried = number(&dc, "/bitsPerSecond");
+    assert!((4e6..=8e6).contains(&carried), "of 8 Mbit/s: {all}");
+    assert!(number(&dc, "/ping/minimum") >= 0.04, "20 ms there and 20 back: {all}");
+    let (rtp, all) = bench("rtp", "loss=5%,delay=20ms,seed=3", "3s");
+    let lost = number(&rtp, "/fractionLost");
+    assert!((0.02..=0.09).contains(&lost), "of 5 %: {all}");
+    assert!(number(&rtp, "/packetsSent") > 100.0 && number(&rtp, "/bitsPerSecond") > 100e3, "{all}");
+    assert!(number(&rtp, "/ping/lost") > 0.0, "pings are lost as well: {all}");
 }

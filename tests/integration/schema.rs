@@ -128,6 +128,12 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     members(&report, "", &mut written.report);
     written.take(&events, "rtckit.call/1");
 
+    // What a path carries.
+    let events = scratch.path("bench.ndjson");
+    let args = ["call", "--loopback", "--bench=rtp", "--duration=1200ms", "--events-file", events.to_str().unwrap()];
+    Rtckit::start(args).succeed(PATIENCE);
+    written.take(&events, "rtckit.call/1");
+
     // An answer to another process, which tells of the tracks that come.
     let events = scratch.path("answer.ndjson");
     let mut callee = Rtckit::start(["answer", "--stats=100ms", "--events-file", events.to_str().unwrap(), "--measure"]);
@@ -177,6 +183,9 @@ fn every_member_that_is_written_is_in_the_man_pages_and_the_other_way_round() {
     let round_trips = ["sent[].roundTripTime", "connection.selectedPair.currentRoundTripTime", "quality"];
     written.expect_events(&TRACKS_OF_DEVICES);
     written.expect_events(&["waiting", "waiting.room"]);
+    // Of a peer in a room that is killed; see `rooms`.
+    written.expect_events(&["peergone", "peergone.seconds"]);
+    written.expect_report(&["rejoined"]);
     // What is in both pages, and only one of the two commands can do; see `whip`.
     let of_viewers = |name: &&String| name.starts_with("viewer") || name.starts_with("conformance");
     written.report.extend(documented("man/rtckit-call.1", "\"JSON REPORT\"").iter().filter(of_viewers).cloned());

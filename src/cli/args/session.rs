@@ -4,7 +4,7 @@ use crate::cli::value;
 use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::ops::call::{
-    DataChannelInit, DataUse, Destination, Existing, Expectation, NegotiateOptions, ReceiveOptions, Role,
+    BenchMode, DataChannelInit, DataUse, Destination, Existing, Expectation, NegotiateOptions, ReceiveOptions, Role,
 };
 use std::path::PathBuf;
 use std::str::FromStr;
@@ -217,6 +217,13 @@ pub struct RunArgs {
     /// Hang up after this long, counted from when the call is up; where files are written, from where they begin
     #[arg(long, value_name = "DURATION", value_parser = value::duration)]
     pub duration: Option<Duration>,
+    /// Measure the path in place of a call, with the same at the other end: whoever offers sends messages over a data channel
+    /// (dc), or RTP as fast as congestion control and --max-bitrate allow (rtp), for --duration or 10 s
+    #[arg(long, value_name = "dc|rtp", value_parser = value::possible([BenchMode::Dc, BenchMode::Rtp]), conflicts_with_all = [
+        "video", "audio", "play", "record", "video_output", "audio_output", "measure", "data", "chat", "pipe", "messages",
+        "stats", "expect", "control"
+    ])]
+    pub bench: Option<BenchMode>,
     /// Write the statistics of the connection this often, as webrtc-stats has them; turns --events on
     #[arg(long, value_name = "INTERVAL", value_parser = interval, num_args = 0..=1, require_equals = true, default_missing_value = "1s")]
     pub stats: Option<Duration>,

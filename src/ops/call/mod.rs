@@ -7,9 +7,11 @@
 //! data.rs     stdin <-> data channel <-> stdout
 //! channels.rs lines of JSON <-> all data channels
 //! files.rs    data channel -> files
+//! bench       a load and pings over both
 //! ```
 
 mod audience;
+mod bench;
 mod channels;
 mod comeback;
 mod conformance;
@@ -32,6 +34,7 @@ mod serving;
 mod tests;
 
 pub use super::road::Signal;
+pub use bench::{BenchMode, BenchReport, PingReport};
 pub use conformance::Conformance;
 pub use expect::{Expectation, Judged};
 pub(in crate::ops) use measure::skew;
@@ -186,6 +189,9 @@ impl Peer {
     }
 
     async fn serve(self, options: Options, road: Entrance, media: MediaIo, requests: Requests) -> Outcome {
+        if let Some(mode) = options.bench {
+            return self.bench(mode, options, road).await;
+        }
         let timing = Arc::new(Timing::new(self.process_start));
         let mut report = Report::new(options.role);
         let result = Box::pin(self.serve_reporting(options, road, media, requests, &timing, &mut report)).await;

@@ -1,5 +1,6 @@
 //! What a call is asked to do.
 
+use super::bench::BenchMode;
 use super::expect::Expectation;
 use crate::error::{Error, ErrorKind};
 use crate::media::VideoCodecs;
@@ -133,6 +134,8 @@ pub struct Options {
     pub expect: Vec<Expectation>,
     /// How many viewers a WHEP listener serves at the same time. With more than one it goes on when one leaves.
     pub max_viewers: usize,
+    /// Whether the path is measured, in place of a call, and what is sent for it.
+    pub bench: Option<BenchMode>,
     /// Whether the WHIP or WHEP server is examined instead of used.
     pub conformance: bool,
     /// Where it is written what came of the call and its expectations, as JUnit XML.
@@ -160,6 +163,7 @@ impl Options {
             controlled: false,
             expect: Vec::new(),
             max_viewers: 1,
+            bench: None,
             conformance: false,
             junit: None,
             stats_dump: None,
@@ -179,7 +183,8 @@ impl Options {
     /// Whether there is anything that an offer of ours could be about.
     fn can_offer(&self) -> bool {
         let receives = self.receive.wants_video(false) || self.receive.wants_audio(false);
-        self.receive_files.is_none() && (self.send.any() || receives || !self.data.is_empty())
+        let has_something = self.send.any() || receives || !self.data.is_empty() || self.bench.is_some();
+        self.receive_files.is_none() && has_something
     }
 
     /// What we can do in a room, whichever command this is, with this media.
@@ -264,6 +269,9 @@ impl Options {
         }
         // RFC 8832 section 5.1: both lengths are 16 bits. The library would send them modulo 65536.
         self.check_channels()?;
+        if self.bench.is_some() && (self.send.any() || self.receive.has_sinks() || self.has_data()) {
+            return usage("--bench is in place of sound, pictures and data");
+        }
         if self.stats_dump.is_some() && (self.max_viewers > 1 || self.conformance) {
             return usage("--stats-dump is of one connection: not with --max-viewers or --conformance");
         }
@@ -329,6 +337,9 @@ impl Options {
     fn check_one_way(&self) -> Result<(), Error> {
         let usage = |message: &str| Err(Error::new(ErrorKind::Usage, "usage", message));
         let Some(way) = self.signal.one_way() else { return Ok(()) };
+        if self.bench.is_some() {
+            return usage("--bench needs rtckit at the other end, which WHIP and WHEP are not about");
+        }
         if self.has_data() || self.receive_files.is_some() {
             return usage("WHIP and WHEP carry sound and pictures, no data and no files");
         }
@@ -397,6 +408,7 @@ impl Options {
             controlled: false,
             expect: received,
             max_viewers: 1,
+            bench: self.bench,
             conformance: false,
             junit: None,
             stats_dump: None,

@@ -1,5 +1,6 @@
 //! What a call leaves behind: the JSON of `rtckit.call/1` and `rtckit.answer/1`.
 
+use super::bench::BenchReport;
 use super::conformance::Conformance;
 use super::expect::Judged;
 use super::measure::Measured;
@@ -193,6 +194,9 @@ pub struct Report {
     /// What came of the expectations.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub expectations: Vec<Judged>,
+    /// What the path carried.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bench: Option<BenchReport>,
     /// Those that a listener served several of.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub viewers: Vec<Viewer>,
@@ -227,6 +231,7 @@ impl Report {
             audio_output: None,
             measured: None,
             expectations: Vec::new(),
+            bench: None,
             viewers: Vec::new(),
             conformance: Vec::new(),
             peer: None,

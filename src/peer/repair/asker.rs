@@ -80,6 +80,7 @@ impl Stream {
 /// The interceptor.
 pub(in crate::peer) struct Asker {
     round_trips: Arc<RoundTrips>,
+    asks: bool,
     streams: HashMap<u32, Stream>,
     /// Repair streams, and which they mend.
     repairs: HashMap<u32, u32>,
@@ -95,9 +96,11 @@ impl Asker {
     const LEAST_INTERVAL: Duration = Duration::from_millis(30);
     const UNKNOWN: Duration = Duration::from_millis(100);
 
-    pub(in crate::peer) fn new(round_trips: Arc<RoundTrips>) -> Self {
+    /// One that asks for nothing unless `asks`.
+    pub(in crate::peer) fn new(round_trips: Arc<RoundTrips>, asks: bool) -> Self {
         Self {
             round_trips,
+            asks,
             streams: HashMap::new(),
             repairs: HashMap::new(),
             next: None,
@@ -108,6 +111,9 @@ impl Asker {
     }
 
     fn ask(&mut self, now: Instant) {
+        if !self.asks {
+            return;
+        }
         let round_trip = self.round_trips.last().unwrap_or(Self::UNKNOWN);
         let interval = (round_trip + round_trip / 4).max(Self::LEAST_INTERVAL);
         for (ssrc, stream) in &mut self.streams {
