@@ -66,6 +66,13 @@ impl H264Level {
         }
     }
 
+    /// Whether whoever decodes `other` decodes all of this.
+    pub fn is_within(&self, other: &Self) -> bool {
+        self.macroblocks <= other.macroblocks
+            && self.macroblocks_per_second <= other.macroblocks_per_second
+            && self.kilobits_per_second <= other.kilobits_per_second
+    }
+
     /// Whether pictures of this size are within it.
     pub fn holds(&self, width: u32, height: u32) -> bool {
         let (columns, rows) = (u64::from(width.div_ceil(16)), u64::from(height.div_ceil(16)));
@@ -82,6 +89,16 @@ impl H264Level {
     /// Bits per second.
     pub fn max_bitrate(&self) -> u32 {
         self.kilobits_per_second.saturating_mul(1000)
+    }
+}
+
+/// Whether `profile_idc` and the constraint flags mean Constrained Baseline, RFC 6184 table 5.
+pub fn is_constrained_baseline(profile: u8, constraints: u8) -> bool {
+    match profile {
+        0x42 => constraints & 0x4f == 0x40,
+        0x4d => constraints & 0x8f == 0x80,
+        0x58 => constraints & 0xcf == 0xc0,
+        _ => false,
     }
 }
 

@@ -37,7 +37,7 @@ pub use device::{Capabilities, DeviceInfo, DeviceKind, DeviceSalt, NoSuchDevice,
 pub use format::{AudioFormat, Codec, ContentHint, FrameRate, MediaKind, UnknownCodec, VideoFormat};
 pub use frame::{AudioFrame, EncodedFrame, FramePool, I420, VideoFrame};
 pub use frame_header::{FrameHeader, frame_header};
-pub use h264_level::H264Level;
+pub use h264_level::{H264Level, is_constrained_baseline};
 pub use opus_toc::opus_packet_samples;
 pub use sample_clock::SampleClock;
 pub use scale::{ScaleError, Scaler};

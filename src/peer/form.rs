@@ -1,6 +1,6 @@
 //! The forms in which codecs are spoken: what format parameters (`a=fmtp`) say of profile, packets and level.
 
-use crate::media::{Codec, H264Level};
+use crate::media::{Codec, H264Level, is_constrained_baseline};
 
 /// A codec in one of the forms that its packets may have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -29,7 +29,7 @@ impl Form {
             // RFC 6184 section 8.2.2: mode and profile are to be the same on both sides; the level is not.
             Codec::H264 => {
                 matches!(packetization_mode(fmtp), "0" | "1")
-                    && parameter(fmtp, "profile-level-id").is_some_and(is_constrained_baseline)
+                    && parameter(fmtp, "profile-level-id").is_some_and(names_constrained_baseline)
             }
         };
         is_ours.then(|| Self { codec, single_units: codec == Codec::H264 && packetization_mode(fmtp) == "0" })
@@ -101,17 +101,11 @@ fn parameter<'a>(fmtp: &'a str, wanted: &str) -> Option<&'a str> {
     pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
 }
 
-/// Whether a `profile-level-id` is one of those that mean Constrained Baseline, RFC 6184 table 5.
-fn is_constrained_baseline(profile_level_id: &str) -> bool {
+/// Whether a `profile-level-id` is one of those that mean Constrained Baseline.
+fn names_constrained_baseline(profile_level_id: &str) -> bool {
     let Ok(id) = u32::from_str_radix(profile_level_id, 16) else { return false };
     let [0, profile, constraints, _] = id.to_be_bytes() else { return false };
-    profile_level_id.len() == 6
-        && match profile {
-            0x42 => constraints & 0x4f == 0x40,
-            0x4d => constraints & 0x8f == 0x80,
-            0x58 => constraints & 0xcf == 0xc0,
-            _ => false,
-        }
+    profile_level_id.len() == 6 && is_constrained_baseline(profile, constraints)
 }
 
 #[cfg(test)]

@@ -30,6 +30,7 @@ mod report;
 mod round;
 mod send;
 mod serving;
+mod suiting;
 #[cfg(test)]
 mod tests;
 

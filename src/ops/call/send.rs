@@ -6,6 +6,7 @@
 
 use super::fan::Fan;
 use super::report::SentTrack;
+use super::suiting::Suiting;
 use crate::error::{Error, ErrorKind};
 use crate::media::{
     AudioInput, AudioSettings, Codec, EncodedFrame, EncoderControl, H264Level, VideoInput, VideoSettings,
@@ -126,6 +127,13 @@ impl Sending {
             let (level, most_unit_bytes) = track.h264();
             // The units of a file are as large as they are.
             let input = if most_unit_bytes.is_some() { RawVideo::of(input)?.into() } else { input };
+            let input = match input {
+                VideoInput::Encoded { codec: Codec::H264, size, source } if track.codec() == Codec::H264 => {
+                    let source = Box::new(Suiting::new(source, level, Arc::clone(&progress)));
+                    VideoInput::Encoded { codec: Codec::H264, size, source }
+                }
+                input => input,
+            };
             let limits = SendLimits { level, ..limits };
             tell_reduction(&limits, &input, &*progress);
             let input = sending.hold_video(input, inputs.video_settings, clock);
