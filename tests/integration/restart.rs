@@ -2,7 +2,10 @@
 
 use crate::browser::{Media, Page};
 use crate::call_chromium::page_answers;
-use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, await_growth, await_that, calls_share_the_machine, have};
+use crate::rooms_page::{await_picture, join};
+use crate::support::{
+    MediaFile, PATIENCE, Rtckit, Scratch, await_growth, await_that, calls_share_the_machine, have, in_network_of,
+};
 use serde_json::{Value, json};
 use std::io::Write;
 use std::process::{Child, Command, Stdio};
@@ -90,7 +93,7 @@ impl Wire {
             child
         };
         let near = hold(crate::support::dies_with_us("unshare").arg("-rn"));
-        let far = hold(enter(near.id()).args(["unshare", "-n"]));
+        let far = hold(in_network_of(near.id(), "unshare").arg("-n"));
         let wire = Self { near, far };
         wire.run(true, &format!("ip link add w type veth peer name w netns {}", wire.far.id()));
         for (near, address) in [(true, "10.9.0.1"), (false, "10.9.0.2")] {
@@ -102,26 +105,30 @@ impl Wire {
     }
 
     fn run(&self, near: bool, command: &str) {
-        let words = command.split_whitespace();
-        let status = self.within(near).args(words).status().unwrap();
+        let mut words = command.split_whitespace();
+        let status = self.within(near, words.next().unwrap()).args(words).status().unwrap();
         assert!(status.success(), "{command}: {status}");
     }
 
-    fn within(&self, near: bool) -> Command {
-        enter(if near { self.near.id() } else { self.far.id() })
+    fn within(&self, near: bool, program: &str) -> Command {
+        in_network_of(if near { self.near.id() } else { self.far.id() }, program)
     }
 
     fn start(&self, near: bool, args: &[&str]) -> Rtckit {
-        let mut command = self.within(near);
-        command.arg(env!("CARGO_BIN_EXE_rtckit")).args(args).env("NO_COLOR", "1").stdin(Stdio::null());
+        let mut command = self.within(near, env!("CARGO_BIN_EXE_rtckit"));
+        command.args(args).env("NO_COLOR", "1").stdin(Stdio::null());
         Rtckit::spawn(&mut command)
     }
-}
 
-fn enter(pid: u32) -> Command {
-    let mut command = Command::new("nsenter");
-    command.args(["--preserve-credentials", "-U", "-n", "-t", &pid.to_string()]);
-    command
+    /// Nothing gets through from `far` for ten seconds, and until what is awaited then; then it has another address.
+    fn go_away(&self, awaited: impl FnOnce()) {
+        self.run(false, "ip link set w down");
+        std::thread::sleep(Duration::from_secs(10));
+        awaited();
+        self.run(false, "ip addr flush dev w");
+        self.run(false, "ip addr add 10.9.0.3/24 dev w");
+        self.run(false, "ip link set w up");
+    }
 }
 
 impl Drop for Wire {
@@ -149,11 +156,7 @@ fn a_call_in_a_room_goes_on_after_ten_seconds_without_a_network_and_from_another
     await_that("they are connected", || told("\"state\":\"connected\"") > 0);
     await_growth(&scratch, 50_000);
 
-    wire.run(false, "ip link set w down");
-    std::thread::sleep(Duration::from_secs(10));
-    wire.run(false, "ip addr flush dev w");
-    wire.run(false, "ip addr add 10.9.0.3/24 dev w");
-    wire.run(false, "ip link set w up");
+    wire.go_away(|| ());
     let back = Instant::now();
     let connected = told("\"connectionstatechange\",\"state\":\"connected\"");
     await_that("they are connected again", || told("\"connectionstatechange\",\"state\":\"connected\"") > connected);
@@ -167,6 +170,73 @@ fn a_call_in_a_room_goes_on_after_ten_seconds_without_a_network_and_from_another
     let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
     assert!(report["connection"]["iceRestarts"].as_u64() >= Some(1), "{report}");
     assert_eq!(report["connection"]["selectedPair"]["remote"]["address"], "10.9.0.3", "{report}");
+    let file = MediaFile::open(&recording);
+    file.assert_plays();
+    assert!(file.duration() > 10.0, "{} s", file.duration());
+}
+
+#[test]
+fn a_page_in_a_room_restarts_ice_when_its_network_is_back_and_nobody_leaves() {
+    let _turn = calls_share_the_machine();
+    if !have("busybox") {
+        return;
+    }
+    let scratch = Scratch::new();
+    let Some(wire) = Wire::lay() else { return };
+    let mut server = wire.start(true, &["signal", "--listen=10.9.0.1:0", "--events"]);
+    let url = loop {
+        // It warns that it is without TLS.
+        if let Some(url) = server.json()["urls"][0].as_str() {
+            break url.trim_end_matches('/').to_owned();
+        }
+    };
+    // Else a page that is neither on localhost nor by https has no camera.
+    let secure = format!("--unsafely-treat-insecure-origin-as-secure={url}");
+    let Some(page) = Page::open_in_network_of(wire.far.id(), &secure) else { return };
+    let ann = page.window();
+    join(&ann, &format!("{url}/demo"), "Ann");
+    ann.until_text("#status", "Waiting");
+    // It came first, so it offers and insists on its offers.
+    let (recording, events) = (scratch.path("ann.webm"), scratch.path("events.ndjson"));
+    let (room, record) = (format!("{}/demo", url.replacen("http", "ws", 1)), recording.to_str().unwrap());
+    let media = ["call", "--video=test", "--audio=test", "--width=320", "--height=240", "--record", record];
+    let more = ["--json", "--signal", &room, "--events-file", events.to_str().unwrap()];
+    let mut caller = wire.start(true, &[&media[..], &more].concat());
+    await_picture(&ann);
+    await_growth(&scratch, 50_000);
+
+    // Its own offer is on its way, before it hears ours.
+    ann.evaluate(
+        "{ const { prototype } = RTCPeerConnection;
+           const restart = prototype.restartIce;
+           window.restarts = 0;
+           prototype.restartIce = function () {
+             restarts++;
+             return restart.call(this);
+           };
+           delete window.lastPicture; }",
+        json!([]),
+    );
+    wire.go_away(|| ann.until("restarts > 0", &json!([])));
+    let back = Instant::now();
+    ann.until_text("#status", "Connected with");
+    await_picture(&ann);
+    println!("pictures come again {:?} after the network is back", back.elapsed());
+    let size = recorded(&scratch);
+    await_that("the recording goes on", || recorded(&scratch) > size + 10_000);
+    let log = ann.text("#chat-log");
+    assert!(log.matches("came").count() == 1 && !log.contains("left") && !log.contains("hung up"), "{log}");
+    let told = std::fs::read_to_string(&events).unwrap();
+    assert!(told.contains("\"icerestart\",\"side\":\"remote\""), "{told}");
+    caller.interrupt();
+    let exit = caller.wait(PATIENCE);
+    assert_eq!(exit.code, Some(130), "{exit:?}");
+    let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+    assert_eq!(report["connection"]["selectedPair"]["remote"]["address"], "10.9.0.3", "{report}");
+    server.interrupt();
+    let told = String::from_utf8(server.wait(PATIENCE).stdout).unwrap();
+    let byes: Vec<_> = told.lines().filter(|line| line.contains("\"type\":\"bye\"")).collect();
+    assert_eq!(byes.len(), 1, "{told}");
     let file = MediaFile::open(&recording);
     file.assert_plays();
     assert!(file.duration() > 10.0, "{} s", file.duration());

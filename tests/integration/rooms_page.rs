@@ -15,7 +15,7 @@ fn serve() -> (Rtckit, String) {
 }
 
 /// Opens the page of a room, says who comes, and joins.
-fn join(window: &Window, room: &str, name: &str) {
+pub fn join(window: &Window, room: &str, name: &str) {
     window.go(room);
     window.write("#name", name);
     window.click("#join");
@@ -36,7 +36,7 @@ fn join_to_watch(window: &Window, room: &str) {
 }
 
 /// Waits until the picture of the other side is there, and moves.
-fn await_picture(window: &Window) {
+pub fn await_picture(window: &Window) {
     window.until(
         "{ const video = document.querySelector('#tiles video');
            if (!video?.videoWidth) return false;

@@ -31,14 +31,21 @@ impl Media {
 
 /// The page, and the right to use the browser until this is dropped.
 pub struct Page {
-    driver: MutexGuard<'static, Option<Box<dyn Driver>>>,
+    browser: Held,
+}
+
+enum Held {
+    /// One that others use before and after.
+    Shared(MutexGuard<'static, Option<Box<dyn Driver>>>),
+    /// It ends with the page.
+    Own(WebDriver),
 }
 
 /// A browser, once it was started.
 type Browser = Mutex<Option<Box<dyn Driver>>>;
 
 fn chromium(flags: &[&str]) -> Box<dyn Driver> {
-    Box::new(WebDriver::start(flags))
+    Box::new(WebDriver::start(flags, None))
 }
 
 /// Long enough for anything that works.
@@ -47,7 +54,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 impl Drop for Page {
     /// A call that goes on behind our back would slow down all tests that follow.
     fn drop(&mut self) {
-        if !std::thread::panicking() {
+        if !std::thread::panicking() && matches!(self.browser, Held::Shared(_)) {
             self.driver().leave_windows();
             self.driver().go("about:blank");
         }
@@ -70,6 +77,12 @@ impl Page {
         installed().then(|| Self::in_browser(&BROWSERS, || chromium(&[])))
     }
 
+    /// In a Chromium of its own with this flag, in the network of another process; it grants camera and microphone, and shows an empty page.
+    pub fn open_in_network_of(process: u32, flag: &str) -> Option<Self> {
+        let flags = ["--use-fake-ui-for-media-stream", flag];
+        installed().then(|| Self { browser: Held::Own(WebDriver::start(&flags, Some(process))) })
+    }
+
     /// In Firefox, which grants camera and microphone unasked.
     pub fn open_in_firefox() -> Option<Self> {
         static BROWSERS: [Browser; 1] = [Mutex::new(None)];
@@ -87,7 +100,7 @@ impl Page {
         let started = driver.get_or_insert_with(start);
         started.leave_windows();
         started.go(&format!("http://{}/", server()));
-        Self { driver }
+        Self { browser: Held::Shared(driver) }
     }
 
     /// Leaves for a page of this repository.
@@ -106,7 +119,10 @@ impl Page {
     }
 
     pub(super) fn driver(&self) -> &dyn Driver {
-        self.driver.as_deref().expect("started when the page was opened")
+        match &self.browser {
+            Held::Shared(driver) => driver.as_deref().expect("started when the page was opened"),
+            Held::Own(driver) => driver,
+        }
     }
 
     /// Evaluates an expression, or the body of a function in braces; `args` is `arguments` in it.

@@ -1,11 +1,11 @@
 //! The few commands of W3C WebDriver that the tests need, over plain HTTP/1.1 to a chromedriver of our own.
 
 use super::{Driver, ELEMENT, downloads};
-use crate::support::dies_with_us;
+use crate::support::{dies_with_us, in_network_of};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
-use std::process::Stdio;
+use std::process::{Child, Stdio};
 use std::sync::mpsc::sync_channel;
 use std::time::Duration;
 
@@ -13,7 +13,38 @@ use std::time::Duration;
 pub struct WebDriver {
     port: u16,
     session: String,
+    /// The process in whose network it is, if not in ours.
+    elsewhere: Option<u32>,
 }
+
+/// A connection within the network of another process: a program in it passes on what is said.
+struct Through(Child);
+
+impl Read for Through {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        self.0.stdout.as_mut().expect("it is a pipe").read(buffer)
+    }
+}
+
+impl Write for Through {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.stdin.as_mut().expect("it is a pipe").write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.stdin.as_mut().expect("it is a pipe").flush()
+    }
+}
+
+impl Drop for Through {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+trait Stream: Read + Write {}
+impl<T: Read + Write> Stream for T {}
 
 /// What Chromium is always started with; the camera and microphone are its fakes.
 const FLAGS: &[&str] = &[
@@ -31,14 +62,22 @@ const FLAGS: &[&str] = &[
 ];
 
 impl WebDriver {
-    /// Starts chromedriver and through it Chromium, with `extra` flags.
-    pub fn start(extra: &[&str]) -> Self {
+    /// Starts chromedriver and through it Chromium, with `extra` flags; in the network of another process if one is named.
+    pub fn start(extra: &[&str], elsewhere: Option<u32>) -> Self {
         let (sender, receiver) = sync_channel(1);
         // The thread lives as long as chromedriver, which is killed when the thread ends.
         std::thread::Builder::new()
             .name("chromedriver".to_owned())
             .spawn(move || {
-                let mut driver = dies_with_us("chromedriver")
+                let mut command = match elsewhere {
+                    None => dies_with_us("chromedriver"),
+                    Some(process) => {
+                        let mut command = dies_with_us("nsenter");
+                        command.args(in_network_of(process, "chromedriver").get_args());
+                        command
+                    }
+                };
+                let mut driver = command
                     .args(["--port=0", "--log-level=SEVERE"])
                     .env("TMPDIR", env!("CARGO_TARGET_TMPDIR"))
                     .stdin(Stdio::null())
@@ -56,7 +95,7 @@ impl WebDriver {
             })
             .unwrap();
         let port = receiver.recv_timeout(Duration::from_secs(20)).expect("chromedriver says its port");
-        let mut driver = Self { port, session: String::new() };
+        let mut driver = Self { port, session: String::new(), elsewhere };
         let flags: Vec<_> = FLAGS.iter().chain(extra).collect();
         let wanted = json!({ "capabilities": { "alwaysMatch": {
             "browserName": "chrome",
@@ -86,10 +125,20 @@ impl WebDriver {
         found[ELEMENT].as_str().unwrap().to_owned()
     }
 
-    fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
-        let mut stream = TcpStream::connect(("127.0.0.1", self.port))?;
+    fn connect(&self) -> std::io::Result<Box<dyn Stream>> {
+        if let Some(process) = self.elsewhere {
+            let mut command = in_network_of(process, "busybox");
+            command.args(["nc", "127.0.0.1", &self.port.to_string()]);
+            return Ok(Box::new(Through(command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn()?)));
+        }
+        let stream = TcpStream::connect(("127.0.0.1", self.port))?;
         stream.set_nodelay(true)?;
         stream.set_read_timeout(Some(Duration::from_secs(60)))?;
+        Ok(Box::new(stream))
+    }
+
+    fn exchange(&self, method: &str, path: &str, body: &str) -> std::io::Result<(u16, String)> {
+        let mut stream = self.connect()?;
         let length = body.len();
         let head = format!(
             "{method} {path} HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: application/json\r\n\
@@ -112,6 +161,14 @@ impl WebDriver {
         let mut reply = vec![0; length];
         reader.read_exact(&mut reply)?;
         Ok((status, String::from_utf8_lossy(&reply).into_owned()))
+    }
+}
+
+impl Drop for WebDriver {
+    /// Ends Chromium, and chromedriver behind it.
+    fn drop(&mut self) {
+        let _ = self.exchange("DELETE", &format!("/session/{}", self.session), "");
+        let _ = self.exchange("GET", "/shutdown", "");
     }
 }
 

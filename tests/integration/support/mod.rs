@@ -71,6 +71,13 @@ pub fn in_repository(path: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
 }
 
+/// A program that has the network, and is in the user namespace, of this process.
+pub fn in_network_of(process: u32, program: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args(["--preserve-credentials", "-U", "-n", "-t", &process.to_string(), program]);
+    command
+}
+
 /// A command that the kernel kills when the thread that started it ends, whatever ends it.
 pub fn dies_with_us(program: &str) -> Command {
     if cfg!(target_os = "linux") {
