@@ -60,7 +60,8 @@ impl Fragment {
         Ok(fragment)
     }
 
-    /// The fragment, for the bundle whose description of ours is `sdp`: all candidates belong to its first section.
+    /// The fragment, for the bundle whose description of ours is `sdp`: all candidates belong to its first section. RTCP shares
+    /// the path of what it is about (RFC 9143 section 9.3), so there is but one component.
     pub fn encode(&self, sdp: &str) -> String {
         let mut text = String::new();
         let mut write = |line: &str, value: &str| {
@@ -81,7 +82,9 @@ impl Fragment {
                 write(name, value);
             }
         }
-        self.write_candidates(&mut text);
+        let shared = |found: &&Candidate| found.candidate.split(' ').nth(1) != Some("2");
+        let candidates = self.candidates.iter().filter(shared).cloned().collect();
+        Self { candidates, ..self.clone() }.write_candidates(&mut text);
         text
     }
 
@@ -170,6 +173,9 @@ mod tests {
         );
         assert!(text.ends_with("typ host\r\na=end-of-candidates\r\n") && !text.contains("m=video"), "{text}");
         assert_eq!(Fragment::parse(&text).unwrap(), fragment);
+        let mut both = fragment.clone();
+        both.candidates.push(candidate("candidate:1 2 udp 2122260223 192.0.2.1 61764 typ host"));
+        assert_eq!(both.encode(SDP), text, "nothing is heard of a component of its own for RTCP");
     }
 
     #[test]

@@ -44,6 +44,16 @@ pub fn have(program: &str) -> bool {
     found
 }
 
+/// What `scripts/setup` puts into this repository, if it did; says so when not.
+pub fn have_file(path: &str) -> Option<PathBuf> {
+    let file = in_repository(path);
+    if !file.is_file() {
+        skip(&format!("{path} is not there (scripts/setup test)"));
+        return None;
+    }
+    Some(file)
+}
+
 /// A directory that is gone after the test.
 pub struct Scratch(tempfile::TempDir);
 
