@@ -86,6 +86,18 @@ fn await_pictures(rtckit: &mut Rtckit) {
     assert!((0..150).any(|_| has_video(&rtckit.json())), "no pictures came");
 }
 
+/// Waits until statistics tell of sound that comes.
+fn await_sound(rtckit: &mut Rtckit) {
+    let has_audio = |stats: &Value| {
+        let mut streams = stats["report"].as_array().into_iter().flatten();
+        streams.any(|stream| {
+            let is_audio = stream["type"] == "inbound-rtp" && stream["kind"] == "audio";
+            is_audio && stream["packetsReceived"].as_u64() >= Some(20)
+        })
+    };
+    assert!((0..150).any(|_| has_audio(&rtckit.json())), "no sound came");
+}
+
 /// The same again as soon as the server has a place for it, which is kept for a moment, in case only the connection was lost.
 fn call_again_into(room: &str, server: &mut Server) -> Rtckit {
     loop {
@@ -149,11 +161,13 @@ fn a_recording_goes_on_when_the_caller_is_killed_and_comes_back() {
     let killed = call_into(&room);
     assert_eq!(server.join(), 2);
     await_pictures(&mut answer);
+    await_sound(&mut answer);
     drop(killed);
     let mut again = call_again_into(&room, &mut server);
     while answer.json()["type"] != "peergone" {}
     await_connected(&mut answer);
     await_pictures(&mut answer);
+    await_sound(&mut answer);
     await_pictures(&mut again);
     // It says that it goes.
     again.terminate();

@@ -2,7 +2,7 @@
 
 use crate::browser::{Page, Window, downloads};
 use crate::support::{MediaFile, PATIENCE, Rtckit, Scratch, have, noise, one_call_at_a_time};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::fs;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -268,6 +268,18 @@ fn rtckit_calls_a_page_in_a_room() {
     file.assert_plays();
     assert!(file.duration() > 1.0 && file.stream("vp8").times.len() > 15, "{} s", file.duration());
     assert!(file.stream("opus").times.len() > 50);
+
+    // One that records and does not chat outlives the page when that is loaded anew, and not when its user leaves.
+    let recording = scratch.path("both.webm");
+    let args = ["call", "--signal", &room, "--video=test", "--json", "--record"];
+    let mut caller = Rtckit::start(args.iter().map(AsRef::as_ref).chain([recording.as_os_str()]));
+    await_picture(&ann);
+    ann.reload();
+    await_picture(&ann);
+    ann.click("#leave");
+    let report: Value = serde_json::from_slice(&caller.succeed(PATIENCE).stdout).unwrap();
+    assert_eq!((&report["rejoined"], &report["ended"]), (&json!(1), &json!("peer-hung-up")), "{report}");
+    MediaFile::open(&recording).assert_plays();
 }
 
 #[test]

@@ -152,7 +152,8 @@ impl Peer {
         let (near, far) = memory::pair();
         let data_use = options.data_use;
         let (calling, answering) = options.split_for_loopback();
-        let caller = Self { progress: Arc::clone(&self.progress), stop: self.stop.clone(), ..self };
+        let stop = self.stop.clone();
+        let caller = Self { progress: Arc::clone(&self.progress), stop: stop.clone(), ..self };
         let answerer = Self {
             progress: Arc::new(crate::progress::Silent),
             stop: Stop::new(),
@@ -176,8 +177,11 @@ impl Peer {
                     // Whoever fails first ends the other's signaling: that error is only the echo.
                     (Some(error), Some(other)) if matches!(error.stage(), "signaling" | "session") => Some(other),
                     (Some(error), _) => Some(error),
-                    // Stopped before the connection was up: what the other makes of that is an echo too.
-                    (None, other) => other.filter(|_| called.report.was_connected()),
+                    // Stopped before the connection was up, or before all was measured: what the other makes of that is an
+                    // echo too.
+                    (None, other) => other.filter(|error| {
+                        called.report.was_connected() && !(stop.is_stopped() && error.stage() == "session")
+                    }),
                 };
                 called.report.peer = Some(Box::new(answered.report));
             }
