@@ -10,6 +10,7 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpRtxParameters, RtpCodecKind,
 };
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::MediaEngine;
@@ -26,6 +27,8 @@ pub(super) struct Outgoing {
     pub receives: bool,
     /// What was agreed on.
     pub agreed: Arc<OnceLock<Said>>,
+    /// Whether the peer wants it now.
+    pub wanted: Arc<AtomicBool>,
 }
 
 impl Outgoing {

@@ -13,6 +13,7 @@ use rtc::rtp;
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::statistics::report::RTCStatsReport;
 use serde::Serialize;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
 use webrtc::media_stream::track_local::TrackLocal;
@@ -62,6 +63,7 @@ pub struct LocalTrack {
     ssrc: u32,
     wished: Codec,
     agreed: Arc<OnceLock<Said>>,
+    wanted: Arc<AtomicBool>,
     control: Arc<EncoderControl>,
     shared: Arc<Shared>,
     departures: Arc<Departures>,
@@ -79,14 +81,14 @@ impl LocalTrack {
         track: Arc<TrackLocalStaticRTP>,
         sender: Arc<dyn RtpSender>,
         ssrc: u32,
-        (wished, agreed): (Codec, Arc<OnceLock<Said>>),
+        (wished, agreed, wanted): (Codec, Arc<OnceLock<Said>>, Arc<AtomicBool>),
         shared: Arc<Shared>,
         departures: Arc<Departures>,
     ) -> Self {
         let control = Arc::new(EncoderControl::new());
         shared.rtcp.steer(ssrc, Arc::clone(&control));
         shared.congestion.steer(ssrc, wished.kind(), Arc::clone(&control));
-        Self { track, sender, ssrc, wished, agreed, control, shared, departures }
+        Self { track, sender, ssrc, wished, agreed, wanted, control, shared, departures }
     }
 
     /// The same for an encoder that was there before, and obeys `control`.
@@ -156,7 +158,17 @@ impl LocalTrack {
             key_frames_sent: (codec.kind() == MediaKind::Video).then_some(0),
             ..SentReport::default()
         };
+        let mut rests = false;
         'frames: while let Some(frame) = frames.recv_async().await {
+            if !self.wanted.load(Ordering::Relaxed) {
+                rests = true;
+                continue;
+            }
+            if rests && codec.kind() == MediaKind::Video && !frame.key {
+                self.control.request_key_frame();
+                continue;
+            }
+            rests = false;
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "RTP time wraps at 32 bits")]
             let timestamp = first_timestamp.wrapping_add(frame.time.rescale(clock_rate).ticks() as u32);
             let payloads = packetiser.payloads(&frame.data, Self::PAYLOAD.into());

@@ -21,6 +21,7 @@ mod codecs;
 mod config;
 mod congestion;
 mod data_channel;
+mod direction;
 mod error;
 mod explain;
 mod flight;

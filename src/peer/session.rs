@@ -182,7 +182,7 @@ impl Session {
         };
         self.prefer(sender.id(), codecs, receive).await?;
         let (shared, departures) = (Arc::clone(&self.shared), Arc::clone(self.runtime.departures()));
-        let agreed = Arc::new(OnceLock::new());
+        let (agreed, wanted) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(true)));
         let outgoing = Outgoing {
             sender: Arc::clone(&sender),
             ssrc,
@@ -190,9 +190,10 @@ impl Session {
             codecs: codecs.to_vec(),
             receives: receive,
             agreed: Arc::clone(&agreed),
+            wanted: Arc::clone(&wanted),
         };
         self.outgoing.push(outgoing);
-        Ok(LocalTrack::new(track, sender, ssrc, (first, agreed), shared, departures))
+        Ok(LocalTrack::new(track, sender, ssrc, (first, agreed, wanted), shared, departures))
     }
 
     async fn add_receiver(&self, kind: MediaKind) -> Result<(), PeerError> {

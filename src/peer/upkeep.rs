@@ -11,6 +11,7 @@
 //! webrtc-pc, "perfect negotiation").
 
 use super::codecs::without_unspoken_forms;
+use super::direction::{as_offered, with_nothing_ended};
 use super::error::PeerError;
 use super::negotiate::{Role, check_answer, origin_of, sections, with_session_attribute};
 use super::reading::{Reading, read_answer, read_offer};
@@ -485,7 +486,7 @@ impl Upkeep {
         let Reading { sdp, changes, silent } =
             read_offer(&description.sdp).map_err(|why| PeerError::Description { what: "offer", why })?;
         let sdp = without_unspoken_forms(&without_known_streams(&sdp, &self.remote));
-        let answer = match session.answer_again(&sdp).await {
+        let answer = match session.answer_again(&with_nothing_ended(&sdp)).await {
             Ok(answer) => answer,
             Err(why) => {
                 // It may be that none is there to be taken back.
@@ -495,7 +496,9 @@ impl Upkeep {
             }
         };
         session.await_streams(silent).await;
-        let mut said = changes.answer(self.complete(without_candidates(&answer), session, trickles(signaling)).await);
+        session.rest_unwanted(&sdp).await;
+        let said = self.complete(without_candidates(&answer), session, trickles(signaling)).await;
+        let mut said = as_offered(&changes.answer(said), &description.sdp);
         if let Some(origin) = origin_of(&description.sdp) {
             said = with_session_attribute(&said, &format!("{IN_REPLY_TO}{origin}"));
         }
@@ -524,10 +527,11 @@ impl Upkeep {
             return Err(refused(why));
         }
         let Reading { sdp, silent, .. } = read_answer(&description.sdp, &offered).map_err(refused)?;
-        let sdp = without_unspoken_forms(&without_known_streams(&sdp, &self.remote));
-        let answer = RTCSessionDescription::answer(sdp).map_err(|error| refused(error.to_string()))?;
+        let told = without_unspoken_forms(&without_known_streams(&sdp, &self.remote));
+        let answer = RTCSessionDescription::answer(told.clone()).map_err(|error| refused(error.to_string()))?;
         session.pc.set_remote_description(answer).await.map_err(|error| refused(error.to_string()))?;
         session.await_streams(silent).await;
+        session.rest_unwanted(&told).await;
         self.remote = description.sdp;
         session.ice_restarts.fetch_add(1, Ordering::Relaxed);
         Ok(None)

@@ -362,3 +362,51 @@ fn the_example_page_shows_what_we_send() {
     assert_eq!(wait_for("document.getElementById('video').videoWidth"), 640);
     caller.succeed(PATIENCE);
 }
+
+#[test]
+fn a_page_holds_and_resumes_and_stops_and_is_obeyed() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create_offerer(Media::Send, None);
+    let mut callee = Rtckit::start(["answer", "--trickle", "--json", "--video=test", "--audio=test"]);
+    page_offers(&page, &mut callee, true);
+    let came = || page.stat("peer", "inbound-rtp", "audio")["packetsReceived"].as_f64().unwrap();
+    let mut renegotiate = |change: &str, expected: &str| {
+        let change = format!(
+            "{{ const c = peer('peer').connection; const [audio, video] = c.getTransceivers(); {change}; \
+             await c.setLocalDescription(); return c.localDescription.toJSON(); }}"
+        );
+        callee.write_json(&page.evaluate(&change, json!([])));
+        let begin = Instant::now();
+        let answer = loop {
+            assert!(begin.elapsed() < PATIENCE, "no answer");
+            let line = callee.try_line(Duration::from_millis(50)).unwrap_or_default();
+            match serde_json::from_str::<Value>(&line) {
+                Ok(message) if message["type"] == "answer" => break message,
+                _ => {}
+            }
+        };
+        page.accept(&answer);
+        let sections = answer["sdp"].as_str().unwrap().split("\r\nm=").skip(1);
+        let is_direction = |line: &&str| ["a=sendrecv", "a=recvonly", "a=sendonly", "a=inactive"].contains(line);
+        let said = sections.map(|section| section.lines().find(is_direction).unwrap_or_default());
+        assert_eq!(said.collect::<Vec<_>>().join(" "), expected);
+    };
+    page.await_stat("peer", "inbound-rtp", "video", |stat| stat["framesDecoded"].as_u64() > Some(5));
+    renegotiate("video.direction = 'sendonly'", "a=sendrecv a=recvonly");
+    renegotiate("video.direction = 'inactive'", "a=sendrecv a=inactive");
+    // A track that is not received has no statistics; but all that comes is counted.
+    let all = || page.stat("peer", "transport", "")["packetsReceived"].as_f64().unwrap();
+    let (all_before, before) = (all(), came());
+    page.await_stat("peer", "inbound-rtp", "audio", |stat| stat["packetsReceived"].as_f64() > Some(before + 60.0));
+    let (all, audio) = (all() - all_before, came() - before);
+    assert!(all < 1.6 * audio, "{all} packets came with {audio} of the sound: pictures go on");
+    renegotiate("video.direction = 'sendrecv'", "a=sendrecv a=sendrecv");
+    page.await_stat("peer", "inbound-rtp", "video", |stat| stat["framesDecoded"].as_u64() > Some(5));
+    renegotiate("video.stop()", "a=sendrecv a=inactive");
+    let before = came();
+    page.await_stat("peer", "inbound-rtp", "audio", |stat| stat["packetsReceived"].as_f64() > Some(before + 10.0));
+    page.call("close", json!(["peer"]));
+    let exit = callee.succeed(PATIENCE);
+    assert!(!exit.stderr.contains("WARN"), "{}", exit.stderr);
+}

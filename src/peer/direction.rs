@@ -1,0 +1,116 @@
+//! Which way media goes in each section once a connection is up (RFC 3264 section 8.4: holding and resuming).
+//!
+//! The library answers a direction of ours that the offer does not allow, and ends for good what an offer holds. So it is told
+//! directions that keep everything alive, the answer is put right, and tracks rest while the peer does not want them.
+
+use super::codecs::Outgoing;
+use super::renegotiation::{mid, parts};
+use super::session::Session;
+use std::sync::atomic::Ordering;
+
+/// A direction as the one who says it means it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Direction {
+    sends: bool,
+    receives: bool,
+}
+
+impl Direction {
+    const LINES: [(&str, Self); 4] = [
+        ("a=sendrecv", Self { sends: true, receives: true }),
+        ("a=sendonly", Self { sends: true, receives: false }),
+        ("a=recvonly", Self { sends: false, receives: true }),
+        ("a=inactive", Self { sends: false, receives: false }),
+    ];
+
+    fn of_line(line: &str) -> Option<Self> {
+        Self::LINES.iter().find(|(text, _)| *text == line.trim_end()).map(|(_, direction)| *direction)
+    }
+
+    /// That of a section: both ways where it does not say; none where it is refused.
+    fn of(section: &str) -> Self {
+        if is_refused(section) {
+            return Self { sends: false, receives: false };
+        }
+        section.lines().find_map(Self::of_line).unwrap_or(Self { sends: true, receives: true })
+    }
+
+    fn line(self) -> &'static str {
+        Self::LINES.iter().find(|(_, direction)| *direction == self).map_or("a=inactive", |(text, _)| *text)
+    }
+}
+
+fn is_refused(section: &str) -> bool {
+    section.split_whitespace().nth(1) == Some("0") && !section.lines().any(|line| line.trim_end() == "a=bundle-only")
+}
+
+/// An offer for the library: what is held or stopped is told as received only, which can be resumed. What is stopped is in no
+/// bundle, and so refused in the answer.
+pub(super) fn with_nothing_ended(offer: &str) -> String {
+    offer
+        .split_inclusive('\n')
+        .map(|line| if line.trim_end() == "a=inactive" { "a=recvonly\r\n" } else { line })
+        .collect()
+}
+
+/// Our answer to an offer, with directions that the offer allows.
+pub(super) fn as_offered(answer: &str, offer: &str) -> String {
+    let mut offered = parts(offer);
+    let said = parts(answer).map(|part| {
+        let theirs = offered.next().map_or(Direction { sends: true, receives: true }, Direction::of);
+        if !part.starts_with("m=") {
+            return part.to_owned();
+        }
+        let lines = part.split_inclusive('\n').map(|line| match Direction::of_line(line) {
+            Some(ours) => {
+                let both = Direction { sends: ours.sends && theirs.receives, receives: ours.receives && theirs.sends };
+                format!("{}\r\n", both.line())
+            }
+            None => line.to_owned(),
+        });
+        lines.collect()
+    });
+    said.collect()
+}
+
+impl Session {
+    /// Lets tracks rest that the peer's description does not want, and wakes those that it wants.
+    pub(super) async fn rest_unwanted(&self, theirs: &str) {
+        for Outgoing { sender, wanted, .. } in &self.outgoing {
+            let Some(transceiver) = self.transceiver_of(sender.id()).await else { continue };
+            let Ok(Some(name)) = transceiver.mid().await else { continue };
+            let section = parts(theirs).find(|part| mid(part) == Some(&name));
+            wanted.store(section.is_some_and(|section| Direction::of(section).receives), Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sections(directions: [&str; 4]) -> String {
+        let section = |direction| format!("m=audio 9 X 0\r\n{direction}\r\na=mid:0\r\n");
+        format!("v=0\r\n{}", directions.map(section).concat())
+    }
+
+    #[test]
+    fn an_answer_goes_no_way_that_the_offer_does_not() {
+        let offer = sections(["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"]);
+        let ours = |line| as_offered(&sections([line; 4]), &offer);
+        assert_eq!(ours("a=sendrecv"), sections(["a=sendrecv", "a=recvonly", "a=sendonly", "a=inactive"]));
+        assert_eq!(ours("a=sendonly"), sections(["a=sendonly", "a=inactive", "a=sendonly", "a=inactive"]));
+        assert_eq!(ours("a=recvonly"), sections(["a=recvonly", "a=recvonly", "a=inactive", "a=inactive"]));
+        assert_eq!(ours("a=inactive"), sections(["a=inactive"; 4]));
+        let stopped = offer.replacen("m=audio 9", "m=audio 0", 1);
+        assert!(
+            as_offered(&sections(["a=sendrecv"; 4]), &stopped).starts_with("v=0\r\nm=audio 9 X 0\r\na=inactive\r\n")
+        );
+    }
+
+    #[test]
+    fn what_is_held_is_not_ended() {
+        let offer = sections(["a=sendrecv", "a=sendonly", "a=recvonly", "a=inactive"]);
+        assert_eq!(with_nothing_ended(&offer), sections(["a=sendrecv", "a=sendonly", "a=recvonly", "a=recvonly"]));
+    }
+}
