@@ -5,6 +5,7 @@
 //! - Sections that are neither sound nor picture nor data channels are refused; the library would leave them out of its answer.
 //! - Of several certificate fingerprints the one that can be checked is told, SHA-256 (RFC 8122 section 5 has it in all).
 //! - Data channels as they were written before RFC 8841 are told as they are now.
+//! - Of simulcast (RFC 8853) the largest layer is asked for: there is nobody here to pass the others on to.
 //! - To whoever begins DTLS itself we say that we wait; the library says that it begins, too, and then waits.
 
 use super::renegotiation::{mid, parts, with_setup};
@@ -122,7 +123,7 @@ fn legible(sdp: &str, changes: &mut Changes) -> Result<String, String> {
             continue;
         };
         let section = match kind {
-            Kind::Known => section,
+            Kind::Known => with_largest_layer(&section).unwrap_or(section),
             Kind::OldData => {
                 let port = section.split_whitespace().nth(3).unwrap_or_default().to_owned();
                 let told = as_of_now(&section, &port);
@@ -136,6 +137,35 @@ fn legible(sdp: &str, changes: &mut Changes) -> Result<String, String> {
         };
     }
     Ok(out)
+}
+
+/// A section that sends several layers, with the largest alone.
+fn with_largest_layer(section: &str) -> Option<String> {
+    let list = section.lines().find_map(|line| line.strip_prefix("a=simulcast:send "))?;
+    let layers: Vec<&str> = list.split([';', ',', ' ']).map(|layer| layer.trim().trim_start_matches('~')).collect();
+    let largest = largest_layer(section, &layers)?;
+    let lines = section.split_inclusive('\n').filter_map(|line| match line.strip_prefix("a=rid:") {
+        Some(rid) => (rid.split_whitespace().next() == Some(largest)).then(|| line.into()),
+        None if line.starts_with("a=simulcast:") => Some(format!("a=simulcast:send {largest}\r\n").into()),
+        None => Some(Cow::from(line)),
+    });
+    Some(lines.collect())
+}
+
+/// By what the section says of their sizes (RFC 8851), else by their names and order. Browsers and their servers begin with the
+/// smallest; OBS numbers from the largest, and some name the smallest last.
+fn largest_layer<'a>(section: &str, layers: &[&'a str]) -> Option<&'a str> {
+    let (first, last) = (layers.first()?, layers.last()?);
+    let pixels = |layer: &str| -> Option<u64> {
+        let is_this = |rid: &&str| rid.split_whitespace().next() == Some(layer);
+        let rid = section.lines().filter_map(|line| line.strip_prefix("a=rid:")).find(is_this)?;
+        let most =
+            |key: &str| rid.split([';', ' ']).find_map(|term| term.strip_prefix(key)?.trim().parse::<u64>().ok());
+        most("max-width=").zip(most("max-height=")).map(|(width, height)| width.saturating_mul(height))
+    };
+    let falling = matches!(*first, "0" | "f" | "hi" | "high") || matches!(*last, "l" | "lo" | "low" | "q");
+    let said = layers.iter().filter_map(|layer| Some((pixels(layer)?, *layer))).max_by_key(|(pixels, _)| *pixels);
+    Some(said.map_or(if falling { *first } else { *last }, |(_, layer)| layer))
 }
 
 /// The algorithm of fingerprints that the library checks.
@@ -344,6 +374,28 @@ mod tests {
         let now = "m=application 9 UDP/DTLS/SCTP webrtc-datachannel\r\na=mid:0\r\na=sctp-port:5000\r\n";
         assert!(sdp.ends_with(now), "{sdp}");
         assert_eq!(changes.answer(format!("v=0\r\n{now}")), format!("v=0\r\n{section}"));
+    }
+
+    #[test]
+    fn of_several_layers_the_largest_is_asked_for() {
+        let section = |rids: &[&str], list: &str| {
+            let rids: String = rids.iter().map(|rid| format!("a=rid:{rid}\r\n")).collect();
+            format!("v=0\r\na=group:BUNDLE 0\r\nm=video 9 X 96\r\na=mid:0\r\n{rids}a=simulcast:send {list}\r\n")
+        };
+        for (rids, list, largest) in [
+            (vec!["q send", "h send", "f send"], "q;h;f", "f send"),
+            (vec!["h send", "m send", "l send"], "h;m;~l", "h send"),
+            (vec!["0 send", "1 send"], "0;1", "0 send"),
+            (vec!["r0 send", "r1 send"], "r0;r1", "r1 send"),
+            (
+                vec!["a send max-width=640;max-height=360", "b send pt=96;max-width=320;max-height=180"],
+                "a;b",
+                "a send max-width=640;max-height=360",
+            ),
+        ] {
+            let name = largest.split(' ').next().unwrap();
+            assert_eq!(read_offer(&section(&rids, list)).unwrap().sdp, section(&[largest], name), "{list}");
+        }
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use crate::browser::{Media, Page};
 use crate::faults::{edited, lines};
 use crate::support::{PATIENCE, Rtckit, calls_share_the_machine, one_call_at_a_time};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// An offer that says the same in other words; `answer` makes of the answer to it what the caller can read.
 struct Dialect {
@@ -178,6 +178,38 @@ fn what_chromium_sends_is_received_though_it_announces_nothing() {
             received.iter().find(|track| track["kind"] == kind).unwrap_or_else(|| panic!("no {kind}: {report}"));
         assert!(track["framesReceived"].as_u64() >= Some(least), "{kind}: {report}");
     }
+}
+
+#[test]
+fn of_simulcast_chromium_sends_the_largest_layer() {
+    let _turn = one_call_at_a_time();
+    let Some(page) = Page::open() else { return };
+    page.create(Media::Receive, false);
+    let offers = "{
+        const { connection } = peer('peer');
+        const stream = await navigator.mediaDevices.getUserMedia({ video: { width: 640, height: 360 } });
+        const sendEncodings = [4, 2, 1].map((scale, index) => ({ rid: 'qhf'[index], scaleResolutionDownBy: scale }));
+        connection.addTransceiver(stream.getVideoTracks()[0], { direction: 'sendonly', sendEncodings });
+        return await offer('peer');
+    }";
+    let mut callee = Rtckit::start(["answer", "--json"]);
+    callee.write_json(&page.evaluate(offers, json!([])));
+    page.accept(&callee.json());
+    let sends = "{
+        for (;;) {
+            const streams = (await stats('peer')).filter(({ type }) => type === 'outbound-rtp');
+            if (streams.some(({ framesSent }) => framesSent > 20)) {
+                return streams.filter(({ framesSent }) => framesSent > 0).map(({ rid }) => rid);
+            }
+            await new Promise((resolve) => setTimeout(resolve, 20));
+        }
+    }";
+    assert_eq!(page.evaluate(sends, json!([])), json!(["f"]));
+    page.call("close", json!(["peer"]));
+    let report = report(&callee.succeed(PATIENCE).stderr);
+    let track = &report["received"][0];
+    assert!(track["framesReceived"].as_u64() >= Some(15), "{report}");
+    assert!(track["jitter"].as_f64() < Some(1.0), "layers are not mixed: {report}");
 }
 
 /// The report of a call whose descriptions went over standard output.
