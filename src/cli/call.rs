@@ -221,7 +221,7 @@ fn converse(
             media_output: media_on_stdout.then(|| Box::new(std::io::stdout()) as _),
             screen: options.receive.play.then(|| terminal::screen(payload_on_stdout)).flatten(),
         };
-        Ok(Box::pin(call::run(options, io, requests, began, Arc::new(Watched(output, tap)), stop)).await)
+        Ok(call::run(options, io, requests, began, Arc::new(Watched(output, tap)), stop).await)
     });
     opened.and_then(|outcome| outcome)
 }

@@ -95,7 +95,7 @@ pub async fn run(
         Err(error) => return Outcome::failed(options.role, error),
     };
     let peer = Peer { progress, stop, process_start, dump: documents.dump() };
-    let mut outcome = peer.run(options, io, requests).await;
+    let mut outcome = Box::pin(peer.run(options, io, requests)).await;
     // Small files: nothing else is left to be done meanwhile.
     if let Err(error) = documents.finish(&outcome) {
         outcome.error.get_or_insert(error);
