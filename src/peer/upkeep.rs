@@ -132,6 +132,8 @@ pub struct Upkeep {
     /// Whether somebody wants a restart although nothing is wrong.
     wanted: bool,
     signaling_over: bool,
+    /// What the road last said of the other side, and when.
+    presence: Option<(Presence, Instant)>,
     /// Whether the peer said that it hangs up.
     said_bye: bool,
     /// The offer with which it began another connection.
@@ -159,6 +161,7 @@ impl Session {
             restarted_at: None,
             wanted: false,
             signaling_over: false,
+            presence: None,
             said_bye: false,
             anew: None,
         }
@@ -213,17 +216,33 @@ impl Session {
 }
 
 impl Session {
-    /// The same for a peer of which the road knows that it is cut off or has left. Cancel-safe.
-    async fn forsaken(&self, presence: Option<watch::Receiver<Presence>>, times: &UpkeepTimes) -> PeerError {
+    /// The same for a peer of which the road knows that it is cut off or has left. `known` is since when we know of it; until then
+    /// we may have been cut off ourselves, and its silence says nothing. Cancel-safe.
+    async fn forsaken(
+        &self,
+        presence: Option<watch::Receiver<Presence>>,
+        known: &mut Option<(Presence, Instant)>,
+        times: &UpkeepTimes,
+    ) -> PeerError {
         let Some(mut presence) = presence else { return std::future::pending().await };
         loop {
-            let patience = match *presence.borrow_and_update() {
+            let now = *presence.borrow_and_update();
+            let (_, since) = *match known {
+                Some((before, _)) if *before != now => known.insert((now, Instant::now())),
+                _ => known.get_or_insert_with(|| (now, Instant::now())),
+            };
+            let patience = match now {
                 Presence::Here => None,
                 Presence::Cut => Some(times.alone),
                 Presence::Gone => Some(times.departed),
             };
+            let gone = async {
+                let patience = patience.unwrap_or_default();
+                tokio::time::sleep_until((since + patience).into()).await;
+                self.gone(patience).await
+            };
             tokio::select! {
-                gone = self.gone(patience.unwrap_or_default()), if patience.is_some() => return gone,
+                gone = gone, if patience.is_some() => return gone,
                 Ok(()) = presence.changed() => {}
                 else => return std::future::pending().await,
             }
@@ -285,7 +304,7 @@ impl Upkeep {
             },
             stream = session.runtime.undeclared().next() => Matter::Stream(stream),
             gone = session.gone(patience) => Matter::Gone(gone),
-            gone = session.forsaken(presence, &times) => Matter::Gone(gone),
+            gone = session.forsaken(presence, &mut self.presence, &times) => Matter::Gone(gone),
             due = trouble => due,
             () = tokio::time::sleep(LOOK_EVERY), if postponed => match self.postponed.take() {
                 Some(description) => Matter::Message(Message::Description(description)),

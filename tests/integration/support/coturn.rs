@@ -1,8 +1,9 @@
 //! A TURN server that is not ours.
 
 use super::{Scratch, dies_with_us};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, UdpSocket};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::process::{Child, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 /// coturn on loopback, with one user. It ends with the thread that started it.
@@ -97,6 +98,14 @@ impl Drop for Coturn {
     }
 }
 
+/// A port below those that the system gives to sockets without one, of which other tests open many before coturn has bound it.
 fn free_port() -> u16 {
-    UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port()
+    static TAKEN: AtomicU32 = AtomicU32::new(0);
+    let first = std::process::id().wrapping_mul(61);
+    let next = || 10_000 + u16::try_from((first + TAKEN.fetch_add(1, Ordering::Relaxed)) % 20_000).unwrap();
+    let is_free = |port: &u16| {
+        let address = (Ipv4Addr::LOCALHOST, *port);
+        UdpSocket::bind(address).is_ok() && TcpListener::bind(address).is_ok()
+    };
+    std::iter::repeat_with(next).find(is_free).expect("repeated for ever")
 }
