@@ -2,6 +2,7 @@
 
 use super::error::PeerError;
 use super::form::{Form, Said, with_packetization_mode};
+use super::renegotiation::is_refused;
 use super::session::Session;
 use crate::media::{Codec, MediaKind};
 use rtc::media_stream::MediaStreamTrack;
@@ -172,11 +173,6 @@ pub(super) fn without_unspoken_forms(sdp: &str) -> String {
 struct Section<'a>(&'a str);
 
 impl<'a> Section<'a> {
-    /// Whether its port is 0, and not since it leaves the port to its bundle (RFC 9143 section 6).
-    fn is_refused(self) -> bool {
-        self.0.split_whitespace().nth(1) == Some("0") && !self.0.lines().any(|line| line.trim() == "a=bundle-only")
-    }
-
     fn words(self) -> impl Iterator<Item = &'a str> {
         self.0.lines().next().unwrap_or_default().split_whitespace()
     }
@@ -245,7 +241,7 @@ impl<'a> Section<'a> {
 fn said_in_section(sdp: &str, mid: &str) -> Vec<Said> {
     let (_, sections) = sdp.split_once("\nm=").unwrap_or_default();
     let is_this = |section: &&str| section.lines().any(|line| line.strip_prefix("a=mid:").map(str::trim) == Some(mid));
-    let section = sections.split("\nm=").find(is_this).map(Section).filter(|section| !section.is_refused());
+    let section = sections.split("\nm=").find(is_this).map(Section).filter(|section| !is_refused(section.0));
     section.map_or_else(Vec::new, Section::said)
 }
 
@@ -253,7 +249,7 @@ fn said_in_section(sdp: &str, mid: &str) -> Vec<Said> {
 pub(super) fn payload_types(section: &str) -> Vec<u8> {
     let section = Section(section.strip_prefix("m=").unwrap_or(section));
     let is_spoken = |payload: &&str| section.encoding(payload).and_then(|it| section.form(payload, it)).is_some();
-    let spoken = section.payloads().filter(|_| !section.is_refused()).filter(is_spoken);
+    let spoken = section.payloads().filter(|_| !is_refused(section.0)).filter(is_spoken);
     spoken.filter_map(|payload| payload.parse().ok()).collect()
 }
 

@@ -4,7 +4,7 @@
 //! directions that keep everything alive, the answer is put right, and tracks rest while the peer does not want them.
 
 use super::codecs::Outgoing;
-use super::renegotiation::{mid, parts};
+use super::renegotiation::{is_refused, mid, parts};
 use super::session::Session;
 use std::sync::atomic::Ordering;
 
@@ -38,10 +38,6 @@ impl Direction {
     fn line(self) -> &'static str {
         Self::LINES.iter().find(|(_, direction)| *direction == self).map_or("a=inactive", |(text, _)| *text)
     }
-}
-
-fn is_refused(section: &str) -> bool {
-    section.split_whitespace().nth(1) == Some("0") && !section.lines().any(|line| line.trim_end() == "a=bundle-only")
 }
 
 /// An offer for the library: what is held or stopped is told as received only, which can be resumed. What is stopped is in no

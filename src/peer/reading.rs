@@ -8,7 +8,7 @@
 //! - Of simulcast (RFC 8853) the largest layer is asked for: there is nobody here to pass the others on to.
 //! - To whoever begins DTLS itself we say that we wait; the library says that it begins, too, and then waits.
 
-use super::renegotiation::{mid, parts, with_setup};
+use super::renegotiation::{is_refused, mid, parts, with_setup};
 use super::undeclared::{Silent, silent_sections, without_silent_tracks};
 use std::borrow::Cow;
 
@@ -88,7 +88,7 @@ pub(super) fn read_answer(sdp: &str, offer: &str) -> Result<Reading, String> {
     let sdp = if is_named { sdp.into() } else { named(sdp, of_offer) };
     let mut changes = Changes::default();
     let sdp = legible(&sdp, &mut changes)?;
-    let accepted = parts(&sdp).skip(1).filter(|section| is_accepted(section));
+    let accepted = parts(&sdp).skip(1).filter(|section| !is_refused(section));
     let is_one_transport = accepted.map(user_fragment).collect::<Vec<_>>().windows(2).all(|pair| pair[0] == pair[1]);
     let sdp = if group(&sdp).is_some() || is_one_transport { sdp } else { first_alone(sdp, &mut changes) };
     Ok(Reading { silent: silent_sections(&sdp), sdp: without_silent_tracks(&sdp), changes })
@@ -237,7 +237,7 @@ fn refusal(section: &str) -> String {
 
 /// The description with its first accepted section in a bundle, and the others refused.
 fn first_alone(sdp: String, changes: &mut Changes) -> String {
-    let first = parts(&sdp).skip(1).find(|section| is_accepted(section)).and_then(mid);
+    let first = parts(&sdp).skip(1).find(|section| !is_refused(section)).and_then(mid);
     let Some(first) = first else { return sdp };
     let mut sections = parts(&sdp);
     let mut out = with_line(sections.next().unwrap_or_default().to_owned(), &format!("a=group:BUNDLE {first}"));
@@ -245,7 +245,7 @@ fn first_alone(sdp: String, changes: &mut Changes) -> String {
         if mid(section) == Some(first) {
             out += section;
         } else {
-            changes.apart += usize::from(is_accepted(section));
+            changes.apart += usize::from(!is_refused(section));
             out += &apart(section);
         }
     }
@@ -256,10 +256,6 @@ fn first_alone(sdp: String, changes: &mut Changes) -> String {
 /// The mids of the first bundle.
 fn group(sdp: &str) -> Option<&str> {
     sdp.lines().find_map(|line| line.strip_prefix("a=group:BUNDLE"))
-}
-
-fn is_accepted(section: &str) -> bool {
-    section.split_whitespace().nth(1) != Some("0")
 }
 
 fn user_fragment(section: &str) -> Option<&str> {

@@ -56,6 +56,12 @@ pub(super) fn parts(sdp: &str) -> impl Iterator<Item = &str> {
     })
 }
 
+/// Whether the port of a media section, with or without its `m=`, is 0, and not since it leaves the port to its bundle (RFC 9143
+/// section 6).
+pub(super) fn is_refused(section: &str) -> bool {
+    section.split_whitespace().nth(1) == Some("0") && !section.lines().any(|line| line.trim_end() == "a=bundle-only")
+}
+
 /// The name of a media section (RFC 5888).
 pub(super) fn mid(section: &str) -> Option<&str> {
     section.lines().find_map(|line| line.strip_prefix("a=mid:")).map(str::trim)
