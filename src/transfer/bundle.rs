@@ -204,9 +204,10 @@ impl Bundle {
         self.roams.load(Ordering::Relaxed)
     }
 
-    /// Whether it goes on without the connection of this number.
+    /// Whether it goes on without the connection of this number: by another, or by the first, which may come back.
     fn outlives(&self, number: u32) -> bool {
-        self.roams() && self.lock().keys().any(|other| *other != number)
+        let first_returns = number > 0 && !*self.over.borrow();
+        self.roams() && (first_returns || self.lock().keys().any(|other| *other != number))
     }
 
     /// The first connection is over. Waits while it goes on by others.

@@ -417,6 +417,36 @@ async fn when_all_were_interrupted_the_first_goes_on_and_others_are_made_anew() 
 }
 
 #[tokio::test]
+async fn what_is_said_by_the_last_connection_as_it_closes_goes_by_the_first_when_that_is_back() {
+    for first_returns in [true, false] {
+        let meeting = || Some(Arc::<Meeting>::default() as Arc<dyn Connector>);
+        let (near_first, far_first) = pair(1e6, &Arc::default());
+        let near = Bundle::new(Box::new(near_first), meeting());
+        near.roam();
+        let (last, _) = pair(1e6, &Arc::default());
+        near.raise(1, Arc::new(Lane::new(Box::new(last), false)));
+        let first = near.bury(0).unwrap();
+        near.control.send_replace(1);
+        let said = async {
+            if !first_returns {
+                near.over.send_replace(true);
+            }
+            near.send(Frame::Text("again".to_owned())).await
+        };
+        let returning = async {
+            near.bury(1);
+            near.raise(0, first);
+            near.control.send_replace(0);
+        };
+        let (said, ()) = tokio::join!(said, returning);
+        assert_eq!(said.is_ok(), first_returns);
+        if first_returns {
+            assert!(matches!(far_first.receive().await, Some(Frame::Text(text)) if text == "again"));
+        }
+    }
+}
+
+#[tokio::test]
 async fn where_nothing_gets_through_by_any_connection_the_sender_gives_up() {
     let [sent, received] = disturbed(true, async |first, further| {
         first.begin(|of| &of.stuck);
