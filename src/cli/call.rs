@@ -297,7 +297,7 @@ fn describe(report: &Report, who: &str, text: &mut String) {
             track.mime_type,
             track.frames_sent,
             bytes(track.bytes_sent),
-            track.packets_lost
+            track.packets_lost.max(0)
         );
     }
     for track in &report.received {

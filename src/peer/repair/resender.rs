@@ -1,4 +1,5 @@
-//! Sends again what the peer asks for: each packet once in a round trip, and all of them within what the path carries.
+//! Sends again what the peer asks for: each packet once in a round trip and a few times in all, and all of them within what the path
+//! carries.
 
 use super::super::congestion::Congestion;
 use super::super::traffic::RoundTrips;
@@ -26,6 +27,7 @@ struct Sent {
     packet: rtp::Packet,
     at: Instant,
     again: Option<Instant>,
+    times: u8,
 }
 
 /// The stream under which packets are sent again, RFC 4588.
@@ -40,13 +42,15 @@ impl Stream {
     const MOST_PACKETS: usize = 2048;
     /// What is older comes too late for every picture.
     const OLDEST: Duration = Duration::from_secs(3);
+    /// Who does not have a packet then does not understand how it is sent again: some offer RFC 4588 and pass it over.
+    const MOST_TIMES: u8 = 10;
 
     fn remember(&mut self, packet: rtp::Packet, now: Instant) {
         let is_next = |last: &Sent| last.packet.header.sequence_number.wrapping_add(1) == packet.header.sequence_number;
         if !self.sent.back().is_none_or(is_next) {
             self.sent.clear();
         }
-        self.sent.push_back(Sent { packet, at: now, again: None });
+        self.sent.push_back(Sent { packet, at: now, again: None, times: 0 });
         while self.sent.len() > Self::MOST_PACKETS
             || self.sent.front().is_some_and(|oldest| now.saturating_duration_since(oldest.at) > Self::OLDEST)
         {
@@ -54,14 +58,15 @@ impl Stream {
         }
     }
 
-    /// The packet with this number as it is sent again, if it is there and was not sent a moment ago.
+    /// The packet with this number as it is sent again, if it is there and was sent neither a moment ago nor often.
     fn again(&mut self, sequence: u16, interval: Duration, now: Instant) -> Option<rtp::Packet> {
         let oldest = self.sent.front()?.packet.header.sequence_number;
         let sent = self.sent.get_mut(usize::from(sequence.wrapping_sub(oldest)))?;
-        if sent.again.is_some_and(|again| now.saturating_duration_since(again) < interval) {
+        let lately = sent.again.is_some_and(|again| now.saturating_duration_since(again) < interval);
+        if lately || sent.times == Self::MOST_TIMES {
             return None;
         }
-        sent.again = Some(now);
+        (sent.again, sent.times) = (Some(now), sent.times + 1);
         let original = &sent.packet;
         let Some(repair) = &mut self.repair else { return Some(original.clone()) };
         let header = rtp::Header {
@@ -190,6 +195,8 @@ mod tests {
         assert!(stream.again(0, ms(100), begin + ms(150)).is_none());
         assert_eq!(stream.again(0, ms(100), begin + ms(200)).unwrap().header.sequence_number, 2);
         assert!(stream.again(2, ms(100), begin).is_none() && stream.again(65_533, ms(100), begin).is_none());
+        let asked = (3..30).filter_map(|time| stream.again(0, ms(100), begin + ms(100) * time));
+        assert_eq!(asked.count(), 8, "twice before, and never again");
         stream.remember(packet(2), begin + Stream::OLDEST + ms(1));
         assert_eq!(stream.sent.len(), 1);
     }
