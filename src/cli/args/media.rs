@@ -15,9 +15,9 @@ pub struct MediaArgs {
     /// window:ID or window:TITLE, test (a moving pattern), a file or - (y4m, ivf, webm, mkv), none
     #[arg(long, value_name = "SOURCE", require_equals = true, num_args = 0..=1, default_missing_value = "camera")]
     pub video: Option<SourceSpec>,
-    /// The audio: microphone, microphone:ID, system (what the speakers play), test (a tone with a chirp every second), a
+    /// The audio: microphone (the default), microphone:ID, system (what the speakers play), test (a tone with a chirp every second), a
     /// file or - (wav, ogg/opus, webm, mkv), none
-    #[arg(long, value_name = "SOURCE", require_equals = true)]
+    #[arg(long, value_name = "SOURCE", require_equals = true, num_args = 0..=1, default_missing_value = "microphone")]
     pub audio: Option<SourceSpec>,
     /// Begin a file again at its end
     #[arg(long = "loop")]
