@@ -12,6 +12,7 @@ use super::identity::Identity;
 use super::local_names::LocalNames;
 use super::net_sim::Network;
 use super::network::Listening;
+use super::reading::Changes;
 use super::relay_stream::{Doors, StreamServer};
 use super::remote_track::{RemoteTrack, Shared};
 use super::repair::{Asker, Resender};
@@ -160,6 +161,7 @@ impl Session {
             ice_restarts: AtomicU32::new(0),
             listening,
             resolves_names: mdns != MulticastDnsMode::Disabled,
+            read: Changes::default(),
             gathered,
             tracks,
             channels,
@@ -268,7 +270,7 @@ struct Handler {
 }
 
 fn pass_on<T>(what: &str, sender: &mpsc::Sender<T>, item: T) {
-    if sender.try_send(item).is_err() {
+    if let Err(mpsc::error::TrySendError::Full(_)) = sender.try_send(item) {
         tracing::warn!("dropped a {what}: nobody takes them");
     }
 }

@@ -250,6 +250,7 @@ impl Session {
                 self.runtime.clock().begin_setup();
                 self.pc.set_remote_description(answer).await.map_err(refused)?;
                 self.await_streams(reading.silent).await;
+                self.read = reading.changes;
             }
             Role::Answer => {
                 self.shared.timing.mark(Mark::OfferCreated);
@@ -259,7 +260,7 @@ impl Session {
                     servers => self.add_ice_servers(servers).await?,
                 }
                 let reading = read_offer(&description.sdp);
-                let reading = reading.map_err(|why| PeerError::Description { what, why })?;
+                let reading = reading.map_err(|why| PeerError::Description { what, why })?.waiting();
                 tell_refused(&reading.changes, what);
                 let sdp = without_unspoken_forms(&reading.sdp);
                 let offer = RTCSessionDescription::offer(sdp.clone()).map_err(refused)?;
@@ -273,7 +274,8 @@ impl Session {
                     why => PeerError::Description { what, why },
                 })?;
                 check_common_ground(&answer.sdp).map_err(|why| PeerError::Description { what, why })?;
-                let reply = Reply { to: origin.as_deref(), changes: reading.changes };
+                self.read = reading.changes;
+                let reply = Reply { to: origin.as_deref(), changes: self.read.clone() };
                 exchange.local = self.publish(answer, Some(reply), signaling, exchange.trickle).await?;
                 exchange.offered.ours = candidate_lines(&exchange.local);
                 self.runtime.clock().begin_setup();
@@ -368,6 +370,9 @@ impl Session {
     }
 
     pub(super) async fn add_candidate(&self, candidate: Candidate) {
+        if !self.read.takes(&candidate) {
+            return;
+        }
         let init = RTCIceCandidateInit {
             candidate: candidate.candidate,
             sdp_mid: candidate.sdp_mid,

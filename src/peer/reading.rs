@@ -5,12 +5,17 @@
 //! - Sections that are neither sound nor picture nor data channels are refused; the library would leave them out of its answer.
 //! - Of several certificate fingerprints the one that can be checked is told, SHA-256 (RFC 8122 section 5 has it in all).
 //! - Data channels as they were written before RFC 8841 are told as they are now.
+//! - Tracks without a name, or with the same, get one of their own.
 //! - Of simulcast (RFC 8853) the largest layer is asked for: there is nobody here to pass the others on to.
-//! - To whoever begins DTLS itself we say that we wait; the library says that it begins, too, and then waits.
+//! - We wait for whoever offers to begin DTLS, although an answerer rather begins (RFC 8842 section 5.3): the library begins SCTP as the
+//!   DTLS client alone, and then takes no beginning of the peer's (RFC 8841 section 9.3), on which some insist, nor begins when data
+//!   channels are added later. It says that it begins, too, where the peer does, and then waits.
 
 use super::renegotiation::{is_refused, mid, parts, with_setup};
 use super::undeclared::{Silent, silent_sections, without_silent_tracks};
+use crate::signaling::Candidate;
 use std::borrow::Cow;
+use std::collections::BTreeSet;
 
 /// A description as the library is told it.
 pub(super) struct Reading {
@@ -25,8 +30,8 @@ pub(super) struct Reading {
 /// What was changed in a description, which decides how the answer to it must look.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Changes {
-    /// It had no bundle.
-    bundle: bool,
+    /// The section that is taken of one that does not bundle: its index and its name.
+    alone: Option<(usize, String)>,
     /// Its sections had no names.
     names: bool,
     /// Its data channels are written as of old, with this port.
@@ -40,13 +45,34 @@ pub(super) struct Changes {
 }
 
 impl Changes {
+    /// Whether a candidate of the peer is for a section that has it.
+    pub(super) fn takes(&self, candidate: &Candidate) -> bool {
+        let Some((index, name)) = self.alone.as_ref().filter(|_| self.apart > 0) else { return true };
+        match (&candidate.sdp_mid, candidate.sdp_m_line_index) {
+            (Some(mid), _) if !self.names => mid == name,
+            (_, Some(line)) => usize::from(line) == *index,
+            _ => true,
+        }
+    }
+}
+
+impl Reading {
+    /// An offer of a new connection, of which whoever made it is to begin DTLS.
+    pub(super) fn waiting(mut self) -> Self {
+        self.sdp = self.sdp.replace("a=setup:actpass", "a=setup:active");
+        self.changes.begins |= self.sdp.contains("a=setup:active");
+        self
+    }
+}
+
+impl Changes {
     /// Our answer, as the peer can read it.
     pub(super) fn answer(&self, sdp: String) -> String {
         if *self == Self::default() {
             return sdp;
         }
         let is_foreign = |line: &str| {
-            (self.bundle && line.starts_with("a=group:BUNDLE")) || (self.names && line.starts_with("a=mid:"))
+            (self.alone.is_some() && line.starts_with("a=group:BUNDLE")) || (self.names && line.starts_with("a=mid:"))
         };
         let sdp: String = sdp.split_inclusive('\n').filter(|line| !is_foreign(line)).collect();
         let mut said: Vec<String> = parts(&with_setup(&sdp, self.begins)).map(str::to_owned).collect();
@@ -88,10 +114,21 @@ pub(super) fn read_answer(sdp: &str, offer: &str) -> Result<Reading, String> {
     let sdp = if is_named { sdp.into() } else { named(sdp, of_offer) };
     let mut changes = Changes::default();
     let sdp = legible(&sdp, &mut changes)?;
-    let accepted = parts(&sdp).skip(1).filter(|section| !is_refused(section));
-    let is_one_transport = accepted.map(user_fragment).collect::<Vec<_>>().windows(2).all(|pair| pair[0] == pair[1]);
-    let sdp = if group(&sdp).is_some() || is_one_transport { sdp } else { first_alone(sdp, &mut changes) };
+    let sdp = if group(&sdp).is_some() || is_one_transport(&sdp) { sdp } else { first_alone(sdp, &mut changes) };
     Ok(Reading { silent: silent_sections(&sdp), sdp: without_silent_tracks(&sdp), changes })
+}
+
+/// Whether the sections that are accepted share their addresses, as far as they are told. The same user fragment says little:
+/// webrtcbin of GStreamer has one for all of its transports.
+fn is_one_transport(sdp: &str) -> bool {
+    let accepted: Vec<&str> = parts(sdp).skip(1).filter(|section| !is_refused(section)).collect();
+    let addresses = |section: &str| -> BTreeSet<String> {
+        let addresses = section.lines().filter_map(|line| line.strip_prefix("a=candidate:"));
+        addresses.map(|line| line.split_whitespace().skip(1).collect::<Vec<_>>().join(" ")).collect()
+    };
+    let told: Vec<_> = accepted.iter().map(|section| addresses(section)).filter(|told| !told.is_empty()).collect();
+    let same = accepted.windows(2).all(|pair| user_fragment(pair[0]) == user_fragment(pair[1]));
+    accepted.len() < 2 || (same && !told.is_empty() && told.windows(2).all(|pair| pair[0] == pair[1]))
 }
 
 /// The description with names for the sections that have none.
@@ -114,7 +151,7 @@ fn legible(sdp: &str, changes: &mut Changes) -> Result<String, String> {
     }
     let mut said = parts(sdp).map(with_checked_fingerprint);
     let mut out = said.next().unwrap_or_default();
-    let mut candidates = String::new();
+    let (mut candidates, mut tracks) = (String::new(), BTreeSet::new());
     for (index, section) in said.enumerate() {
         let Some(kind) = Kind::of(&section) else {
             // Where sections are bundled, the candidates of all stand in the first.
@@ -123,7 +160,7 @@ fn legible(sdp: &str, changes: &mut Changes) -> Result<String, String> {
             continue;
         };
         let section = match kind {
-            Kind::Known => with_largest_layer(&section).unwrap_or(section),
+            Kind::Known => with_track_name(with_largest_layer(&section).unwrap_or(section), &mut tracks),
             Kind::OldData => {
                 let port = section.split_whitespace().nth(3).unwrap_or_default().to_owned();
                 let told = as_of_now(&section, &port);
@@ -137,6 +174,31 @@ fn legible(sdp: &str, changes: &mut Changes) -> Result<String, String> {
         };
     }
     Ok(out)
+}
+
+/// A section whose track has a name (RFC 8830), another one than those `taken`, and before its streams: the library takes those of one
+/// name for one track.
+fn with_track_name(section: String, taken: &mut BTreeSet<String>) -> String {
+    let Some(streams) = section.find("\na=ssrc:") else { return section };
+    let by_stream = |line: &str| Some(line.strip_prefix("a=ssrc:")?.split_once(" msid:")?.1.trim().to_owned());
+    let of_section = |line: &str| Some(line.strip_prefix("a=msid:")?.trim().to_owned());
+    let early = section.lines().find_map(by_stream).or_else(|| section[..streams].lines().find_map(of_section));
+    if let Some((_, track)) = early.as_deref().and_then(|name| name.split_once(' '))
+        && taken.insert(track.to_owned())
+    {
+        return section;
+    }
+    let name = early.or_else(|| section.lines().find_map(of_section)).unwrap_or_default();
+    let stream = name.split_whitespace().next().unwrap_or("-");
+    let track = mid(&section).unwrap_or_default();
+    let mut name = format!("a=msid:{stream} {track}\r\n");
+    taken.insert(track.to_owned());
+    let lines =
+        section.split_inclusive('\n').filter(|line| !line.starts_with("a=msid:")).map(|line| match by_stream(line) {
+            Some(_) => line.split_once(" msid:").map_or(line.to_owned(), |(ssrc, _)| format!("{ssrc} cname:-\r\n")),
+            None => line.to_owned(),
+        });
+    lines.map(|line| if line.starts_with("a=ssrc:") { std::mem::take(&mut name) + &line } else { line }).collect()
 }
 
 /// A section that sends several layers, with the largest alone.
@@ -237,8 +299,8 @@ fn refusal(section: &str) -> String {
 
 /// The description with its first accepted section in a bundle, and the others refused.
 fn first_alone(sdp: String, changes: &mut Changes) -> String {
-    let first = parts(&sdp).skip(1).find(|section| !is_refused(section)).and_then(mid);
-    let Some(first) = first else { return sdp };
+    let first = parts(&sdp).skip(1).enumerate().find(|(_, section)| !is_refused(section));
+    let Some((index, first)) = first.and_then(|(index, section)| Some((index, mid(section)?))) else { return sdp };
     let mut sections = parts(&sdp);
     let mut out = with_line(sections.next().unwrap_or_default().to_owned(), &format!("a=group:BUNDLE {first}"));
     for section in sections {
@@ -249,7 +311,8 @@ fn first_alone(sdp: String, changes: &mut Changes) -> String {
             out += &apart(section);
         }
     }
-    changes.bundle = true;
+    let before = changes.left_out.iter().fold(index, |at, (left, _)| at + usize::from(*left <= at));
+    changes.alone = Some((before, first.to_owned()));
     out
 }
 
@@ -285,6 +348,7 @@ fn with_line(part: String, line: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::renegotiation::without_candidates;
     use super::*;
 
     const APART: &str = "v=0\r\ns=-\r\nm=audio 0 X 0\r\na=mid:a\r\nm=audio 9 X 0\r\na=mid:b\r\na=ice-ufrag:one\r\n\
@@ -294,7 +358,18 @@ mod tests {
     #[test]
     fn of_sections_with_transports_of_their_own_the_first_is_taken() {
         for Reading { sdp, changes, .. } in [read_offer(APART).unwrap(), read_answer(APART, APART).unwrap()] {
-            assert_eq!(changes, Changes { bundle: true, apart: 1, ..Changes::default() });
+            assert_eq!(changes, Changes { alone: Some((1, "b".into())), apart: 1, ..Changes::default() });
+            for (mid, line, takes) in [
+                (Some("b"), None, true),
+                (Some("c"), Some(1), false),
+                (None, Some(2), false),
+                (None, Some(1), true),
+                (None, None, true),
+            ] {
+                let candidate =
+                    Candidate { sdp_mid: mid.map(str::to_owned), sdp_m_line_index: line, ..Candidate::default() };
+                assert_eq!(changes.takes(&candidate), takes, "{candidate:?}");
+            }
             assert!(sdp.contains("s=-\r\na=group:BUNDLE b\r\nm=audio 0 X 0\r\n"), "{sdp}");
             assert!(sdp.contains("m=audio 9 X 0\r\na=mid:b\r\na=ice-ufrag:one\r\na=candidate:1"), "{sdp}");
             assert!(sdp.ends_with("m=video 0 X 96\r\na=mid:c\r\na=setup:actpass\r\n"), "{sdp}");
@@ -317,11 +392,15 @@ mod tests {
 
     #[test]
     fn an_answer_without_names_has_those_of_the_offer() {
-        let answer = "v=0\r\nm=audio 0 X 0\r\nm=audio 9 X 0\r\na=mid:else\r\nm=video 9 X 96\r\n";
+        let answer = "v=0\r\nm=audio 0 X 0\r\nm=audio 9 X 0\r\na=mid:else\r\na=candidate:1 1 udp 1 h 9\r\n\
+            m=video 9 X 96\r\na=candidate:2 1 udp 1 h 9\r\n";
         let told = read_answer(answer, APART).unwrap();
-        let expected =
-            "v=0\r\nm=audio 0 X 0\r\na=mid:a\r\nm=audio 9 X 0\r\na=mid:else\r\nm=video 9 X 96\r\na=mid:c\r\n";
+        let expected = "v=0\r\nm=audio 0 X 0\r\na=mid:a\r\nm=audio 9 X 0\r\na=mid:else\r\na=candidate:1 1 udp 1 h 9\r\n\
+            m=video 9 X 96\r\na=candidate:2 1 udp 1 h 9\r\na=mid:c\r\n";
         assert_eq!((&*told.sdp, told.changes), (expected, Changes::default()));
+        let elsewhere = read_answer(&answer.replacen("h 9", "h 8", 1), APART).unwrap().changes;
+        let unknown = read_answer(&without_candidates(answer), APART).unwrap().changes;
+        assert_eq!((elsewhere.apart, unknown.apart), (1, 1), "that is no bundle");
     }
 
     #[test]
@@ -395,9 +474,30 @@ mod tests {
     }
 
     #[test]
-    fn whoever_begins_dtls_is_waited_for() {
-        let offer = APART.replace("actpass", "active").replace("s=-\r\n", "s=-\r\na=group:BUNDLE b c\r\n");
-        let changes = read_offer(&offer).unwrap().changes;
+    fn every_track_has_a_name_of_its_own_before_its_streams() {
+        let said = "v=0\r\na=group:BUNDLE a b c d e\r\n\
+            m=audio 9 X 0\r\na=mid:a\r\na=ssrc:1 cname:x\r\n\
+            m=video 9 X 96\r\na=mid:b\r\na=ssrc:2 cname:x\r\na=msid:stream\r\n\
+            m=video 9 X 96\r\na=mid:c\r\na=msid:s t\r\na=ssrc:3 cname:x\r\n\
+            m=video 9 X 96\r\na=mid:d\r\na=ssrc:4 msid:s t\r\n\
+            m=video 9 X 96\r\na=mid:e\r\na=ssrc:5 cname:x\r\na=ssrc:5 msid:s u\r\n";
+        let told = "v=0\r\na=group:BUNDLE a b c d e\r\n\
+            m=audio 9 X 0\r\na=mid:a\r\na=msid:- a\r\na=ssrc:1 cname:x\r\n\
+            m=video 9 X 96\r\na=mid:b\r\na=msid:stream b\r\na=ssrc:2 cname:x\r\n\
+            m=video 9 X 96\r\na=mid:c\r\na=msid:s t\r\na=ssrc:3 cname:x\r\n\
+            m=video 9 X 96\r\na=mid:d\r\na=msid:s d\r\na=ssrc:4 cname:-\r\n\
+            m=video 9 X 96\r\na=mid:e\r\na=ssrc:5 cname:x\r\na=ssrc:5 msid:s u\r\n";
+        let Reading { sdp, changes, .. } = read_offer(said).unwrap();
+        assert_eq!((sdp.as_str(), changes), (told, Changes::default()));
+    }
+
+    #[test]
+    fn whoever_offers_begins_dtls() {
+        let offer = APART.replace("s=-\r\n", "s=-\r\na=group:BUNDLE b c\r\n");
+        assert_eq!(read_offer(&offer).unwrap().changes, Changes::default());
+        let Reading { sdp, changes, .. } = read_offer(&offer).unwrap().waiting();
+        assert!(sdp.contains("a=setup:active") && !sdp.contains("actpass"), "{sdp}");
+        assert_eq!(read_offer(&sdp).unwrap().changes, changes, "as to one that offers to begin");
         assert_eq!(changes.answer("v=0\r\nm=x\r\na=setup:active\r\n".to_owned()), "v=0\r\nm=x\r\na=setup:passive\r\n");
     }
 }

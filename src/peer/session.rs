@@ -7,6 +7,7 @@ use super::data_channel::{Connection, DataChannel, DataChannelInit};
 use super::error::PeerError;
 use super::local_track::{LocalTrack, random_u32};
 use super::network::Listening;
+use super::reading::Changes;
 use super::remote_track::{RemoteTrack, Shared};
 use super::runtime::SessionRuntime;
 use super::server_watch::ServerTrouble;
@@ -100,6 +101,8 @@ pub struct Session {
     pub(super) listening: Listening,
     /// Whether the library opens a socket for mDNS beside the others.
     pub(super) resolves_names: bool,
+    /// How the peer's first description was read.
+    pub(super) read: Changes,
 }
 
 /// The largest message we take, in bytes: the most that the library allows.

@@ -74,7 +74,7 @@ impl fmt::Debug for Description {
 }
 
 /// W3C `RTCIceCandidateInit`.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Candidate {
     /// `candidate:…` as RFC 8839 writes the attribute, without `a=`.
     pub candidate: String,

@@ -364,7 +364,7 @@ fn the_example_page_shows_what_we_send() {
 }
 
 #[test]
-fn a_page_holds_and_resumes_and_stops_and_is_obeyed() {
+fn a_page_holds_and_resumes_and_stops_and_adds_a_channel_and_is_obeyed() {
     let _turn = one_call_at_a_time();
     let Some(page) = Page::open() else { return };
     page.create_offerer(Media::Send, None);
@@ -406,7 +406,13 @@ fn a_page_holds_and_resumes_and_stops_and_is_obeyed() {
     renegotiate("video.stop()", "a=sendrecv a=inactive");
     let before = came();
     page.await_stat("peer", "inbound-rtp", "audio", |stat| stat["packetsReceived"].as_f64() > Some(before + 10.0));
+    let add =
+        "const late = c.createDataChannel('late'); late.onopen = () => late.send('hello'); peer('peer').late = late;";
+    renegotiate(add, "a=sendrecv a=inactive a=sendrecv");
+    page.await_stat("peer", "data-channel", "", |stat| stat["messagesSent"].as_u64() == Some(1));
     page.call("close", json!(["peer"]));
     let exit = callee.succeed(PATIENCE);
     assert!(!exit.stderr.contains("WARN"), "{}", exit.stderr);
+    let report: Value = serde_json::from_str(exit.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(report["dataChannels"][0]["label"], "late", "{report}");
 }

@@ -104,6 +104,40 @@ fn nothing_is_sent_for_a_section_that_the_answer_refuses() {
 }
 
 #[test]
+fn tracks_without_names_are_received_all_the_same() {
+    let _turn = calls_share_the_machine();
+    let nameless = |sdp: &str| {
+        lines(&lines(sdp, "a=msid:", |_| String::new()), "a=ssrc:", |line| {
+            if line.contains(" cname:") { line.to_owned() } else { String::new() }
+        })
+    };
+    let media = ["--audio=test", "--video=test", "--duration", "1s", "--json"];
+    let mut caller = Rtckit::start(["call"].iter().chain(&media));
+    let mut callee = Rtckit::start(["answer"].iter().chain(&media));
+    callee.write_json(&edited(&caller.json(), nameless));
+    caller.write_json(&edited(&callee.json(), nameless));
+    for mut peer in [caller, callee] {
+        let report = report(&peer.succeed(PATIENCE).stderr);
+        let received = report["received"].as_array().unwrap();
+        assert_eq!(received.len(), 2, "{report}");
+        assert!(received.iter().all(|track| track["framesReceived"].as_u64() > Some(10)), "{report}");
+    }
+}
+
+#[test]
+fn a_chat_with_who_takes_no_data_channels_ends_at_once() {
+    let mut caller = Rtckit::start(["call", "--chat", "--audio=test"]);
+    let mut callee = Rtckit::start(["answer", "--audio=test"]);
+    callee.write_json(&caller.json());
+    caller
+        .write_json(&edited(&callee.json(), |sdp| lines(sdp, "m=application", |line| line.replacen(" 9 ", " 0 ", 1))));
+    let exit = caller.wait(PATIENCE);
+    assert_eq!(exit.code, Some(5), "{exit:?}");
+    assert!(exit.error_line().contains("takes no data channels"), "{exit:?}");
+    callee.wait(PATIENCE);
+}
+
+#[test]
 fn of_an_offer_that_does_not_bundle_the_first_section_is_taken() {
     let _turn = calls_share_the_machine();
     let without_group = |sdp: &str| lines(sdp, "a=group:BUNDLE", |_| String::new());
