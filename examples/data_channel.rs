@@ -46,7 +46,7 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
         Ok::<(), PeerError>(())
     });
 
-    if !channel.opened().await {
+    if !channel.opened().await? {
         return Err("the channel was closed before it was open".into());
     }
     for text in ["hello", "grüß dich"] {

@@ -1,6 +1,7 @@
 //! Data channels (RFC 8831, RFC 8832, W3C `RTCDataChannel`).
 
 use super::error::PeerError;
+use super::renegotiation::{is_refused, parts};
 use super::timing::{Mark, Timing};
 use bytes::{Bytes, BytesMut};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -8,6 +9,9 @@ use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 use webrtc::data_channel::{DataChannel as Inner, DataChannelEvent, RTCDataChannelInit, RTCDataChannelMessage};
 use webrtc::peer_connection::{PeerConnection, StatsSelector};
+
+/// How long a channel may take to open.
+const OPENS: Duration = Duration::from_secs(30);
 
 /// W3C `RTCDataChannelInit`.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -206,8 +210,30 @@ impl DataChannel {
         }
     }
 
-    /// Waits until the channel is open; false when it closed instead. Messages that come meanwhile wait.
-    pub async fn opened(&self) -> bool {
+    /// Waits until the channel of a connection that is up is open, which takes an exchange or two; false when it closed instead.
+    /// Messages that come meanwhile wait.
+    ///
+    /// # Errors
+    /// [`PeerError::NoDataChannels`] at once where the peer takes none, else [`PeerError::Unopened`] after half a minute.
+    pub async fn opened(&self) -> Result<bool, PeerError> {
+        let label = || self.label().to_owned();
+        if self.is_refused().await {
+            return Err(PeerError::NoDataChannels { label: label() });
+        }
+        let unopened = |_| PeerError::Unopened { label: label(), after: OPENS };
+        tokio::time::timeout(OPENS, self.opens()).await.map_err(unopened)
+    }
+
+    /// Whether the peer's description has no section for data channels.
+    async fn is_refused(&self) -> bool {
+        let Some(connection) = self.connection.get().and_then(Weak::upgrade) else { return false };
+        let remote = connection.remote_description().await;
+        let takes = |section: &str| section.starts_with("m=application") && !is_refused(section);
+        remote.is_some_and(|remote| !parts(&remote.sdp).any(takes))
+    }
+
+    /// The same for however long it takes: a peer may add data channels later.
+    pub async fn opens(&self) -> bool {
         while let Some(event) = self.inner.poll().await {
             match event {
                 DataChannelEvent::OnOpen => {}

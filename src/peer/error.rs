@@ -81,6 +81,20 @@ pub enum PeerError {
         /// Why.
         why: String,
     },
+    /// The peer has no section for data channels, or refuses ours.
+    #[error("data channel '{label}': the peer takes no data channels")]
+    NoDataChannels {
+        /// Its label.
+        label: String,
+    },
+    /// A data channel does not open, although the connection is up.
+    #[error("data channel '{label}' did not open within {:.0} s, although the connection is up", .after.as_secs_f64())]
+    Unopened {
+        /// Its label.
+        label: String,
+        /// How long we waited.
+        after: Duration,
+    },
     /// The library underneath failed in a way we did not foresee.
     #[error("{doing}: {source}")]
     Library {
@@ -140,7 +154,7 @@ impl PeerError {
             Self::SignalingEnded { .. } | Self::Timeout { .. } | Self::Signaling(_) => "signaling",
             Self::IceFailed { .. } | Self::NoCandidates { .. } | Self::NoInterface { .. } => "ice",
             Self::DtlsFailed { .. } => "dtls",
-            Self::DataChannel { .. } => "data-channel",
+            Self::DataChannel { .. } | Self::NoDataChannels { .. } | Self::Unopened { .. } => "data-channel",
             Self::HungUp | Self::Lost { .. } | Self::Library { .. } | Self::Stopped => "session",
         }
     }
@@ -153,7 +167,8 @@ impl Classify for PeerError {
             | Self::Unexpected { .. }
             | Self::SignalingEnded { .. }
             | Self::DataChannel { .. } => ErrorKind::InvalidInput,
-            Self::Timeout { .. } => ErrorKind::Timeout,
+            Self::Timeout { .. } | Self::Unopened { .. } => ErrorKind::Timeout,
+            Self::NoDataChannels { .. } => ErrorKind::Refused,
             Self::NoCandidates { servers } => worst(servers),
             Self::IceFailed { .. } | Self::NoInterface { .. } => ErrorKind::Ice,
             Self::DtlsFailed { .. } => ErrorKind::Dtls,
@@ -169,8 +184,8 @@ impl Classify for PeerError {
             Self::Description { .. } => "sdp-syntax-error",
             Self::Unexpected { .. } => "InvalidStateError",
             Self::SignalingEnded { .. } => "DataError",
-            Self::DataChannel { .. } => "data-channel-failure",
-            Self::Timeout { .. } => "TimeoutError",
+            Self::DataChannel { .. } | Self::NoDataChannels { .. } => "data-channel-failure",
+            Self::Timeout { .. } | Self::Unopened { .. } => "TimeoutError",
             Self::IceFailed { .. } | Self::NoCandidates { .. } | Self::NoInterface { .. } => "ice-failure",
             Self::DtlsFailed { .. } => "dtls-failure",
             Self::HungUp | Self::Lost { .. } => "NetworkError",
@@ -194,6 +209,9 @@ impl Classify for PeerError {
             Self::NoCandidates { .. } => Some("rtckit turn-probe tells more about a server".into()),
             Self::DtlsFailed { .. } => {
                 Some("was the description changed on its way? its a=fingerprint must be the peer's".into())
+            }
+            Self::Unopened { .. } => {
+                Some("a peer that waits for us to begin SCTP must be the one that offers: run rtckit answer".into())
             }
             Self::Timeout { .. } => Some("--timeout bounds the time to connect".into()),
             _ => None,

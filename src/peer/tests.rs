@@ -63,7 +63,7 @@ async fn messages_of_every_size_come_back_as_they_were_sent() {
         }
         answerer
     });
-    assert!(channel.opened().await);
+    assert!(channel.opened().await.unwrap());
     println!("{:?}", timing.waterfall());
     for len in [0, 1, 1200, 16 << 10, (64 << 10) + 1, 256 << 10] {
         let bytes: Bytes = (0..len).map(|n: usize| u8::try_from(n % 251).unwrap()).collect();

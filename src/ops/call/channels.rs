@@ -110,6 +110,7 @@ enum News {
     Opened,
     Message(DataMessage),
     Closed,
+    Unopened(Error),
 }
 
 /// The channels, each under its number.
@@ -144,7 +145,11 @@ impl Channels {
         self.served.push(Served { channel: channel.clone(), state: State::Connecting, id: None });
         self.reports().push(None);
         self.tasks.spawn(async move {
-            if channel.opened().await && news.send((number, News::Opened)).await.is_ok() {
+            let opened = match channel.opened().await {
+                Ok(opened) => opened,
+                Err(error) => news.send((number, News::Unopened(error.erase()))).await.is_ok() && channel.opens().await,
+            };
+            if opened && news.send((number, News::Opened)).await.is_ok() {
                 while let Some(message) = channel.receive().await {
                     if news.send((number, News::Message(message))).await.is_err() {
                         return;
@@ -261,6 +266,12 @@ impl Channels {
             }
             News::Closed => {
                 self.served[number].state = State::Closed;
+                Ok(())
+            }
+            News::Unopened(error) if self.writer.is_some() => Err(error),
+            News::Unopened(error) => {
+                // There may be more to the call than its channels.
+                self.progress.event(Event::Warning { message: error.to_string() });
                 Ok(())
             }
         }

@@ -11,7 +11,7 @@ use super::report::{ChannelReport, DataReport, Ended};
 use crate::error::{Error, ErrorKind};
 use crate::ops::road::{Input, Output, Streams};
 use crate::ops::transfer::served::Incoming;
-use crate::peer::{DataChannel, DataMessage, Traffic};
+use crate::peer::{DataChannel, DataMessage, PeerError, Traffic};
 use crate::progress::{Event, Progress};
 use bytes::Bytes;
 use std::io::ErrorKind as IoErrorKind;
@@ -143,7 +143,7 @@ impl Serving {
                 None => return Ok(Ended::PeerHungUp),
             },
         };
-        if !channel.opened().await {
+        if !channel.opened().await.map_err(PeerError::erase)? {
             return Ok(Ended::PeerHungUp);
         }
         let report = ChannelReport::of(&channel).await;

@@ -40,7 +40,7 @@ pub(super) async fn serve(
     desk: Desk,
 ) -> Result<Ended, Error> {
     while let Some(channel) = channels.recv().await {
-        if !channel.opened().await {
+        if !matches!(channel.opened().await, Ok(true)) {
             continue;
         }
         if channel.label() != CHANNEL {

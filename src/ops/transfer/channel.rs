@@ -159,7 +159,7 @@ impl Connector for Further {
         };
         let no_channel = || Error::new(ErrorKind::SessionLost, "NetworkError", "it has no channel");
         let channel = channel.ok_or_else(no_channel)?;
-        if !channel.opened().await {
+        if !channel.opened().await.map_err(PeerError::erase)? {
             return Err(no_channel());
         }
         Ok(Box::new(Channel { channel, traffic: session.traffic(), session: Some(session) }))

@@ -211,7 +211,7 @@ impl Transfer {
                     self.progress.event(Event::Warning { message });
                 },
             };
-            channel.opened().await.then_some(channel)
+            channel.opened().await.is_ok_and(|opened| opened).then_some(channel)
         };
         let no_channel = || {
             Error::new(ErrorKind::Refused, "protocol", "the peer opened no channel for files")

@@ -158,7 +158,7 @@ impl Pair {
         );
         called.unwrap();
         answered.unwrap();
-        assert!(channel.opened().await);
+        assert!(channel.opened().await.unwrap());
         let echo = answerer.next_data_channel().await.unwrap();
         tokio::spawn(async move {
             while let Some(message) = echo.receive().await {

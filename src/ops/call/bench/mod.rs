@@ -148,7 +148,7 @@ impl Channels {
 
     async fn opened(&self) -> Result<(), Error> {
         for channel in [&self.control, &self.load, &self.ping] {
-            if !channel.opened().await {
+            if !channel.opened().await.map_err(PeerError::erase)? {
                 return Err(PeerError::HungUp.erase());
             }
         }
