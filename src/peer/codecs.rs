@@ -11,8 +11,8 @@ use rtc::rtp_transceiver::rtp_sender::{
     RTCPFeedback, RTCRtpCodec, RTCRtpCodecParameters, RTCRtpCodingParameters, RTCRtpEncodingParameters,
     RTCRtpRtxParameters, RtpCodecKind,
 };
-use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, OnceLock};
+use tokio::sync::watch;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::peer_connection::MediaEngine;
 use webrtc::rtp_transceiver::{RtpSender, RtpTransceiver};
@@ -29,7 +29,7 @@ pub(super) struct Outgoing {
     /// What was agreed on.
     pub agreed: Arc<OnceLock<Said>>,
     /// Whether the peer wants it now.
-    pub wanted: Arc<AtomicBool>,
+    pub wanted: watch::Sender<bool>,
 }
 
 impl Outgoing {

@@ -6,13 +6,13 @@
 use super::codecs::Outgoing;
 use super::renegotiation::{is_refused, mid, parts};
 use super::session::Session;
-use std::sync::atomic::Ordering;
+use crate::media::MediaKind;
 
 /// A direction as the one who says it means it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Direction {
-    sends: bool,
-    receives: bool,
+pub(super) struct Direction {
+    pub sends: bool,
+    pub receives: bool,
 }
 
 impl Direction {
@@ -28,7 +28,7 @@ impl Direction {
     }
 
     /// That of a section: both ways where it does not say; none where it is refused.
-    fn of(section: &str) -> Self {
+    pub(super) fn of(section: &str) -> Self {
         if is_refused(section) {
             return Self { sends: false, receives: false };
         }
@@ -47,6 +47,24 @@ pub(super) fn with_nothing_ended(offer: &str) -> String {
         .split_inclusive('\n')
         .map(|line| if line.trim_end() == "a=inactive" { "a=recvonly\r\n" } else { line })
         .collect()
+}
+
+/// The first offer, for the library, where it takes nothing of a kind of which we have a track: told is that one section would. The
+/// track is given to that, which cannot be done later, and rests until it is wanted.
+pub(super) fn with_room_for(offer: &str, kinds: impl Iterator<Item = MediaKind>) -> String {
+    let mut told: Vec<String> = parts(offer).map(str::to_owned).collect();
+    for kind in kinds {
+        let is_of_kind = |part: &&mut String| part.starts_with(&format!("m={kind} ")) && !is_refused(part);
+        let mut sections: Vec<&mut String> = told.iter_mut().filter(is_of_kind).collect();
+        if sections.iter().any(|section| Direction::of(section).receives) {
+            continue;
+        }
+        if let Some(section) = sections.first_mut() {
+            let (theirs, room) = (Direction::of(section), Direction { receives: true, ..Direction::of(section) });
+            **section = section.replacen(theirs.line(), room.line(), 1);
+        }
+    }
+    told.concat()
 }
 
 /// Our answer to an offer, with directions that the offer allows.
@@ -76,7 +94,8 @@ impl Session {
             let Some(transceiver) = self.transceiver_of(sender.id()).await else { continue };
             let Ok(Some(name)) = transceiver.mid().await else { continue };
             let section = parts(theirs).find(|part| mid(part) == Some(&name));
-            wanted.store(section.is_some_and(|section| Direction::of(section).receives), Ordering::Relaxed);
+            let now = section.is_some_and(|section| Direction::of(section).receives);
+            wanted.send_if_modified(|wanted| std::mem::replace(wanted, now) != now);
         }
     }
 }
@@ -102,6 +121,24 @@ mod tests {
         assert!(
             as_offered(&sections(["a=sendrecv"; 4]), &stopped).starts_with("v=0\r\nm=audio 9 X 0\r\na=inactive\r\n")
         );
+    }
+
+    #[test]
+    fn a_track_gets_a_section_though_none_takes_it_yet_and_none_where_another_does() {
+        let told = |directions| with_room_for(&sections(directions), [MediaKind::Audio, MediaKind::Video].into_iter());
+        let (recvonly, inactive) = ("a=recvonly", "a=inactive");
+        assert_eq!(told([inactive; 4]), sections([recvonly, inactive, inactive, inactive]));
+        assert_eq!(
+            told(["a=sendonly", inactive, inactive, inactive]),
+            sections(["a=sendrecv", inactive, inactive, inactive])
+        );
+        for taken in [[inactive, recvonly, inactive, inactive], ["a=sendonly", "a=x", inactive, inactive]] {
+            assert_eq!(told(taken), sections(taken));
+        }
+        let stopped = sections([inactive; 4]).replacen("m=audio 9", "m=audio 0", 1);
+        let told = with_room_for(&stopped, [MediaKind::Audio].into_iter());
+        assert_eq!(parts(&told).filter(|part| part.contains(recvonly)).count(), 1);
+        assert!(parts(&told).nth(1).unwrap().contains(inactive), "{told}");
     }
 
     #[test]

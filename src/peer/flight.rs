@@ -34,19 +34,42 @@ pub(super) enum Kind {
 }
 
 impl Kind {
-    /// By the first byte (RFC 7983), inside of a TURN channel too.
+    /// By the first byte (RFC 7983), in what TURN servers pass on too.
     pub(super) fn of(datagram: &[u8]) -> Option<Self> {
-        let inner = match datagram {
-            [64..=79, _, _, _, inner @ ..] => inner,
-            bare => bare,
-        };
-        match inner.first()? {
+        match unwrapped(datagram).first()? {
             20 | 22 => Some(Self::Handshake),
             21 => Some(Self::Alert),
             23 | 128..=191 => Some(Self::Protected),
             _ => None,
         }
     }
+}
+
+/// Whether this is an alert under the keys of a handshake that is over (RFC 6347 section 4.1: the epoch).
+pub(super) fn is_protected_alert(datagram: &[u8]) -> bool {
+    matches!(unwrapped(datagram), [21, _, _, a, b, ..] if (*a, *b) != (0, 0))
+}
+
+/// What a TURN server passes on, by a channel or an indication (RFC 8656 sections 12.4 and 11).
+fn unwrapped(datagram: &[u8]) -> &[u8] {
+    match datagram {
+        [64..=79, _, _, _, inner @ ..] => inner,
+        [0, 0x16 | 0x17, ..] => data_of(datagram).unwrap_or(datagram),
+        bare => bare,
+    }
+}
+
+/// The attribute DATA of a message of STUN.
+fn data_of(message: &[u8]) -> Option<&[u8]> {
+    let mut rest = message.get(20..)?;
+    while let [kind, number, a, b, behind @ ..] = rest {
+        let length = usize::from(u16::from_be_bytes([*a, *b]));
+        if (*kind, *number) == (0, 0x13) {
+            return behind.get(..length);
+        }
+        rest = behind.get(length.next_multiple_of(4)..)?;
+    }
+    None
 }
 
 #[derive(Clone)]
@@ -169,7 +192,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_kind_of_a_datagram_is_seen_inside_of_a_turn_channel_too() {
+    fn the_kind_of_a_datagram_is_seen_through_a_turn_server_too() {
         assert_eq!(Kind::of(&[22, 254, 253]), Some(Kind::Handshake));
         assert_eq!(Kind::of(&[0x40, 0, 0, 3, 20, 254, 253]), Some(Kind::Handshake));
         assert_eq!(Kind::of(&[21, 254, 253]), Some(Kind::Alert));
@@ -178,5 +201,21 @@ mod tests {
         assert_eq!(Kind::of(&[0, 1, 0, 0]), None);
         assert_eq!(Kind::of(&[0x40, 0, 0, 0]), None);
         assert_eq!(Kind::of(&[]), None);
+        // An indication with the peer's address and an alert of two bytes more than its header.
+        let mut indication = [&[0, 0x17, 0, 20][..], &[7; 16], &[0, 0x12, 0, 5, 1, 1, 1, 1, 1, 0, 0, 0]].concat();
+        assert_eq!(Kind::of(&indication), None);
+        indication.extend([0, 0x13, 0, 5, 21, 254, 253, 0, 1, 0, 0, 0]);
+        assert_eq!((Kind::of(&indication), is_protected_alert(&indication)), (Some(Kind::Alert), true));
+        indication.truncate(indication.len() - 5);
+        assert_eq!(Kind::of(&indication), None);
+    }
+
+    #[test]
+    fn an_alert_counts_only_under_the_keys() {
+        assert!(
+            is_protected_alert(&[21, 254, 253, 0, 1, 0]) && is_protected_alert(&[0x40, 0, 0, 5, 21, 254, 253, 1, 0])
+        );
+        assert!(!is_protected_alert(&[21, 254, 253, 0, 0, 0]) && !is_protected_alert(&[23, 254, 253, 0, 1, 0]));
+        assert!(!is_protected_alert(&[21, 254, 253]));
     }
 }

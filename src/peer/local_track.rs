@@ -13,9 +13,9 @@ use rtc::rtp;
 use rtc::rtp_transceiver::RTCRtpSenderId;
 use rtc::statistics::report::RTCStatsReport;
 use serde::Serialize;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant, SystemTime};
+use tokio::sync::watch;
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::media_stream::track_local::static_rtp::TrackLocalStaticRTP;
 use webrtc::rtp_transceiver::RtpSender;
@@ -63,7 +63,7 @@ pub struct LocalTrack {
     ssrc: u32,
     wished: Codec,
     agreed: Arc<OnceLock<Said>>,
-    wanted: Arc<AtomicBool>,
+    wanted: watch::Receiver<bool>,
     control: Arc<EncoderControl>,
     shared: Arc<Shared>,
     departures: Arc<Departures>,
@@ -81,7 +81,7 @@ impl LocalTrack {
         track: Arc<TrackLocalStaticRTP>,
         sender: Arc<dyn RtpSender>,
         ssrc: u32,
-        (wished, agreed, wanted): (Codec, Arc<OnceLock<Said>>, Arc<AtomicBool>),
+        (wished, agreed, wanted): (Codec, Arc<OnceLock<Said>>, watch::Receiver<bool>),
         shared: Arc<Shared>,
         departures: Arc<Departures>,
     ) -> Self {
@@ -121,6 +121,11 @@ impl LocalTrack {
         self.agreed.get().is_some()
     }
 
+    /// Whether the peer wants it now.
+    pub(super) fn is_wanted(&self) -> bool {
+        *self.wanted.borrow()
+    }
+
     pub(super) fn sender_id(&self) -> RTCRtpSenderId {
         self.sender.id()
     }
@@ -158,9 +163,21 @@ impl LocalTrack {
             key_frames_sent: (codec.kind() == MediaKind::Video).then_some(0),
             ..SentReport::default()
         };
-        let mut rests = false;
-        'frames: while let Some(frame) = frames.recv_async().await {
-            if !self.wanted.load(Ordering::Relaxed) {
+        let mut wanted = self.wanted.clone();
+        let mut rests = !*wanted.borrow_and_update();
+        self.control.hold(rests);
+        'frames: loop {
+            let frame = tokio::select! {
+                frame = frames.recv_async() => frame,
+                Ok(()) = wanted.changed() => {
+                    // Nothing is encoded for nobody.
+                    self.control.hold(!*wanted.borrow());
+                    self.control.request_key_frame();
+                    continue;
+                }
+            };
+            let Some(frame) = frame else { break };
+            if !*wanted.borrow() {
                 rests = true;
                 continue;
             }

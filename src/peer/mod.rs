@@ -67,7 +67,7 @@ pub use net_sim::NetSim;
 pub use network::{Interfaces, PortRange};
 pub use remote_track::{KeyFrameRequester, ReceivedReport, RemoteTrack};
 pub use server_watch::{ServerTrouble, Trouble};
-pub use session::{ConnectionState, Session, Traffic};
+pub use session::{ConnectionState, Session, Taking, Traffic};
 pub use statistics::{Candidate as CandidateStats, StatsKind, StatsObject};
 pub use stats::{CandidateReport, ConnectionReport, Quality, SelectedPair};
 pub use timing::{Mark, Timing, Waterfall};

@@ -1,6 +1,7 @@
 //! Offer and answer (RFC 8829): drives a [`Session`] and a [`Signaling`] until the connection is up.
 
 use super::codecs::without_unspoken_forms;
+use super::direction::{as_offered, with_room_for};
 use super::error::PeerError;
 use super::explain::explain;
 use super::reading::{Changes, read_answer, read_offer};
@@ -54,8 +55,8 @@ const NO_CODEC: &str = "no codec in common";
 
 /// What an answer of ours answers.
 struct Reply<'a> {
-    /// The origin of the offer.
-    to: Option<&'a str>,
+    /// The offer, as it came.
+    to: &'a str,
     /// What we read in the place of what it says.
     changes: Changes,
 }
@@ -250,11 +251,11 @@ impl Session {
                 self.runtime.clock().begin_setup();
                 self.pc.set_remote_description(answer).await.map_err(refused)?;
                 self.await_streams(reading.silent).await;
+                self.rest_unwanted(&reading.sdp).await;
                 self.read = reading.changes;
             }
             Role::Answer => {
                 self.shared.timing.mark(Mark::OfferCreated);
-                let origin = origin_of(&description.sdp).map(str::to_owned);
                 match signaling.take_ice_servers() {
                     servers if servers.is_empty() => {}
                     servers => self.add_ice_servers(servers).await?,
@@ -263,7 +264,8 @@ impl Session {
                 let reading = reading.map_err(|why| PeerError::Description { what, why })?.waiting();
                 tell_refused(&reading.changes, what);
                 let sdp = without_unspoken_forms(&reading.sdp);
-                let offer = RTCSessionDescription::offer(sdp.clone()).map_err(refused)?;
+                let kinds = self.outgoing.iter().map(|outgoing| outgoing.codecs[0].kind());
+                let offer = RTCSessionDescription::offer(with_room_for(&sdp, kinds)).map_err(refused)?;
                 self.pc.set_remote_description(offer).await.map_err(refused)?;
                 self.await_streams(reading.silent).await;
                 self.limit_directions().await?;
@@ -274,8 +276,9 @@ impl Session {
                     why => PeerError::Description { what, why },
                 })?;
                 check_common_ground(&answer.sdp).map_err(|why| PeerError::Description { what, why })?;
+                self.rest_unwanted(&sdp).await;
                 self.read = reading.changes;
-                let reply = Reply { to: origin.as_deref(), changes: self.read.clone() };
+                let reply = Reply { to: &description.sdp, changes: self.read.clone() };
                 exchange.local = self.publish(answer, Some(reply), signaling, exchange.trickle).await?;
                 exchange.offered.ours = candidate_lines(&exchange.local);
                 self.runtime.clock().begin_setup();
@@ -328,8 +331,8 @@ impl Session {
         }
         let kind = if reply.is_some() { DescriptionKind::Answer } else { DescriptionKind::Offer };
         if let Some(reply) = reply {
-            sdp = reply.changes.answer(sdp);
-            if let Some(origin) = reply.to {
+            sdp = as_offered(&reply.changes.answer(sdp), reply.to);
+            if let Some(origin) = origin_of(reply.to) {
                 sdp = with_session_attribute(&sdp, &format!("{IN_REPLY_TO}{origin}"));
             }
         }

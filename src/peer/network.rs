@@ -176,9 +176,11 @@ impl Listening {
         ports.place(address, self.transport).ok_or_else(none)
     }
 
-    /// Whether a peer can be reached from here now. Where only the loopback interface is left it cannot, unless it is there.
+    /// Whether a peer can be reached from here now. Where only the loopback interface is left it cannot, unless it is there or
+    /// the interface was asked for.
     pub fn leads_out(&self, peer_is_here: bool) -> bool {
-        self.addresses().is_ok_and(|found| peer_is_here || found.iter().any(|address| !address.ip().is_loopback()))
+        let may_be_here = peer_is_here || self.interfaces != Interfaces::All;
+        self.addresses().is_ok_and(|found| may_be_here || found.iter().any(|address| !address.ip().is_loopback()))
     }
 }
 
@@ -232,7 +234,9 @@ mod tests {
         let nowhere = Listening::new(Interfaces::Named("nope0".into()), Family::Any, None);
         assert!(nowhere.to_socket_addrs().unwrap().all(|address| address.ip().is_loopback()));
         assert!(!nowhere.leads_out(true));
-        let here = Listening::new(Interfaces::Loopback, Family::V6, None);
-        assert_eq!((here.leads_out(true), here.leads_out(false)), (here.addresses().is_ok(), false));
+        for chosen in [Interfaces::Loopback, Interfaces::Named("127.0.0.1".into())] {
+            let here = Listening::new(chosen, Family::Any, None);
+            assert!(here.leads_out(false) && here.leads_out(true), "{here:?}");
+        }
     }
 }

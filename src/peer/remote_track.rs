@@ -113,6 +113,12 @@ impl RemoteTrack {
         self.ssrc
     }
 
+    /// Tells the zero of the timeline of its frames, once any came.
+    pub fn zero(&self) -> impl Fn() -> Option<Instant> + Send + use<> {
+        let shared = Arc::clone(&self.shared);
+        move || shared.origin.get().copied()
+    }
+
     /// Audio or video.
     pub fn kind(&self) -> MediaKind {
         self.codec.kind()

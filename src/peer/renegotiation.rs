@@ -1,5 +1,6 @@
 //! Descriptions of a connection that is up already, as text: what of them is new, and what the library must not be told again.
 
+use super::direction::Direction;
 use crate::signaling::Candidate;
 
 /// The ICE user name fragment and password (RFC 8839 section 5.4) of a description; all sections are bundled and share them.
@@ -36,7 +37,9 @@ pub(super) fn with_setup(sdp: &str, passive: bool) -> String {
 /// The description without the streams of sections that had the same before: where the library is told of a stream, it begins with
 /// it anew and forgets what it knows of it.
 pub(super) fn without_known_streams(sdp: &str, before: &str) -> String {
-    let known: Vec<_> = parts(before).skip(1).map(|section| (mid(section), streams(section))).collect();
+    // What was not sent, the library left aside.
+    let told_before = parts(before).skip(1).filter(|section| Direction::of(section).sends);
+    let known: Vec<_> = told_before.map(|section| (mid(section), streams(section))).collect();
     let is_told = |line: &str| line.starts_with("a=ssrc") || line.starts_with("a=msid:");
     let told = parts(sdp).map(|section| match known.contains(&(mid(section), streams(section))) {
         true => without(section, is_told),
@@ -101,6 +104,9 @@ mod tests {
         let told = without_known_streams(&other, BEFORE);
         assert!(told.contains("a=ssrc:80 cname") && !told.contains("a=ssrc:7"), "{told}");
         assert_eq!(without_known_streams(BEFORE, "v=0\r\n"), BEFORE);
+        let held = BEFORE.replace("a=mid:1\r\n", "a=mid:1\r\na=inactive\r\n");
+        let told = without_known_streams(BEFORE, &held);
+        assert!(told.contains("a=ssrc:8 cname") && !told.contains("a=ssrc:7"), "held before: {told}");
     }
 
     #[test]

@@ -14,14 +14,12 @@ use super::server_watch::ServerTrouble;
 use crate::media::{AudioCodecs, Codec, MediaKind, VideoCodecs};
 use crate::signaling::{Candidate, Message};
 use rtc::mdns::MulticastSocket;
-use rtc::peer_connection::transport::RTCDtlsTransportState;
 use rtc::rtp_transceiver::{RTCRtpTransceiverDirection, RTCRtpTransceiverInit};
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
 use webrtc::media_stream::track_local::TrackLocal;
-use webrtc::peer_connection::transport::DtlsTransport;
 use webrtc::peer_connection::{PeerConnection, RTCIceConnectionState, RTCPeerConnectionState};
 
 /// W3C `RTCPeerConnectionState`.
@@ -67,6 +65,17 @@ impl From<RTCPeerConnectionState> for ConnectionState {
             _ => Self::New,
         }
     }
+}
+
+/// Whether a peer takes a track of ours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Taking {
+    /// It does.
+    Now,
+    /// It holds it: the track rests, and goes on once another description says so.
+    Later,
+    /// Its description refused the track, or has no section for it.
+    Never,
 }
 
 /// What a session's background driver reports about setting the connection up.
@@ -185,7 +194,7 @@ impl Session {
         };
         self.prefer(sender.id(), codecs, receive).await?;
         let (shared, departures) = (Arc::clone(&self.shared), Arc::clone(self.runtime.departures()));
-        let (agreed, wanted) = (Arc::new(OnceLock::new()), Arc::new(AtomicBool::new(true)));
+        let (agreed, (tell_wanted, wanted)) = (Arc::new(OnceLock::new()), watch::channel(true));
         let outgoing = Outgoing {
             sender: Arc::clone(&sender),
             ssrc,
@@ -193,7 +202,7 @@ impl Session {
             codecs: codecs.to_vec(),
             receives: receive,
             agreed: Arc::clone(&agreed),
-            wanted: Arc::clone(&wanted),
+            wanted: tell_wanted,
         };
         self.outgoing.push(outgoing);
         Ok(LocalTrack::new(track, sender, ssrc, (first, agreed, wanted), shared, departures))
@@ -212,12 +221,18 @@ impl Session {
             .map_err(PeerError::library("preparing to receive"))
     }
 
-    /// Whether the peer takes this track: a description may have refused it, or never had a section for it.
-    pub async fn takes(&self, track: &LocalTrack) -> bool {
-        let Some(transceiver) = self.transceiver_of(track.sender_id()).await else { return false };
-        let direction = transceiver.current_direction().await;
-        matches!(direction, Ok(RTCRtpTransceiverDirection::Sendrecv | RTCRtpTransceiverDirection::Sendonly))
-            && track.is_agreed()
+    /// Whether the peer takes this track.
+    pub async fn takes(&self, track: &LocalTrack) -> Taking {
+        let transceiver = self.transceiver_of(track.sender_id()).await;
+        let section = match &transceiver {
+            Some(transceiver) => transceiver.mid().await.ok().flatten(),
+            None => None,
+        };
+        match section {
+            Some(_) if track.is_agreed() && track.is_wanted() => Taking::Now,
+            Some(_) if track.is_agreed() => Taking::Later,
+            _ => Taking::Never,
+        }
     }
 
     /// Opens a data channel of ours. It is usable once it is [`opened`](DataChannel::opened).
@@ -291,18 +306,6 @@ impl Session {
         names && self.listening.leads_out(self.runtime.arrivals().peer_is_here())
     }
 
-    /// The transport that all bundled sections share; any sender, receiver or the association leads to it.
-    pub(super) async fn dtls_transport(&self) -> Option<Arc<dyn DtlsTransport>> {
-        let mut transport = self.pc.sctp().await.map(|sctp| sctp.transport());
-        for sender in self.pc.get_senders().await {
-            transport = transport.or(sender.transport().await.ok().flatten());
-        }
-        for receiver in self.pc.get_receivers().await {
-            transport = transport.or(receiver.transport().await.ok().flatten());
-        }
-        transport
-    }
-
     /// Transport-wide congestion-control reports received from the peer.
     pub fn transport_feedback(&self) -> u64 {
         self.shared.rtcp.transport_feedback()
@@ -312,9 +315,7 @@ impl Session {
     pub async fn close(&self) {
         // What came with the peer's goodbye is still on its way to tracks and channels, and closing would cut it off.
         const AFTERMATH: Duration = Duration::from_millis(50);
-        if let Some(transport) = self.dtls_transport().await
-            && matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed))
-        {
+        if self.runtime.departures().goodbye() {
             tokio::time::sleep(AFTERMATH).await;
         }
         if let Err(error) = self.pc.close().await {

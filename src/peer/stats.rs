@@ -3,9 +3,11 @@
 use super::session::Session;
 use rtc::peer_connection::transport::{RTCIceCandidate, RTCIceCandidatePair};
 use serde::Serialize;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use webrtc::peer_connection::StatsSelector;
+use webrtc::peer_connection::transport::DtlsTransport;
 
 /// One end of the selected pair; `RTCIceCandidateStats`.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -132,7 +134,19 @@ impl Session {
     }
 
     async fn selected_pair(&self) -> Option<RTCIceCandidatePair> {
-        self.dtls_transport().await?.ice_transport().get_selected_candidate_pair().await.ok()?
+        self.transport().await?.ice_transport().get_selected_candidate_pair().await.ok()?
+    }
+
+    /// The transport that all bundled sections share; any sender, receiver or the association leads to it.
+    async fn transport(&self) -> Option<Arc<dyn DtlsTransport>> {
+        let mut transport = self.pc.sctp().await.map(|sctp| sctp.transport());
+        for sender in self.pc.get_senders().await {
+            transport = transport.or(sender.transport().await.ok().flatten());
+        }
+        for receiver in self.pc.get_receivers().await {
+            transport = transport.or(receiver.transport().await.ok().flatten());
+        }
+        transport
     }
 }
 

@@ -1,8 +1,9 @@
 //! What passes our sockets, seen from outside: when the peer was last heard, and which media is really on its way.
 
+use super::flight::is_protected_alert;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -138,6 +139,7 @@ impl RoundTrips {
 pub(super) struct Departures {
     packets: Mutex<HashMap<u32, u64>>,
     bytes: AtomicU64,
+    goodbye: AtomicBool,
 }
 
 impl Departures {
@@ -155,7 +157,16 @@ impl Departures {
                 let mut packets = self.packets.lock().unwrap_or_else(PoisonError::into_inner);
                 *packets.entry(u32::from_be_bytes([a, b, c, d])).or_default() += 1;
             }
+            if is_protected_alert(datagram) {
+                self.goodbye.store(true, Ordering::Relaxed);
+            }
         }
+    }
+
+    /// Whether the connection was closed, by whichever side: of an alert, DTLS says the same in return (RFC 5246 section 7.2.1),
+    /// but only if it came under the keys, so that nobody else can make it.
+    pub(super) fn goodbye(&self) -> bool {
+        self.goodbye.load(Ordering::Relaxed)
     }
 
     /// Bytes of all datagrams so far, but for connectivity checks.
@@ -200,5 +211,9 @@ mod tests {
         departures.note(&burst, Some(14));
         departures.note(&[rtp(8, 111).as_slice(), &rtp(8, 111)[..12]].concat(), Some(14));
         assert_eq!((departures.of(7), departures.of(8), departures.of(9)), (1, 5, 0));
+        departures.note(&[21, 254, 253, 0, 0, 0, 0, 0], None);
+        assert!(!departures.goodbye(), "an alert of before the keys");
+        departures.note(&[rtp(8, 111).as_slice(), &[21, 254, 253, 0, 1, 0]].concat(), Some(14));
+        assert!(departures.goodbye());
     }
 }

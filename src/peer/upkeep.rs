@@ -23,7 +23,6 @@ use super::undeclared::Stream;
 use crate::error::Error;
 use crate::signaling::{Candidate, Description, DescriptionKind, IN_REPLY_TO, Message, Presence, Signaling};
 use rtc::peer_connection::configuration::RTCOfferOptions;
-use rtc::peer_connection::transport::RTCDtlsTransportState;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use tokio::sync::{mpsc, watch};
@@ -197,13 +196,10 @@ impl Session {
     /// Waits until the peer is gone: [`PeerError::HungUp`] when it said so (DTLS `close_notify`), [`PeerError::Lost`] when
     /// nothing has come for `patience`. Cancel-safe.
     pub async fn gone(&self, patience: Duration) -> PeerError {
-        // The library closes the transport on a goodbye but tells nobody.
+        // The library answers a goodbye but tells nobody.
         const LOOK_EVERY: Duration = Duration::from_millis(50);
-        let transport = self.dtls_transport().await;
         loop {
-            if let Some(transport) = &transport
-                && matches!(transport.state().await, Ok(RTCDtlsTransportState::Closed))
-            {
+            if self.runtime.departures().goodbye() {
                 return PeerError::HungUp;
             }
             let silence = self.silence().unwrap_or_default();

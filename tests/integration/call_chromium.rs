@@ -368,6 +368,8 @@ fn a_page_holds_and_resumes_and_stops_and_adds_a_channel_and_is_obeyed() {
     let _turn = one_call_at_a_time();
     let Some(page) = Page::open() else { return };
     page.create_offerer(Media::Send, None);
+    // It does not want our picture at first.
+    page.evaluate("{ peer('peer').connection.getTransceivers()[1].direction = 'sendonly'; }", json!([]));
     let mut callee = Rtckit::start(["answer", "--trickle", "--json", "--video=test", "--audio=test"]);
     page_offers(&page, &mut callee, true);
     let came = || page.stat("peer", "inbound-rtp", "audio")["packetsReceived"].as_f64().unwrap();
@@ -392,6 +394,7 @@ fn a_page_holds_and_resumes_and_stops_and_adds_a_channel_and_is_obeyed() {
         let said = sections.map(|section| section.lines().find(is_direction).unwrap_or_default());
         assert_eq!(said.collect::<Vec<_>>().join(" "), expected);
     };
+    renegotiate("video.direction = 'sendrecv'", "a=sendrecv a=sendrecv");
     page.await_stat("peer", "inbound-rtp", "video", |stat| stat["framesDecoded"].as_u64() > Some(5));
     renegotiate("video.direction = 'sendonly'", "a=sendrecv a=recvonly");
     renegotiate("video.direction = 'inactive'", "a=sendrecv a=inactive");

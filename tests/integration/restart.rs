@@ -41,6 +41,17 @@ fn renegotiate(page: &Page, rtckit: &mut Rtckit, before: &Value) {
 fn chromium_restarts_ice_toward_us_and_we_toward_chromium_and_the_picture_goes_on() {
     let _turn = calls_share_the_machine();
     let Some(page) = Page::open() else { return };
+    both_restart_ice(&page, || assert_eq!(page.stat("peer", "transport", "")["dtlsState"], "connected"));
+}
+
+#[test]
+fn firefox_restarts_ice_toward_us_and_we_toward_firefox_and_the_picture_goes_on() {
+    let _turn = calls_share_the_machine();
+    let Some(page) = Page::open_in_firefox() else { return };
+    both_restart_ice(&page, || ());
+}
+
+fn both_restart_ice(page: &Page, at_last: impl FnOnce()) {
     let scratch = Scratch::new();
     let (commands, events) = (scratch.path("commands"), scratch.path("events.ndjson"));
     assert!(Command::new("mkfifo").arg(&commands).status().unwrap().success());
@@ -48,20 +59,20 @@ fn chromium_restarts_ice_toward_us_and_we_toward_chromium_and_the_picture_goes_o
     let args = ["call", "--trickle", "--video=test", "--audio=test", "--control", commands.to_str().unwrap()];
     let mut caller = Rtckit::start(args.iter().chain(&["--events-file", events.to_str().unwrap()]));
     let mut command = std::fs::OpenOptions::new().write(true).open(&commands).unwrap();
-    page_answers(&page, &mut caller, true);
+    page_answers(page, &mut caller, true);
     let shown = |page: &Page| page.state("peer")["frames"]["shown"].as_u64().unwrap();
     page.await_frames("peer", 10);
 
     let before = page.call("ice", json!(["peer"]));
     caller.write_json(&page.call("restart", json!(["peer"])));
-    renegotiate(&page, &mut caller, &before);
-    page.await_frames("peer", shown(&page) + 10);
+    renegotiate(page, &mut caller, &before);
+    page.await_frames("peer", shown(page) + 10);
 
     let before = page.call("ice", json!(["peer"]));
     command.write_all(b"{\"command\":\"restartIce\"}\n").unwrap();
-    renegotiate(&page, &mut caller, &before);
-    page.await_frames("peer", shown(&page) + 10);
-    assert_eq!(page.stat("peer", "transport", "")["dtlsState"], "connected");
+    renegotiate(page, &mut caller, &before);
+    page.await_frames("peer", shown(page) + 10);
+    at_last();
 
     command.write_all(b"{\"command\":\"hangup\"}\n").unwrap();
     caller.succeed(PATIENCE);

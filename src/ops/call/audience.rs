@@ -9,7 +9,9 @@ use crate::filter::FarEnd;
 use crate::ops::control::Requests;
 use crate::ops::media::Inputs;
 use crate::ops::road;
-use crate::peer::{Config, LocalTrack, MediaPlan, NegotiateOptions, PeerError, Role, Session, Timing, UpkeepTimes};
+use crate::peer::{
+    Config, LocalTrack, MediaPlan, NegotiateOptions, PeerError, Role, Session, Taking, Timing, UpkeepTimes,
+};
 use crate::progress::{Event, Progress};
 use crate::signaling::Signaling;
 use crate::signaling::whip::{Audience, ListenerOptions, Seat};
@@ -193,7 +195,7 @@ impl Stage {
         let (mut tracks, leaving) = (JoinSet::new(), Stop::new());
         for (track, fan) in [(video, &self.video), (audio, &self.audio)] {
             if let (Some(track), Some(fan)) = (track, fan)
-                && session.takes(&track).await
+                && session.takes(&track).await == Taking::Now
             {
                 if track.most_unit_bytes().is_some() {
                     session.close().await;

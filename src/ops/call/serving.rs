@@ -14,7 +14,7 @@ use crate::ops::control::Requests;
 use crate::ops::media::Inputs;
 use crate::ops::road::{self, Entrance, Visit};
 use crate::peer::{
-    Config, ConnectionState, DataChannel, Happened, LocalTrack, MediaPlan, PeerError, Role, Session, Timing,
+    Config, ConnectionState, DataChannel, Happened, LocalTrack, MediaPlan, PeerError, Role, Session, Taking, Timing,
     UpkeepTimes,
 };
 use crate::progress::Event;
@@ -226,14 +226,17 @@ impl Peer {
         Ok((self.if_taken(video, session).await, self.if_taken(audio, session).await, channels))
     }
 
-    /// The track, unless the peer refused it; then the user is told.
+    /// The track, unless the peer refused it; where it is not sent, or not now, the user is told.
     async fn if_taken(&self, track: Option<LocalTrack>, session: &Session) -> Option<LocalTrack> {
         let track = track?;
-        if session.takes(&track).await {
-            return Some(track);
-        }
-        let message = format!("the peer takes no {}: none is sent", track.codec().kind());
+        let taking = session.takes(&track).await;
+        let until = match taking {
+            Taking::Now => return Some(track),
+            Taking::Later => " until it does",
+            Taking::Never => "",
+        };
+        let message = format!("the peer takes no {}: none is sent{until}", track.codec().kind());
         self.progress.event(Event::Warning { message });
-        None
+        (taking == Taking::Later).then_some(track)
     }
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 use crate::media::{Codec, EncodedFrame, MediaTime};
+use crate::peer::Taking;
+use crate::peer::tests::Edited;
 use crate::peer::{BadNetwork, Config, DataChannelInit, DataMessage, Interfaces, MediaPlan, NegotiateOptions, Timing};
 use crate::pipeline::queue::{Overflow, bounded};
 use crate::signaling::memory;
@@ -320,4 +322,47 @@ async fn a_path_that_dies_is_renewed_once_there_is_one_again_and_given_up_after_
     assert!(matches!(lost, PeerError::Lost { silence } if silence > times.dead), "{lost}");
     assert!(pair.near.restarts() > 1, "it was tried");
     pair.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_peer_holds_from_the_beginning_rests_until_it_is_wanted() {
+    let config = Config { interfaces: Interfaces::Loopback, ..Config::default() };
+    let session = || async { Session::new(&config, Arc::new(Timing::new(Instant::now()))).await.unwrap() };
+    let receives = MediaPlan { receive_video: true, ..MediaPlan::default() };
+    let sends = MediaPlan { send_video: vec![Codec::Vp8], ..receives.clone() };
+    let inactive = |sdp: &str| sdp.replace("a=recvonly", "a=inactive");
+    // Nothing but what they send, which some need not be told of.
+    let sendonly = |sdp: &str| sdp.replace("a=recvonly", "a=sendonly");
+    for (holder_calls, held) in [(true, inactive as fn(&str) -> String), (true, sendonly), (false, inactive)] {
+        let (mut sender, mut holder) = (session().await, session().await);
+        let (track, _) = sender.add_media(&sends).await.unwrap();
+        if holder_calls {
+            holder.add_media(&receives).await.unwrap();
+        }
+        let (near, far) = memory::pair();
+        let (mut near, mut far) = (Edited(near, str::to_owned), Edited(far, held));
+        let (options, stop) = (NegotiateOptions::default(), Stop::new());
+        let roles = if holder_calls { [Role::Answer, Role::Call] } else { [Role::Call, Role::Answer] };
+        let (sending, holding) = tokio::join!(
+            sender.connect(roles[0], &mut near, &options, &stop),
+            holder.connect(roles[1], &mut far, &options, &stop)
+        );
+        sending.and(holding).unwrap();
+        let track = track.unwrap();
+        assert_eq!(sender.takes(&track).await, Taking::Later);
+        let (control, sent) = (track.control(), feed(track));
+        until("frames are there to be sent", || sent.load(Ordering::Relaxed) > 5 && control.is_held()).await;
+        let times = UpkeepTimes::within(PATIENCE);
+        let sender = End::keep(sender, roles[0], times, near.0).await;
+        let holder = End::keep(holder, roles[1], times, far.0).await;
+        assert_eq!(sender.session.runtime.departures().of(sender.session.outgoing[0].ssrc), 0);
+        holder.wishes.send(()).await.unwrap();
+        let before = sent.load(Ordering::Relaxed);
+        until("the picture comes", || holder.last_frame() > before).await;
+        assert!(!control.is_held());
+        for end in [sender, holder] {
+            end.task.abort();
+            end.session.close().await;
+        }
+    }
 }
