@@ -55,7 +55,7 @@ impl Peer {
         loop {
             let found = match sign.take() {
                 Some(sign) => sign,
-                None => match self.look_out(course, making.zero, deadline).await {
+                None => match self.look_out(course, deadline).await {
                     Ok(sign) => sign,
                     Err(over) => return Comeback::Over(over),
                 },
@@ -91,7 +91,6 @@ impl Peer {
     async fn look_out(
         &self,
         course: &mut Course,
-        zero: Option<Instant>,
         deadline: tokio::time::Instant,
     ) -> Result<Sign, Result<Ended, Error>> {
         let Course { receiving, sending, requests, lasting, signaling, .. } = course;
@@ -99,7 +98,7 @@ impl Peer {
         loop {
             tokio::select! {
                 () = self.stop.stopped() => return Err(Ok(self.stopped())),
-                () = lasting.over(|| zero) => return Err(Ok(Ended::Duration)),
+                () = lasting.over() => return Err(Ok(Ended::Duration)),
                 () = tokio::time::sleep_until(deadline) => return Ok(Sign::Left),
                 sign = next_sign(signaling.as_mut()) => match sign {
                     Ok(sign) => return Ok(sign),

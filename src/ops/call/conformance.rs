@@ -1,7 +1,7 @@
 //! A WHIP or WHEP server examined: the requests are those of [`Examination`], and here the connection in between is made and used.
 
 use super::player::Player;
-use super::receive::Receiving;
+use super::receive::{Begun, Receiving};
 use super::send::{Outlet, Sending};
 use super::{GOODBYE, MediaIo, Options, Outcome, Peer, Report, values};
 use crate::error::{Error, ErrorKind};
@@ -102,7 +102,8 @@ impl Peer {
         let far_end = FarEnd::new();
         let player = Player::open(&options.receive, &plan, None, options.send.salt, far_end, &self.progress).await?;
         let codecs = &connection.video_codecs;
-        let mut receiving = Receiving::prepare(&options.receive, &plan, codecs, None, player, Arc::clone(timing))?;
+        let mut receiving =
+            Receiving::prepare(&options.receive, &plan, codecs, None, player, Arc::clone(timing), Begun::default())?;
         self.unless_stopped(examination.before()).await?;
 
         let mut session = Session::new(&connection, Arc::clone(timing)).await.map_err(PeerError::erase)?;

@@ -1,7 +1,6 @@
 //! How long a call lasts: its `--duration` from the moment it is up; where files are written, from the one with which they begin,
 //! since they are to hold that much.
 
-use crate::media::MediaTime;
 use std::time::{Duration, Instant};
 use tokio::sync::watch;
 
@@ -12,20 +11,20 @@ const BEGINNING: Duration = Duration::from_secs(1);
 pub(super) struct Lasting {
     duration: Option<Duration>,
     until: tokio::time::Instant,
-    /// When the files begin, on the timeline of what is received; `None` without files, and once it was taken note of.
-    files: Option<watch::Receiver<Option<MediaTime>>>,
+    /// When the files begin; `None` without files, and once it was taken note of.
+    files: Option<watch::Receiver<Option<Instant>>>,
 }
 
 impl Lasting {
     /// Of a call that is up from now on.
-    pub fn begin(duration: Option<Duration>, files: Option<watch::Receiver<Option<MediaTime>>>) -> Self {
+    pub fn begin(duration: Option<Duration>, files: Option<watch::Receiver<Option<Instant>>>) -> Self {
         let least = if files.is_some() { BEGINNING } else { Duration::ZERO };
         let until = tokio::time::Instant::now() + duration.unwrap_or_default().max(least);
         Self { duration, until, files }
     }
 
-    /// Completes when it is over. `zero` is that of the timeline of what is received. Cancel-safe.
-    pub async fn over(&mut self, zero: impl Fn() -> Option<Instant>) {
+    /// Completes when it is over. Cancel-safe.
+    pub async fn over(&mut self) {
         let Some(duration) = self.duration else { return std::future::pending().await };
         loop {
             let Some(files) = &mut self.files else { return tokio::time::sleep_until(self.until).await };
@@ -35,8 +34,8 @@ impl Lasting {
             }
             let begin = *files.borrow();
             self.files = None;
-            if let (Some(begin), Some(zero)) = (begin, zero()) {
-                self.until = tokio::time::Instant::from_std(zero) + Duration::from_secs_f64(begin.seconds()) + duration;
+            if let Some(begin) = begin {
+                self.until = tokio::time::Instant::from_std(begin) + duration;
             }
         }
     }
@@ -50,16 +49,15 @@ mod tests {
     async fn a_call_lasts_from_when_it_is_up_and_its_files_hold_as_much() {
         let short = Duration::from_millis(50);
         let now = tokio::time::Instant::now();
-        Lasting::begin(Some(short), None).over(|| None).await;
+        Lasting::begin(Some(short), None).over().await;
         assert!((short..BEGINNING).contains(&now.elapsed()), "without files");
-        // They begin 0.2 s after the zero, which was a moment ago.
         let (files, begun) = watch::channel(None);
         let mut lasting = Lasting::begin(Some(short), Some(begun));
         assert!(lasting.until >= now + BEGINNING, "they get the time to begin");
-        files.send_replace(Some(MediaTime::from_micros(200_000)));
-        lasting.over(|| Some(now.into_std())).await;
+        files.send_replace(Some(now.into_std() + Duration::from_millis(200)));
+        lasting.over().await;
         assert_eq!(lasting.until, now + Duration::from_millis(250));
         let mut endless = Lasting::begin(None, None);
-        assert!(tokio::time::timeout(short, endless.over(|| None)).await.is_err());
+        assert!(tokio::time::timeout(short, endless.over()).await.is_err());
     }
 }

@@ -33,6 +33,7 @@ mod serving;
 mod suiting;
 #[cfg(test)]
 mod tests;
+mod whole;
 
 pub use super::road::Signal;
 pub use bench::{BenchMode, BenchReport, PingReport};
@@ -67,6 +68,7 @@ use crate::signaling::memory;
 use crate::stop::{Stop, StopReason};
 use documents::Documents;
 use dump::Dump;
+use receive::Begun;
 use round::GOODBYE;
 use serde_json::Value;
 use std::sync::Arc;
@@ -122,7 +124,8 @@ impl Peer {
                 if let Some(url) = road.listens_at() {
                     self.progress.event(Event::Listening { urls: vec![url.to_owned()] });
                 }
-                let media = MediaIo { input: io.media_input, output: io.media_output, screen: io.screen };
+                let (input, output) = (io.media_input, io.media_output);
+                let media = MediaIo { input, output, screen: io.screen, begun: None };
                 self.serve(options, road, media, requests).await
             }
             Err(error) => Outcome::failed(options.role, error),
@@ -136,6 +139,8 @@ struct MediaIo {
     input: Option<Box<dyn std::io::Read + Send>>,
     output: Option<Box<dyn std::io::Write + Send>>,
     screen: Option<TerminalScreen>,
+    /// Where it is told when the files begin of which this call is to hold its duration, where they may be those of its other end.
+    begun: Option<Begun>,
 }
 
 struct Peer {
@@ -161,8 +166,9 @@ impl Peer {
             process_start: self.process_start,
         };
         let (call_io, answer_io) = data::across(data_use, io.input, io.output);
-        let sent = MediaIo { input: io.media_input, ..MediaIo::default() };
-        let received = MediaIo { output: io.media_output, screen: io.screen, ..MediaIo::default() };
+        let begun = answering.receive.has_files().then(Begun::default);
+        let sent = MediaIo { input: io.media_input, begun: begun.clone(), ..MediaIo::default() };
+        let received = MediaIo { output: io.media_output, screen: io.screen, begun, ..MediaIo::default() };
         let answer_stop = answerer.stop.clone();
         let far = Entrance::Open(Road::Apart(Box::new(far), Some(answer_io)));
         let answer = tokio::spawn(answerer.serve(answering, far, received, Requests::none()));

@@ -215,10 +215,12 @@ impl Options {
         self.data.iter().filter(move |init| !waits || init.negotiated.is_some())
     }
 
-    /// Whether the call waits for a peer that is gone without a word: what it writes would end, or begin anew.
+    /// Whether the call waits for a peer that is gone without a word: what it writes would end, or begin anew, and whoever hears and
+    /// sees it would have to start it again.
     pub(super) fn outlives_peer(&self) -> bool {
         let meets_again = matches!(self.signal, Signal::Room(_));
-        meets_again && self.receive.has_files() && self.data_use == DataUse::Count && self.receive_files.is_none()
+        let is_for_somebody = self.receive.has_files() || self.receive.play;
+        meets_again && is_for_somebody && self.data_use == DataUse::Count && self.receive_files.is_none()
     }
 
     /// Whether anything is about data.

@@ -25,6 +25,7 @@ use std::io::Write;
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
@@ -39,6 +40,9 @@ const RECORDED_SOUND: Codec = Codec::Opus;
 const Y4M_RATE: FrameRate = FrameRate::new(30, 1).expect("not zero");
 /// A hole in audio longer than this is not concealed: the stream paused.
 const MOST_CONCEALED: MediaTime = MediaTime::from_micros(1_000_000);
+
+/// When the files of a call begin, where it is told.
+pub(super) type Begun = watch::Sender<Option<Instant>>;
 
 type SharedRecorder = Arc<Mutex<Option<WebmRecorder>>>;
 
@@ -81,8 +85,8 @@ pub(super) struct Receiving {
     audio: Option<AudioSinks>,
     measure: Option<Arc<Measure>>,
     timing: Arc<Timing>,
-    /// When the files begin, on the timeline of the session.
-    begun: watch::Sender<Option<MediaTime>>,
+    /// When the files begin.
+    begun: Begun,
     tracks: JoinSet<(ReceivedReport, u64)>,
     threads: JoinSet<Result<Done, Error>>,
     /// What has come by the connection that is up.
@@ -105,6 +109,7 @@ impl Receiving {
         mut stdout: Option<Box<dyn Write + Send>>,
         player: Player,
         timing: Arc<Timing>,
+        begun: Begun,
     ) -> Result<Self, Error> {
         let mut target = |to: &Destination| match to {
             Destination::File(path) => Ok(Target::File(path.clone())),
@@ -147,7 +152,7 @@ impl Receiving {
                 .filter(|_| plan.receive_audio),
             measure,
             timing,
-            begun: watch::Sender::new(None),
+            begun,
             tracks: JoinSet::new(),
             threads: JoinSet::new(),
             taken: Vec::new(),
@@ -155,11 +160,6 @@ impl Receiving {
             ended: Vec::new(),
             failure: None,
         })
-    }
-
-    /// When the files begin, on the timeline of the session.
-    pub(super) fn begun(&self) -> watch::Receiver<Option<MediaTime>> {
-        self.begun.subscribe()
     }
 
     /// What video is recorded as, once any has come.
@@ -218,7 +218,8 @@ impl Receiving {
         }
         let decoded = Arc::new(AtomicU64::new(0));
         let (timing, count, asking) = (Arc::clone(&self.timing), Arc::clone(&decoded), key_frames.clone());
-        let recording = Recording { recorder, track: place, begun: first.then(|| self.begun.clone()) };
+        let begun = first.then(|| (self.begun.clone(), Box::new(track.zero()) as _));
+        let recording = Recording { recorder, track: place, begun };
         let video = if kind == MediaKind::Video { self.video.take() } else { None };
         let audio = if kind == MediaKind::Audio { self.audio.take() } else { None };
         let work = move || match kind {
@@ -337,8 +338,8 @@ fn take_recorder(shared: SharedRecorder) -> Option<WebmRecorder> {
 struct Recording {
     recorder: Option<SharedRecorder>,
     track: usize,
-    /// Where it is told when the files begin, if this is what they are made of.
-    begun: Option<watch::Sender<Option<MediaTime>>>,
+    /// Where it is told when the files begin, if this is what they are made of, and the zero of its timeline.
+    begun: Option<(Begun, Box<dyn Fn() -> Option<Instant> + Send>)>,
 }
 
 impl Recording {
@@ -360,10 +361,10 @@ impl Recording {
     }
 
     fn note_begin(&self, time: MediaTime) {
-        let Some(begun) = &self.begun else { return };
+        let Some((begun, zero)) = &self.begun else { return };
         begun.send_if_modified(|begun| {
             let is_news = begun.is_none();
-            begun.get_or_insert(time);
+            *begun = begun.or_else(|| Some(zero()? + time.duration()));
             is_news
         });
     }

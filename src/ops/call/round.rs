@@ -76,7 +76,7 @@ impl Peer {
         let ending = loop {
             tokio::select! {
                 () = self.stop.stopped() => break Ending::Over(Ok(self.stopped())),
-                () = lasting.over(|| session.zero()) => break Ending::Over(Ok(Ended::Duration)),
+                () = lasting.over() => break Ending::Over(Ok(Ended::Duration)),
                 due = upkeep.due(session, signaling) => match upkeep.attend(due, session, signaling).await {
                     Ok(happened) => happened.into_iter().for_each(|happened| self.tell(happened)),
                     Err(PeerError::HungUp) if upkeep.said_bye() => break Ending::Over(Ok(Ended::PeerHungUp)),

@@ -4,9 +4,10 @@ use super::comeback::{Comeback, Making};
 use super::files::Came;
 use super::lasting::Lasting;
 use super::player::Player;
-use super::receive::Receiving;
+use super::receive::{Begun, Receiving};
 use super::round::{Course, Ending, GOODBYE, say_goodbye};
 use super::send::{Outlet, Sending};
+use super::whole::joined;
 use super::{Ended, MediaIo, Options, Peer, Report, expect, values, with_decoded};
 use crate::error::Error;
 use crate::filter::FarEnd;
@@ -58,7 +59,10 @@ impl Peer {
         let codecs = &connection.video_codecs;
         let player =
             Player::open(&options.receive, &plan, media.screen, options.send.salt, far_end, &self.progress).await?;
-        let receiving = Receiving::prepare(&options.receive, &plan, codecs, media.output, player, Arc::clone(timing))?;
+        let begun = media.begun.or_else(|| options.receive.has_files().then(Begun::default));
+        let files = begun.as_ref().map(Begun::subscribe);
+        let (begun, timed) = (begun.unwrap_or_default(), Arc::clone(timing));
+        let receiving = Receiving::prepare(&options.receive, &plan, codecs, media.output, player, timed, begun)?;
         let patience = options.negotiate.meeting;
         let visit = Visit { patience, verify: None, progress: &*self.progress, stop: &self.stop };
         let (mut road, met) = match Box::pin(road.enter(options.part(&plan), visit)).await {
@@ -138,10 +142,10 @@ impl Peer {
             }
         };
         let (signaling, data_io) = road.split();
-        let files = options.receive.has_files().then(|| receiving.begun());
         let lasting = Lasting::begin(options.duration, files);
         let mut course = Course { receiving, sending, requests, lasting, signaling, data_io };
-        let (result, stats) = loop {
+        let mut connections = Vec::new();
+        let (result, data) = loop {
             let began = Instant::now();
             let mut times = UpkeepTimes::within(options.negotiate.timeout);
             if options.outlives_peer() {
@@ -155,15 +159,16 @@ impl Peer {
             report.connection = Some(session.report().await);
             let stats = values(&session.stats().await);
             self.dump.iter().for_each(|dump| dump.take(&stats));
+            connections.push(stats);
             let (otherwise, offer) = match ending {
                 Ending::Gone { otherwise, offer } if options.outlives_peer() => (otherwise, offer),
                 Ending::Gone { otherwise, .. } => {
                     if otherwise.is_err() {
                         say_goodbye(&mut course.signaling).await;
                     }
-                    break ((otherwise, Some(data)), stats);
+                    break (otherwise, Some(data));
                 }
-                Ending::Over(result) => break ((result, Some(data)), stats),
+                Ending::Over(result) => break (result, Some(data)),
             };
             let zero = session.zero();
             session.close().await;
@@ -174,12 +179,12 @@ impl Peer {
                     (session, role, our_channels) = (*back, now, channels);
                     report.rejoined += 1;
                 }
-                Comeback::Nobody => break ((otherwise, None), stats),
-                Comeback::Over(result) => break ((result, None), stats),
+                Comeback::Nobody => break (otherwise, None),
+                Comeback::Over(result) => break (result, None),
             }
         };
         sending_stop.stop(StopReason::Done);
-        let ((result, data), Course { receiving, sending, signaling, .. }) = (result, course);
+        let Course { receiving, sending, signaling, .. } = course;
         let (sent, sending) = sending.finish(session.close()).await;
         let (received, receiving) = receiving.finish().await;
         report.sent = sent;
@@ -195,7 +200,8 @@ impl Peer {
         report.ended = result.as_ref().ok().copied().filter(|_| came.error.is_none());
         report.take_received(received);
         report.quality = report.judge();
-        report.expectations = expect::judge(&options.expect, &with_decoded(stats, &report.received));
+        let connections = connections.into_iter().map(|stats| with_decoded(stats, &report.received)).collect();
+        report.expectations = expect::judge(&options.expect, &joined(connections));
         let signaling = road::close(signaling).await;
         let kept = expect::disappointment(&report.expectations).map_or(Ok(()), Err);
         result.map(drop).and(came.error.map_or(Ok(()), Err)).and(sending).and(receiving).and(signaling).and(kept)

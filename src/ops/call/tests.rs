@@ -6,6 +6,7 @@ use crate::capture::SourceSpec;
 use crate::peer::{DataChannelInit, Role};
 use crate::progress::Silent;
 use crate::record;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn options() -> Options {
@@ -72,6 +73,57 @@ async fn sound_as_of_a_telephone_is_recorded_as_opus_and_whole() {
     assert!((recording.duration - 2.0).abs() < 0.1, "{}", recording.duration);
     let inspected = record::inspect(&path).unwrap();
     assert!(inspected.tracks.iter().any(|track| track.codec == "A_OPUS"), "{inspected:?}");
+}
+
+/// Lets nothing large through in the first 1.5 s of a connection.
+struct Late(Arc<AtomicUsize>);
+
+impl Progress for Late {
+    fn event(&self, event: Event) {
+        if matches!(&event, Event::ConnectionStateChange { state } if state == "connected") {
+            let most = Arc::clone(&self.0);
+            most.store(200, Ordering::Relaxed);
+            tokio::spawn(async move {
+                tokio::time::sleep(Duration::from_millis(1500)).await;
+                most.store(0, Ordering::Relaxed);
+            });
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn both_in_one_process_last_from_where_the_files_of_the_other_end_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut options = options();
+    options.send = SourceOptions { video: SourceSpec::Test, ..SourceOptions::default() };
+    options.receive.record = Some(Destination::File(folder.path().join("call.webm")));
+    // No key frame gets through for a while.
+    let bad = crate::peer::BadNetwork::default();
+    let late = Arc::new(Late(Arc::clone(&bad.most)));
+    options.connection.bad_network = Some(bad);
+    let (requests, stop) = (Requests::none(), Stop::new());
+    let outcome = run(options, io(b"", tokio::io::sink()), requests, Instant::now(), late, stop).await;
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    assert_eq!(outcome.report.ended, Some(Ended::Duration));
+    let far = outcome.report.peer.as_ref().unwrap();
+    assert!(outcome.report.seconds > 3.4, "{}", outcome.report.seconds);
+    let recorded = far.recording.as_ref().unwrap().duration;
+    assert!((recorded - 2.0).abs() < 0.2, "{recorded}");
+}
+
+#[test]
+fn who_plays_or_writes_what_comes_in_a_room_waits_for_a_peer_that_is_gone() {
+    let room = Signal::Room(RoomOptions { url: "ws://localhost/demo".parse().unwrap(), ca_file: None });
+    let receives = |receive| Options { signal: room.clone(), receive, ..Options::new(Role::Answer) };
+    let (play, file) = (true, Some(Destination::File("call.wav".into())));
+    let plays = receives(ReceiveOptions { play, ..ReceiveOptions::default() });
+    let writes = receives(ReceiveOptions { audio_output: file, ..ReceiveOptions::default() });
+    let (counts, chats) = (receives(ReceiveOptions::default()), Options { data_use: DataUse::Chat, ..plays.clone() });
+    let apart = Options { signal: Signal::default(), ..plays.clone() };
+    assert_eq!(
+        [&plays, &writes, &counts, &chats, &apart].map(Options::outlives_peer),
+        [true, true, false, false, false]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Three data channels, opened by whoever offers. `bench`, protocol `rtckit-bench/1`, carries JSON: `{"type":"start","mode",
-//! "seconds"}` is answered by `{"type":"ready"}`; `{"type":"end","bytes","packets"}` when all is sent by `{"type":"result",…}`;
+//! "seconds"}` is answered by `{"type":"ready"}`, with `"seconds"` where that side was told how long; `{"type":"end","bytes","packets"}` when all is sent by `{"type":"result",…}`;
 //! then `{"type":"report","bench"}` for the other to keep. `bench-load` carries what is counted, `bench-ping` what is echoed.
 
 mod load;
@@ -103,11 +103,20 @@ pub struct BenchReport {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "lowercase")]
 enum Word {
-    Start { mode: BenchMode, seconds: f64 },
-    Ready,
+    Start {
+        mode: BenchMode,
+        seconds: f64,
+    },
+    Ready {
+        /// How long whoever counts was asked to.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        seconds: Option<f64>,
+    },
     End(Sent),
     Result(Counted),
-    Report { bench: Box<BenchReport> },
+    Report {
+        bench: Box<BenchReport>,
+    },
 }
 
 /// The three channels.
@@ -181,7 +190,7 @@ impl Channels {
 fn out_of_turn(word: &Word) -> Error {
     let name = match word {
         Word::Start { .. } => "start",
-        Word::Ready => "ready",
+        Word::Ready { .. } => "ready",
         Word::End(_) => "end",
         Word::Result(_) => "result",
         Word::Report { .. } => "report",
@@ -249,7 +258,6 @@ impl Peer {
         let began = std::time::Instant::now();
         let (mut signaling, _) = road.split();
         let mut upkeep = session.upkeep(options.role, UpkeepTimes::within(options.negotiate.timeout)).await;
-        let duration = options.duration.unwrap_or(DURATION);
         let channels = match sends {
             true => Ok(Channels::of(ours)),
             false => Channels::await_all(&mut session).await,
@@ -259,10 +267,10 @@ impl Peer {
         let measured = async {
             let channels = channels?;
             if sends {
-                let limits = (duration, options.limits.max_bitrate);
+                let limits = (options.duration, options.limits.max_bitrate);
                 self.send_load(mode, limits, &channels, track, &bench).await
             } else {
-                let done = self.take_load(&session, &channels, &mut tracks).await?;
+                let done = self.take_load(options.duration, &session, &channels, &mut tracks).await?;
                 bench.get_or_init(|| done);
                 Ok(())
             }
@@ -294,17 +302,18 @@ impl Peer {
     async fn send_load(
         &self,
         mode: BenchMode,
-        (duration, most): (Duration, Option<u32>),
+        (wanted, most): (Option<Duration>, Option<u32>),
         channels: &Channels,
         track: Option<LocalTrack>,
         done: &OnceLock<BenchReport>,
     ) -> Result<(), Error> {
         channels.opened().await?;
-        channels.say(&Word::Start { mode, seconds: duration.as_secs_f64() }).await?;
-        match channels.hear_within(READY, "the other side runs no --bench").await? {
-            Word::Ready => {}
+        let seconds = wanted.unwrap_or(DURATION).as_secs_f64();
+        channels.say(&Word::Start { mode, seconds }).await?;
+        let duration = match channels.hear_within(READY, "the other side runs no --bench").await? {
+            Word::Ready { seconds } => how_long(wanted, seconds),
             other => return Err(out_of_turn(&other)),
-        }
+        };
         let pings = Pings::new(channels.ping.clone());
         let (sent, ping) = match (mode, track) {
             (BenchMode::Dc, _) => pings.during(load::send_messages(&channels.load, duration, &*self.progress)).await,
@@ -332,6 +341,7 @@ impl Peer {
 
     async fn take_load(
         &self,
+        wanted: Option<Duration>,
         session: &Session,
         channels: &Channels,
         tracks: &mut mpsc::Receiver<RemoteTrack>,
@@ -343,7 +353,7 @@ impl Peer {
                 Word::Start { mode, .. } => mode,
                 other => return Err(out_of_turn(&other)),
             };
-            channels.say(&Word::Ready).await?;
+            channels.say(&Word::Ready { seconds: wanted.map(|wanted| wanted.as_secs_f64()) }).await?;
             let end = async {
                 match channels.hear().await? {
                     Word::End(sent) => Ok(sent),
@@ -367,6 +377,12 @@ impl Peer {
     }
 }
 
+/// How long is sent: as we were asked to, or as the other side was.
+fn how_long(ours: Option<Duration>, theirs: Option<f64>) -> Duration {
+    let theirs = || theirs.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    ours.or_else(theirs).unwrap_or(DURATION)
+}
+
 /// Keeps the connection up; completes with what ends it.
 async fn keep_up(session: &Session, upkeep: &mut Upkeep, signaling: &mut Option<Box<dyn Signaling>>) -> PeerError {
     loop {
@@ -385,4 +401,21 @@ fn tell(progress: &dyn Progress, seconds: f64, bits_per_second: f64) {
 /// Bits per second of so many bytes.
 fn rate(bytes: u64, seconds: f64) -> f64 {
     if seconds > 0.0 { bytes as f64 * 8.0 / seconds } else { 0.0 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn whoever_says_how_long_is_heard_and_who_sends_first() {
+        let (two, seconds) = (Duration::from_secs(2), Duration::from_secs);
+        assert_eq!(how_long(Some(two), Some(7.0)), two);
+        assert_eq!(how_long(None, Some(7.0)), seconds(7));
+        assert_eq!([None, Some(-1.0), Some(f64::NAN), Some(1e300)].map(|theirs| how_long(None, theirs)), [DURATION; 4]);
+        // Benches of before say nothing of it, and hear nothing.
+        let ready: Word = serde_json::from_str(r#"{"type":"ready"}"#).unwrap();
+        assert!(matches!(ready, Word::Ready { seconds: None }));
+        assert_eq!(serde_json::to_string(&ready).unwrap(), r#"{"type":"ready"}"#);
+    }
 }
