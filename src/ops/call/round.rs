@@ -23,6 +23,9 @@ const DUMP_EVERY: Duration = Duration::from_secs(1);
 /// How long a goodbye may take.
 pub(super) const GOODBYE: Duration = Duration::from_millis(200);
 
+/// How long a peer that hangs up may go on sending what it has.
+const LAST_WORDS: Duration = Duration::from_secs(1);
+
 /// What outlives a connection.
 pub(super) struct Course {
     pub receiving: Receiving,
@@ -79,7 +82,11 @@ impl Peer {
                 () = lasting.over() => break Ending::Over(Ok(Ended::Duration)),
                 due = upkeep.due(session, signaling) => match upkeep.attend(due, session, signaling).await {
                     Ok(happened) => happened.into_iter().for_each(|happened| self.tell(happened)),
-                    Err(PeerError::HungUp) if upkeep.said_bye() => break Ending::Over(Ok(Ended::PeerHungUp)),
+                    Err(PeerError::HungUp) if upkeep.said_bye() => {
+                        // What it said by another way may have overtaken what it sent.
+                        let _ = tokio::time::timeout(LAST_WORDS, session.gone(LAST_WORDS / 3)).await;
+                        break Ending::Over(Ok(Ended::PeerHungUp));
+                    }
                     Err(PeerError::HungUp) => {
                         break Ending::Gone { otherwise: Ok(Ended::PeerHungUp), offer: upkeep.take_new_offer() };
                     }
