@@ -96,7 +96,7 @@ fn packetization_mode(fmtp: &str) -> &str {
     parameter(fmtp, "packetization-mode").unwrap_or("0")
 }
 
-fn parameter<'a>(fmtp: &'a str, wanted: &str) -> Option<&'a str> {
+pub(super) fn parameter<'a>(fmtp: &'a str, wanted: &str) -> Option<&'a str> {
     let mut pairs = fmtp.split(';').filter_map(|pair| pair.trim().split_once('='));
     pairs.find(|(name, _)| name.trim().eq_ignore_ascii_case(wanted)).map(|(_, value)| value.trim())
 }

@@ -95,9 +95,7 @@ impl LocalTrack {
     #[must_use]
     pub fn steering(self, control: Arc<EncoderControl>) -> Self {
         self.shared.rtcp.steer(self.ssrc, Arc::clone(&control));
-        if self.wished.kind() == MediaKind::Video {
-            self.shared.congestion.steer(self.ssrc, MediaKind::Video, Arc::clone(&control));
-        }
+        self.shared.congestion.steer(self.ssrc, self.wished.kind(), Arc::clone(&control));
         Self { control, ..self }
     }
 

@@ -15,6 +15,7 @@
 //! Follows W3C webrtc-pc, RFC 8829 (JSEP), RFC 8445 (ICE), RFC 8834 (RTP), RFC 8831 (data channels).
 
 mod advertised;
+mod bandwidth;
 mod building;
 mod clock;
 mod codecs;

@@ -1,5 +1,6 @@
 //! Offer and answer (RFC 8829): drives a [`Session`] and a [`Signaling`] until the connection is up.
 
+use super::bandwidth::Bandwidth;
 use super::codecs::without_unspoken_forms;
 use super::direction::{as_offered, with_room_for};
 use super::error::PeerError;
@@ -252,6 +253,7 @@ impl Session {
                 self.pc.set_remote_description(answer).await.map_err(refused)?;
                 self.await_streams(reading.silent).await;
                 self.rest_unwanted(&reading.sdp).await;
+                self.shared.congestion.allow(Bandwidth::of(&description.sdp));
                 self.read = reading.changes;
             }
             Role::Answer => {
@@ -268,6 +270,7 @@ impl Session {
                 let offer = RTCSessionDescription::offer(with_room_for(&sdp, kinds)).map_err(refused)?;
                 self.pc.set_remote_description(offer).await.map_err(refused)?;
                 self.await_streams(reading.silent).await;
+                self.shared.congestion.allow(Bandwidth::of(&description.sdp));
                 self.limit_directions().await?;
                 self.agree_on_codecs(&sdp, true).await?;
                 let answer = self.pc.create_answer(None).await.map_err(|error| match error.to_string() {

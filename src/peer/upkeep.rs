@@ -10,6 +10,7 @@
 //! sides may start one. When offers cross, the one that made the first offer insists and the other gives way (W3C
 //! webrtc-pc, "perfect negotiation").
 
+use super::bandwidth::Bandwidth;
 use super::codecs::without_unspoken_forms;
 use super::direction::{as_offered, with_nothing_ended};
 use super::error::PeerError;
@@ -511,6 +512,7 @@ impl Upkeep {
             }
         };
         session.await_streams(silent).await;
+        session.shared.congestion.allow(Bandwidth::of(&description.sdp));
         session.rest_unwanted(&sdp).await;
         let said = self.complete(without_candidates(&answer), session, trickles(signaling)).await;
         let mut said = as_offered(&changes.answer(said), &description.sdp);
@@ -546,6 +548,7 @@ impl Upkeep {
         let answer = RTCSessionDescription::answer(told.clone()).map_err(|error| refused(error.to_string()))?;
         session.pc.set_remote_description(answer).await.map_err(|error| refused(error.to_string()))?;
         session.await_streams(silent).await;
+        session.shared.congestion.allow(Bandwidth::of(&description.sdp));
         session.rest_unwanted(&told).await;
         self.remote = description.sdp;
         session.ice_restarts.fetch_add(1, Ordering::Relaxed);

@@ -138,6 +138,25 @@ fn a_chat_with_who_takes_no_data_channels_ends_at_once() {
 }
 
 #[test]
+fn no_more_is_sent_than_the_description_allows() {
+    let _turn = one_call_at_a_time();
+    let mut caller = Rtckit::start(["call", "--audio=test", "--video=test", "--duration", "4s", "--json"]);
+    let mut callee = Rtckit::start(["answer"]);
+    callee.write_json(&caller.json());
+    caller.write_json(&edited(&callee.json(), |sdp| {
+        let sdp = lines(sdp, "m=video", |line| format!("{line}b=TIAS:120000\r\n"));
+        sdp.replace("minptime=10;", "minptime=10;maxaveragebitrate=16000;")
+    }));
+    let report = report(&caller.succeed(PATIENCE).stderr);
+    callee.succeed(PATIENCE);
+    for track in report["sent"].as_array().unwrap() {
+        let bits = track["bytesSent"].as_f64().unwrap() * 8.0 / report["seconds"].as_f64().unwrap();
+        let (least, most) = if track["kind"] == "audio" { (8_000.0, 20_000.0) } else { (60_000.0, 150_000.0) };
+        assert!(least < bits && bits < most, "{bits} bit/s: {track}");
+    }
+}
+
+#[test]
 fn of_an_offer_that_does_not_bundle_the_first_section_is_taken() {
     let _turn = calls_share_the_machine();
     let without_group = |sdp: &str| lines(sdp, "a=group:BUNDLE", |_| String::new());

@@ -206,7 +206,8 @@ impl Sending {
     fn start_audio(&mut self, input: AudioInput, track: Outlet, pace: Pace) -> Result<(), Error> {
         let encoding = AudioEncoding { codec: track.codec(), ..AUDIO };
         let (encoded, frames) = queue();
-        AudioTrack { input, encoding, stages: Vec::new() }.start(&mut self.threads, pace, encoded)?;
+        let control = Some(track.control());
+        AudioTrack { input, encoding, stages: Vec::new(), control }.start(&mut self.threads, pace, encoded)?;
         self.send(track, frames, None);
         Ok(())
     }

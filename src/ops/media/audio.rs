@@ -5,9 +5,10 @@ use super::threads::{Pace, Threads};
 use crate::codec;
 use crate::error::Error;
 use crate::filter::Resampler;
-use crate::media::{AudioEncoder, AudioFrame, AudioInput, EncodedFrame, Source};
+use crate::media::{AudioEncoder, AudioFrame, AudioInput, EncodedFrame, EncoderControl, Source};
 use crate::pipeline::queue::Sender;
 use crate::stop::Stop;
+use std::sync::Arc;
 
 /// Changes sound before it is encoded, at the rate of the encoder and on the encoder's thread: a gain, a meter.
 pub(in crate::ops) type SoundStage = Box<dyn FnMut(AudioFrame) -> Result<AudioFrame, Error> + Send>;
@@ -19,6 +20,8 @@ pub(in crate::ops) struct AudioTrack {
     pub(in crate::ops) encoding: AudioEncoding,
     /// What is done to raw sound first, in this order.
     pub(in crate::ops) stages: Vec<SoundStage>,
+    /// What the receiver wants of the encoder.
+    pub(in crate::ops) control: Option<Arc<EncoderControl>>,
 }
 
 impl AudioTrack {
@@ -29,16 +32,18 @@ impl AudioTrack {
         pace: Pace,
         encoded: Sender<EncodedFrame>,
     ) -> Result<(), Error> {
-        let Self { input, encoding, stages } = self;
+        let Self { input, encoding, stages, control } = self;
         match input {
             AudioInput::Encoded { source, .. } => threads.feed("audio-source", pace.of(false, source), encoded),
             AudioInput::Raw { format, live, source } => {
                 let wanted = codec::decoded_format(encoding.codec, format.channels.clamp(1, 2));
                 let resampler = if format == wanted { None } else { Some(Resampler::new(format, wanted)?) };
-                let encoder = codec::audio_encoder(encoding.codec, wanted, encoding.settings())?;
+                let settings = encoding.settings();
+                let most = settings.bitrate;
+                let encoder = codec::audio_encoder(encoding.codec, wanted, settings)?;
                 let (source, stop) = (pace.of(live, source), threads.stop().clone());
-                threads
-                    .work("audio-encode", move || Encoding { encoder, stages, encoded }.run(source, resampler, &stop))
+                let encoding = Encoding { encoder, most, bitrate: most, stages, encoded, control };
+                threads.work("audio-encode", move || encoding.run(source, resampler, &stop))
             }
         }
     }
@@ -46,8 +51,12 @@ impl AudioTrack {
 
 struct Encoding {
     encoder: Box<dyn AudioEncoder>,
+    /// Bits per second that it was made for, and never exceeds; and those that it makes.
+    most: u32,
+    bitrate: u32,
     stages: Vec<SoundStage>,
     encoded: Sender<EncodedFrame>,
+    control: Option<Arc<EncoderControl>>,
 }
 
 impl Encoding {
@@ -94,6 +103,13 @@ impl Encoding {
     fn take(&mut self, mut frame: AudioFrame) -> Result<bool, Error> {
         for stage in &mut self.stages {
             frame = stage(frame)?;
+        }
+        if let Some(bits) = self.control.as_ref().and_then(|control| control.bitrate()) {
+            let bits = bits.clamp(1, self.most);
+            if bits != self.bitrate {
+                self.encoder.set_bitrate(bits)?;
+                self.bitrate = bits;
+            }
         }
         let (encoded, mut wanted) = (&self.encoded, true);
         self.encoder.encode(&frame, &mut |packet| wanted &= encoded.send(packet).is_ok())?;

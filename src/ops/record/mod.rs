@@ -209,7 +209,7 @@ impl Recording {
             (Some(input), codec) => {
                 let (encoded, frames) = bounded(queue, Overflow::Block);
                 let encoding = options.audio_encoding(codec.unwrap_or(Codec::Opus), has_video);
-                let audio = AudioTrack { input, encoding, stages: Vec::new() };
+                let audio = AudioTrack { input, encoding, stages: Vec::new(), control: None };
                 audio.start(&mut recording.threads, Pace::AsRead, encoded)?;
                 recording.write("write-audio", track, frames)?;
             }

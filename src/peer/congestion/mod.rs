@@ -8,6 +8,7 @@ mod estimator;
 mod loss;
 mod pacer;
 
+use super::bandwidth::Bandwidth;
 use crate::media::{EncoderControl, MediaKind};
 use estimator::{Estimator, Fate};
 use loss::LossBased;
@@ -46,8 +47,10 @@ struct Inner {
     remb: Option<f64>,
     /// For peers that say neither.
     loss: LossBased,
+    /// What its description allows.
+    allowed: Bandwidth,
     videos: Vec<(u32, Arc<EncoderControl>)>,
-    sounds: u32,
+    sounds: Vec<(u32, Arc<EncoderControl>)>,
 }
 
 impl Congestion {
@@ -60,8 +63,9 @@ impl Congestion {
                 transport_wide: false,
                 remb: None,
                 loss: LossBased::new(now),
+                allowed: Bandwidth::default(),
                 videos: Vec::new(),
-                sounds: 0,
+                sounds: Vec::new(),
             }),
         }
     }
@@ -70,15 +74,23 @@ impl Congestion {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A stream that is sent: the bitrate of a video is set from now on.
+    /// A stream that is sent: its bitrate is set from now on, that of sound by what the peer allows alone.
     pub(super) fn steer(&self, ssrc: u32, kind: MediaKind, control: Arc<EncoderControl>) {
         let mut inner = self.lock();
-        match kind {
-            MediaKind::Audio => inner.sounds += 1,
-            MediaKind::Video => {
-                inner.videos.retain(|(other, _)| *other != ssrc);
-                inner.videos.push((ssrc, control));
-            }
+        let steered = match kind {
+            MediaKind::Audio => &mut inner.sounds,
+            MediaKind::Video => &mut inner.videos,
+        };
+        steered.retain(|(other, _)| *other != ssrc);
+        steered.push((ssrc, control));
+        inner.keep_to_allowed(false);
+    }
+
+    /// The peer's description allows so much.
+    pub(super) fn allow(&self, allowed: Bandwidth) {
+        let mut inner = self.lock();
+        if std::mem::replace(&mut inner.allowed, allowed) != allowed {
+            inner.keep_to_allowed(true);
         }
     }
 
@@ -129,10 +141,28 @@ impl Inner {
 
     fn available(&self, now: Instant) -> Option<f64> {
         let estimate = self.transport_wide.then(|| self.estimator.target(now));
-        match (estimate, self.remb) {
+        let seen = match (estimate, self.remb) {
             (Some(estimate), Some(remb)) => Some(estimate.min(remb)),
             (None, None) => self.loss.target(),
             (estimate, remb) => estimate.or(remb),
+        };
+        [seen, self.allowed.session].into_iter().flatten().reduce(f64::min)
+    }
+
+    /// Tells encoders what the peer's description allows, before anything is known of the path; `anew` also where that is nothing.
+    fn keep_to_allowed(&self, anew: bool) {
+        let tell = |control: &EncoderControl, allowed: Option<f64>| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
+            let bits = allowed.map(|bits| bits as u32).or(anew.then_some(u32::MAX));
+            bits.inspect(|bits| control.set_bitrate(*bits));
+        };
+        self.sounds.iter().for_each(|(_, control)| tell(control, self.allowed.audio));
+        match self.available(Instant::now()) {
+            Some(available) => self.share_out(available),
+            None => {
+                let video = self.allowed.video.map(|video| video * Self::PAYLOAD);
+                self.videos.iter().for_each(|(_, control)| tell(control, video));
+            }
         }
     }
 
@@ -156,8 +186,9 @@ impl Inner {
 
     /// Gives the encoders of video what the path carries besides the sound.
     fn share_out(&self, available: f64) {
-        let sounds = (f64::from(self.sounds) * Self::SOUND).min(available / 3.0);
-        let share = (available - sounds) * Self::PAYLOAD / (self.videos.len() as f64).max(1.0);
+        let sounds = (self.sounds.len() as f64 * Self::SOUND).min(available / 3.0);
+        let share = (available - sounds) / (self.videos.len() as f64).max(1.0);
+        let share = self.allowed.video.map_or(share, |video| share.min(video)) * Self::PAYLOAD;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "the cast saturates")]
         let bits = share.max(1.0) as u32;
         for (_, control) in &self.videos {
