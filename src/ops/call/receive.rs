@@ -91,6 +91,8 @@ pub(super) struct Receiving {
     threads: JoinSet<Result<Done, Error>>,
     /// What has come by the connection that is up.
     taken: Vec<MediaKind>,
+    /// Whether there are outputs, or it is shown.
+    used: bool,
     /// What leads to the outputs, by whichever connection it comes.
     feeds: Vec<Feed>,
     ended: Vec<Done>,
@@ -156,6 +158,7 @@ impl Receiving {
             tracks: JoinSet::new(),
             threads: JoinSet::new(),
             taken: Vec::new(),
+            used: options.has_files() || options.play,
             feeds: Vec::new(),
             ended: Vec::new(),
             failure: None,
@@ -170,6 +173,11 @@ impl Receiving {
     /// What comes from now on comes by another connection: the first track of each kind leads to the same outputs.
     pub(super) fn go_on(&mut self) {
         self.taken.clear();
+    }
+
+    /// Whether a track of this kind would be counted only, although others are used.
+    pub(super) fn is_spare(&self, kind: MediaKind) -> bool {
+        self.used && self.taken.contains(&kind)
     }
 
     /// Starts to receive a track. The first of each kind gets the outputs; others are counted only.

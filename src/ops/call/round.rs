@@ -175,6 +175,10 @@ impl Peer {
 
     fn take_track(&self, track: RemoteTrack, receiving: &mut Receiving) -> Result<(), Error> {
         let codec = track.codec();
+        if receiving.is_spare(codec.kind()) {
+            let message = format!("another {} comes: the first is used, and this one only counted", codec.kind());
+            self.progress.event(Event::Warning { message });
+        }
         self.progress.event(Event::Track { kind: codec.kind().to_string(), mime_type: codec.mime_type().to_owned() });
         receiving.take_track(track)
     }
