@@ -6,7 +6,8 @@
 
 use super::channel::{Connection, Connector, Frame, MessageChannel};
 use super::error::TransferError;
-use super::lane::{Content, Keeper, Lane, sequence};
+use super::keeper::{Content, Keeper, Origin, sequence};
+use super::lane::Lane;
 use super::spread;
 use super::wire::{Control, content_of};
 use crate::error::{Error, ErrorKind};
@@ -156,7 +157,7 @@ impl Bundle {
 
     /// What the receiver has taken need not be kept.
     fn hear_progress(&self, text: &str) {
-        if self.queued.load(Ordering::Relaxed)
+        if (self.queued.load(Ordering::Relaxed) || self.roams())
             && text.contains("\"progress\"")
             && let Ok(Control::Progress { bytes }) = Control::from_text(text)
         {
@@ -260,20 +261,51 @@ impl Bundle {
         }
     }
 
-    async fn carry(&self, message: Bytes) -> Result<(), Error> {
+    async fn carry(&self, message: Bytes, origin: Option<Origin>) -> Result<(), Error> {
         let began = Instant::now();
         let carried = content_of(&message);
         let through = self.through.fetch_add(carried, Ordering::Relaxed) + carried;
+        let content = Content { message, origin, through };
         let sent = if self.queued.load(Ordering::Relaxed) {
             let gone = |_| Error::new(ErrorKind::Internal, "OperationError", "nothing sends any more");
-            self.content.send(Content { message, through }).await.map_err(gone)
+            self.content.send(content).await.map_err(gone)
         } else {
-            self.first.room().await;
-            self.first.send(Frame::Binary(message)).await
+            self.carry_by_first(content).await
         };
         let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
         self.waited_micros.fetch_add(micros, Ordering::Relaxed);
         sent
+    }
+
+    /// Sends content by the first connection, as long as no others are wanted.
+    async fn carry_by_first(&self, content: Content) -> Result<(), Error> {
+        if self.roams() && !self.keeper.keep(0, content.again()) {
+            return Ok(());
+        }
+        let sending = async {
+            self.first.room().await;
+            self.first.send(Frame::Binary(content.message)).await
+        };
+        // Others may come up meanwhile, and send again what is kept.
+        tokio::select! {
+            sent = sending => match sent {
+                Err(_) if self.outlives(0) => {
+                    self.over.send_replace(true);
+                    Ok(())
+                }
+                sent => sent,
+            },
+            () = self.without_first() => Ok(()),
+        }
+    }
+
+    /// Waits until the first connection is lost and others have its place.
+    async fn without_first(&self) {
+        let mut changes = self.others.subscribe();
+        while self.lane(0).is_some() {
+            // The sender is ours.
+            let _ = changes.changed().await;
+        }
     }
 }
 
@@ -281,9 +313,13 @@ impl Bundle {
 impl MessageChannel for Bundle {
     async fn send(&self, frame: Frame) -> Result<(), Error> {
         match frame {
-            Frame::Binary(message) => self.carry(message).await,
+            Frame::Binary(message) => self.carry(message, None).await,
             text => self.say(text).await,
         }
+    }
+
+    async fn send_content(&self, message: Bytes, origin: Option<Origin>) -> Result<(), Error> {
+        self.carry(message, origin).await
     }
 
     async fn receive(&self) -> Option<Frame> {

@@ -327,8 +327,7 @@ async fn disturbed(roam: bool, disturb: impl AsyncFnOnce(&Trouble, &Trouble)) ->
         }
     };
     let disturbing = async {
-        // What went while the first was alone must have been confirmed.
-        while near.lanes().len() < 2 || !near.keeper.covers(0) {
+        while near.lanes().len() < 2 {
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
         disturb(&first, &further).await;

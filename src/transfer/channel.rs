@@ -1,6 +1,7 @@
 //! What a transfer runs over: ordered, reliable messages, text and binary, as a data channel or a WebSocket has them.
 
 use super::error::TransferError;
+use super::keeper::Origin;
 use crate::error::Error;
 use bytes::Bytes;
 use serde_json::Value;
@@ -24,6 +25,14 @@ pub trait MessageChannel: Send + Sync {
     /// # Errors
     /// When the channel is closed.
     async fn send(&self, frame: Frame) -> Result<(), Error>;
+
+    /// Sends content, which can be had again from its origin.
+    ///
+    /// # Errors
+    /// When the channel is closed.
+    async fn send_content(&self, message: Bytes, _origin: Option<Origin>) -> Result<(), Error> {
+        self.send(Frame::Binary(message)).await
+    }
 
     /// The next message; `None` once the channel is closed. Cancel-safe.
     async fn receive(&self) -> Option<Frame>;

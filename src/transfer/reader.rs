@@ -4,22 +4,28 @@
 //! thousand of them cost no more messages than their bytes do.
 
 use super::error::{Code, TransferError};
-use super::manifest::{Entry, EntryKind, Modified};
+use super::keeper::{Opened, Origin};
+use super::manifest::{Entry, EntryKind};
 use super::source::Source;
 use super::wire::{self, HASH, HEADER, Have, Kind, SEQUENCE};
-use bytes::{BufMut, BytesMut};
+use bytes::BufMut;
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
+use std::sync::Arc;
 use tokio::sync::mpsc;
 
 /// Bytes that are read at once where nothing is sent.
 const BLOCK: usize = 1 << 20;
+/// Bytes of a file that are rather read again than kept: so many that few files are open for it.
+const WORTH_READING_AGAIN: usize = 32 << 10;
 
 /// A message that the reader hands on.
 pub(super) struct Produced {
-    pub message: BytesMut,
+    pub message: Vec<u8>,
+    /// Where its content can be had again.
+    pub origin: Option<Origin>,
     /// Bytes of content in it.
     pub content: u64,
     /// What became of the files in it.
@@ -101,7 +107,8 @@ pub(super) fn run(plan: Plan, sender: mpsc::Sender<Produced>) {
 /// Binary messages in the making.
 struct Messages {
     sender: mpsc::Sender<Produced>,
-    message: BytesMut,
+    message: Vec<u8>,
+    origin: Option<Origin>,
     content: u64,
     happened: Vec<Happened>,
     sequence: u64,
@@ -110,7 +117,7 @@ struct Messages {
 
 impl Messages {
     fn new(sender: mpsc::Sender<Produced>, most: usize) -> Self {
-        Self { sender, message: BytesMut::new(), content: 0, happened: Vec::new(), sequence: 0, most }
+        Self { sender, message: Vec::new(), origin: None, content: 0, happened: Vec::new(), sequence: 0, most }
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
@@ -118,18 +125,19 @@ impl Messages {
             return Ok(());
         }
         let message = std::mem::take(&mut self.message);
+        let origin = self.origin.take();
         let content = std::mem::take(&mut self.content);
         let happened = std::mem::take(&mut self.happened);
-        self.sender.blocking_send(Produced { message, content, happened }).map_err(|_| Gone)
+        self.sender.blocking_send(Produced { message, origin, content, happened }).map_err(|_| Gone)
     }
 
-    /// Makes room for a record with `length` bytes of payload in the message that is being made.
-    fn reserve(&mut self, length: usize) -> Result<(), Gone> {
+    /// Makes room for a record with `length` bytes of payload in the message that is being made; one that it begins holds `most`.
+    fn reserve(&mut self, length: usize, most: usize) -> Result<(), Gone> {
         if self.message.len() > SEQUENCE && self.message.len() + HEADER + length > self.most {
             self.flush()?;
         }
         if self.message.is_empty() {
-            self.message.reserve(self.most);
+            self.message.reserve_exact(most);
             self.message.put_u64(self.sequence);
             self.sequence += 1;
         }
@@ -137,33 +145,31 @@ impl Messages {
     }
 
     fn record(&mut self, kind: Kind, file: u32, offset: u64, payload: &[u8]) -> Result<(), Gone> {
-        self.reserve(payload.len())?;
+        self.reserve(payload.len(), self.most)?;
         let length = u32::try_from(payload.len()).expect("a payload fits into a message");
         wire::put_header(&mut self.message, kind, file, offset, length);
         self.message.put_slice(payload);
         Ok(())
     }
 
-    /// Reads up to `length` bytes of content into the message by `read` and hashes them. Gives what was read; 0 at the end.
-    fn content<R: Read>(
+    /// Has up to `length` bytes of content appended to the message by `read` and hashes them; one that it begins holds `most`.
+    /// Gives what was read; 0 at the end.
+    fn content(
         &mut self,
-        input: &mut R,
-        read: fn(&mut R, &mut [u8]) -> io::Result<usize>,
+        read: impl FnOnce(&mut Vec<u8>, usize) -> io::Result<usize>,
         place: (u32, u64),
-        length: usize,
+        (length, most): (usize, usize),
         hasher: &mut blake3::Hasher,
     ) -> Result<io::Result<usize>, Gone> {
-        self.reserve(length)?;
+        self.reserve(length, most)?;
         let header = self.message.len();
         wire::put_header(&mut self.message, Kind::Data, place.0, place.1, 0);
         let begin = self.message.len();
-        self.message.resize(begin + length, 0);
-        let read = read(input, &mut self.message[begin..]);
+        let read = read(&mut self.message, length);
         let count = *read.as_ref().unwrap_or(&0);
         if count == 0 {
             self.message.truncate(header);
         } else {
-            self.message.truncate(begin + count);
             let length = u32::try_from(count).expect("a payload fits into a message");
             self.message[begin - 4..begin].copy_from_slice(&length.to_be_bytes());
             hasher.update(&self.message[begin..]);
@@ -171,6 +177,38 @@ impl Messages {
         }
         Ok(read)
     }
+}
+
+/// Appends up to `length` bytes as `read` gives them.
+fn append<R: Read>(
+    input: &mut R,
+    read: fn(&mut R, &mut [u8]) -> io::Result<usize>,
+    message: &mut Vec<u8>,
+    length: usize,
+) -> io::Result<usize> {
+    let begin = message.len();
+    message.resize(begin + length, 0);
+    let read = read(input, &mut message[begin..]);
+    message.truncate(begin + *read.as_ref().unwrap_or(&0));
+    read
+}
+
+/// Appends up to `length` bytes of a file; where that is all the message has room for, without clearing it before.
+fn append_file(file: &mut &File, message: &mut Vec<u8>, length: usize) -> io::Result<usize> {
+    #[cfg(unix)]
+    if message.capacity() - message.len() == length {
+        let begin = message.len();
+        while message.len() < message.capacity() {
+            match rustix::io::read(*file, rustix::buffer::spare_capacity(message)) {
+                Ok(0) => break,
+                Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                Err(_) if message.len() > begin => break,
+                Err(error) => return Err(error.into()),
+            }
+        }
+        return Ok(message.len() - begin);
+    }
+    append(file, read_full, message, length)
 }
 
 /// Fills `buffer` as far as the input goes.
@@ -228,7 +266,9 @@ impl Reader {
         let mut offset = 0;
         self.messages.happened.push(Happened::Began(id, 0));
         loop {
-            let read = self.messages.content(&mut stream, read_some, (id, offset), self.chunk, &mut hasher)?;
+            let read = |message: &mut Vec<u8>, length| append(&mut stream, read_some, message, length);
+            let room = (self.chunk, self.messages.most);
+            let read = self.messages.content(read, (id, offset), room, &mut hasher)?;
             match read.map_err(TransferError::read(&entry.path))? {
                 0 => break,
                 count => offset += count as u64,
@@ -241,12 +281,15 @@ impl Reader {
 
     fn file(&mut self, id: u32, entry: &Entry, path: &Path, have: &[Have]) -> Result<(), Ended> {
         let changed = |why| TransferError::Changed { path: entry.path.clone(), why };
-        let mut file = match File::open(path) {
+        let file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Err(changed("removed").into()),
             Err(error) => return Err(TransferError::read(path)(error).into()),
         };
-        self.unchanged(&file, entry, path)?;
+        let (name, path, modified) = (entry.path.clone(), path.to_owned(), entry.modified);
+        let opened = Arc::new(Opened { file, name, path, size: entry.size, modified });
+        let (mut file, path) = (&opened.file, &opened.path);
+        opened.unchanged()?;
         let size = entry.size.unwrap_or(0);
         let mut hasher = blake3::Hasher::new();
         let mut offset = 0;
@@ -263,7 +306,7 @@ impl Reader {
         while offset < size {
             if offset >= data_end {
                 let hole;
-                (hole, data_end) = next_data(&mut file, offset, size).map_err(TransferError::read(path))?;
+                (hole, data_end) = next_data(file, offset, size).map_err(TransferError::read(path))?;
                 if hole > 0 {
                     self.messages.record(Kind::Hole, id, offset, &hole.to_be_bytes())?;
                     hash_zeros(&mut hasher, hole);
@@ -272,30 +315,34 @@ impl Reader {
                 }
             }
             let length = usize::try_from(data_end - offset).unwrap_or(usize::MAX).min(self.chunk);
+            let mut most = self.messages.most;
             if length == self.chunk {
                 // A full chunk goes alone, so that it is written at a whole block at the other end.
                 self.messages.flush()?;
+                if offset + (length as u64) < data_end {
+                    most = SEQUENCE + HEADER + length;
+                }
             }
-            let read = self.messages.content(&mut file, read_full, (id, offset), length, &mut hasher)?;
-            match read.map_err(TransferError::read(path))? {
+            let read = |message: &mut Vec<u8>, length| append_file(&mut file, message, length);
+            let read = self.messages.content(read, (id, offset), (length, most), &mut hasher)?;
+            let count = match read.map_err(TransferError::read(path))? {
                 0 => return Err(changed("cut short").into()),
-                count => offset += count as u64,
+                count => count,
+            };
+            if cfg!(unix) && count >= WORTH_READING_AGAIN {
+                let end = self.messages.message.len();
+                self.messages.origin = Some(Origin { file: Arc::clone(&opened), offset, place: end - count..end });
             }
+            offset += count as u64;
         }
-        self.unchanged(&file, entry, path)?;
+        opened.unchanged()?;
         Ok(self.end(id, size, &hasher)?)
-    }
-
-    fn unchanged(&self, file: &File, entry: &Entry, path: &Path) -> Result<(), TransferError> {
-        let facts = file.metadata().map_err(TransferError::read(path))?;
-        let same = Some(facts.len()) == entry.size && facts.modified().ok().map(Modified::from) == entry.modified;
-        if same { Ok(()) } else { Err(TransferError::Changed { path: entry.path.clone(), why: "changed" }) }
     }
 }
 
 /// The longest of the beginnings that the receiver has which is one of ours, and its hash so far; offset 0 when none is.
 /// `None` when the file ends before its size.
-fn beginning(file: &mut File, size: u64, have: &[Have]) -> io::Result<Option<(u64, blake3::Hasher)>> {
+fn beginning(file: &mut &File, size: u64, have: &[Have]) -> io::Result<Option<(u64, blake3::Hasher)>> {
     let mut wanted: Vec<&Have> = have.iter().filter(|have| have.offset > 0 && have.offset <= size).collect();
     wanted.sort_by_key(|have| have.offset);
     let (mut hasher, mut at) = (blake3::Hasher::new(), 0);
@@ -320,16 +367,16 @@ fn beginning(file: &mut File, size: u64, have: &[Have]) -> io::Result<Option<(u6
 
 /// The length of the hole at `offset`, and where the data behind it end. Leaves the file at the data.
 #[cfg(unix)]
-fn next_data(file: &mut File, offset: u64, size: u64) -> io::Result<(u64, u64)> {
+fn next_data(mut file: &File, offset: u64, size: u64) -> io::Result<(u64, u64)> {
     use rustix::fs::SeekFrom as Position;
-    let data = match rustix::fs::seek(&*file, Position::Data(offset)) {
+    let data = match rustix::fs::seek(file, Position::Data(offset)) {
         Ok(data) => data.min(size),
         // Nothing but a hole until the end.
         Err(rustix::io::Errno::NXIO) => size,
         Err(rustix::io::Errno::INVAL) => offset,
         Err(error) => return Err(error.into()),
     };
-    let end = match rustix::fs::seek(&*file, Position::Hole(data)) {
+    let end = match rustix::fs::seek(file, Position::Hole(data)) {
         Ok(end) if end > data => end.min(size),
         _ => size,
     };
@@ -338,7 +385,7 @@ fn next_data(file: &mut File, offset: u64, size: u64) -> io::Result<(u64, u64)> 
 }
 
 #[cfg(not(unix))]
-fn next_data(_file: &mut File, _offset: u64, size: u64) -> io::Result<(u64, u64)> {
+fn next_data(_file: &File, _offset: u64, size: u64) -> io::Result<(u64, u64)> {
     Ok((0, size))
 }
 

@@ -1,6 +1,6 @@
 //! The sending end: tells what there is, hears what is wanted, and sends it as fast as the channel takes it.
 
-use super::channel::{Frame, MessageChannel};
+use super::channel::MessageChannel;
 use super::error::TransferError;
 use super::outcome::Tally;
 use super::reader::{self, Happened, Plan, Produced};
@@ -152,7 +152,7 @@ impl Sending<'_> {
     ) -> TransferError {
         let mut pace = Pace::new(self.options.limit_rate);
         let mut sent = 0_u64;
-        while let Some(Produced { message, content, happened }) = messages.recv().await {
+        while let Some(Produced { message, origin, content, happened }) = messages.recv().await {
             for what in happened {
                 match what {
                     Happened::Began(file, offset) => self.tally.began(file, offset),
@@ -165,7 +165,7 @@ impl Sending<'_> {
             if taken.wait_for(ahead).await.is_err() {
                 break;
             }
-            if let Err(error) = self.channel.send(Frame::Binary(message.freeze())).await {
+            if let Err(error) = self.channel.send_content(message.into(), origin).await {
                 // The peer may have said why before it went; whoever listens finds out first.
                 tokio::time::sleep(session::LAST_WORDS).await;
                 return TransferError::Channel(error);

@@ -8,7 +8,8 @@ use super::bundle::{Bundle, Heard, MOST_FURTHER};
 use super::channel::{Connection, Frame, Line, Side};
 use super::error::TransferError;
 use super::growth::{Growth, Seen};
-use super::lane::{Content, Keeper, Lane};
+use super::keeper::{Content, Keeper};
+use super::lane::Lane;
 use super::wire::Control;
 use crate::error::{Error, ErrorKind};
 use serde_json::Value;
@@ -40,6 +41,8 @@ enum Event {
     Ended(u32, TransferError),
     /// Neither is the first, for good.
     FirstClosed(TransferError),
+    /// What must be sent again cannot be had again.
+    Unreadable(TransferError),
     /// Nothing gets through by the first.
     Hopeless,
     /// One that is of no more use was hung up.
@@ -219,6 +222,7 @@ impl Spreading<'_> {
                 self.watch_first_alone();
                 None
             }
+            Event::Unreadable(error) => Some(error),
             Event::Closed => None,
         }
     }
@@ -359,7 +363,10 @@ impl Spreading<'_> {
             };
             let further = connection > 0;
             let error = tokio::select! {
-                error = sending => error,
+                ended = sending => match ended {
+                    Ok(error) => error,
+                    Err(error) => return Event::Unreadable(error),
+                },
                 () = receiving, if further => TransferError::Closed,
                 error = lane.connection.lost(), if further => error,
                 () = lane.stalls(), if further => TransferError::Closed,
@@ -393,7 +400,6 @@ impl Spreading<'_> {
     /// From now on the first connection takes its turn with the others.
     fn begin_queue(&mut self) {
         if !self.bundle.queued.swap(true, Ordering::Relaxed) {
-            self.bundle.keeper.begin(self.bundle.through.load(Ordering::Relaxed));
             self.serve(0, Arc::clone(self.bundle.first()));
         }
     }
@@ -452,7 +458,10 @@ impl Spreading<'_> {
     }
 }
 
-/// Sends what waits by `lane` as it has room, as long as it is among those that are used.
+/// Sends what waits by `lane` as it has room, as long as it is among those that are used. Gives why the lane is of no more use.
+///
+/// # Errors
+/// When what must be sent again cannot be had again.
 async fn pull(
     number: u32,
     lane: &Lane,
@@ -460,27 +469,39 @@ async fn pull(
     waiting: &AsyncMutex<mpsc::Receiver<Content>>,
     keeper: &Keeper,
     keeps: bool,
-) -> TransferError {
+) -> Result<TransferError, TransferError> {
     loop {
         if used.wait_for(|used| used.contains(&number)).await.is_err() {
-            return TransferError::Closed;
+            return Ok(TransferError::Closed);
         }
         tokio::select! {
             () = lane.room() => {}
             _ = used.wait_for(|used| !used.contains(&number)) => continue,
         }
-        let content = tokio::select! {
+        let next = tokio::select! {
             biased;
-            content = keeper.again() => Some(content),
-            content = async { waiting.lock().await.recv().await } => content,
+            again = keeper.again() => Err(again),
+            content = async { waiting.lock().await.recv().await } => match content {
+                Some(content) => Ok(content),
+                None => return Ok(TransferError::Closed),
+            },
             _ = used.wait_for(|used| !used.contains(&number)) => continue,
         };
-        let Some(content) = content else { return TransferError::Closed };
-        if keeps && !keeper.keep(number, &content) {
+        // Kept before it is read again, since this connection may be lost meanwhile.
+        let kept = match &next {
+            _ if !keeps => true,
+            Ok(content) => keeper.keep(number, content.again()),
+            Err(again) => keeper.keep(number, again.clone()),
+        };
+        if !kept {
             continue;
         }
+        let content = match next {
+            Ok(content) => content,
+            Err(again) => again.content().await?,
+        };
         if let Err(error) = lane.send(Frame::Binary(content.message)).await {
-            return TransferError::Channel(error);
+            return Ok(TransferError::Channel(error));
         }
     }
 }

@@ -3,7 +3,7 @@
 
 use super::error::{Code, TransferError};
 use super::manifest::Entry;
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, BufMut, Bytes};
 use serde::{Deserialize, Serialize};
 
 /// The version that is spoken here.
@@ -203,7 +203,7 @@ pub struct Record {
 }
 
 /// Appends the header of a record whose payload of `length` bytes follows.
-pub fn put_header(message: &mut BytesMut, kind: Kind, file: u32, offset: u64, length: u32) {
+pub fn put_header(message: &mut impl BufMut, kind: Kind, file: u32, offset: u64, length: u32) {
     message.put_u32(u32::from(kind as u8) << 24);
     message.put_u32(file);
     message.put_u64(offset);
@@ -258,6 +258,7 @@ pub(super) fn content_of(message: &[u8]) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use bytes::BytesMut;
 
     #[test]
     fn control_messages_read_back_and_later_ones_are_passed_over() {
