@@ -98,11 +98,16 @@ impl Data {
         }
     }
 
+    /// The session is lost: waits while files come by connections of their own. Gives whether some came, and all of them.
+    pub(super) async fn outlive(&self) -> bool {
+        self.files.outlive().await
+    }
+
     /// Ends it and tells what went over the channels, and which files came. Call it once the session is closed.
     pub(super) async fn finish(mut self) -> (Vec<ChannelReport>, Came) {
         let served = self.reports.lock().unwrap_or_else(PoisonError::into_inner).iter().any(Option::is_some);
         // A task that still waits for a channel has nothing to finish.
-        let patience = Duration::from_millis(match (self.files.look().busy, served) {
+        let patience = Duration::from_millis(match (self.files.is_busy(), served) {
             (true, _) => 2000,
             (_, true) => 500,
             _ => 0,

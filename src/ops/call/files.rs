@@ -7,7 +7,7 @@ use crate::peer::{DataChannel, Traffic};
 use crate::progress::Event;
 use crate::transfer::TransferReport;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 
 /// What came so far.
 #[derive(Default)]
@@ -16,17 +16,34 @@ pub(super) struct Came {
     pub report: Option<TransferReport>,
     /// What went wrong first.
     pub error: Option<Error>,
-    /// Whether some are coming.
-    pub busy: bool,
 }
 
 /// Where [`serve`] and whoever started it look at what came.
 #[derive(Clone, Default)]
-pub(super) struct Desk(Arc<Mutex<Came>>);
+pub(super) struct Desk {
+    came: Arc<Mutex<Came>>,
+    /// Whether some are coming.
+    busy: watch::Sender<bool>,
+    /// Whether the session is lost.
+    gone: watch::Sender<bool>,
+}
 
 impl Desk {
     pub(super) fn look(&self) -> MutexGuard<'_, Came> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.came.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn is_busy(&self) -> bool {
+        *self.busy.borrow()
+    }
+
+    /// The session is lost: waits while files come by connections of their own. Gives whether some came, and all of them.
+    pub(super) async fn outlive(&self) -> bool {
+        let was_busy = self.is_busy();
+        self.gone.send_replace(true);
+        // The sender is ours.
+        let _ = self.busy.subscribe().wait_for(|busy| !busy).await;
+        was_busy && self.look().error.is_none()
     }
 }
 
@@ -49,17 +66,18 @@ pub(super) async fn serve(
             continue;
         }
         incoming.progress.event(Event::DataChannel { label: CHANNEL.to_owned() });
-        desk.look().busy = true;
-        let (received, ended) = incoming.receive(channel, traffic.clone(), relayed).await;
+        desk.busy.send_replace(true);
+        let (received, ended) = incoming.receive(channel, traffic.clone(), relayed, desk.gone.subscribe()).await;
         let error = ended.err().map(|error| Error::from(error).at("transfer"));
         if let Some(error) = error.as_ref().filter(|_| !alone) {
             incoming.progress.event(Event::Warning { message: error.to_string() });
         }
         let mut came = desk.look();
-        came.busy = false;
         came.report.get_or_insert_default().add(received);
         let failed = error.is_some();
         came.error = came.error.take().or(error);
+        drop(came);
+        desk.busy.send_replace(false);
         if failed && alone {
             break;
         }

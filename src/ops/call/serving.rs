@@ -162,7 +162,10 @@ impl Peer {
             connections.push(stats);
             let (otherwise, offer) = match ending {
                 Ending::Gone { otherwise, offer } if options.outlives_peer() => (otherwise, offer),
-                Ending::Gone { otherwise, .. } => {
+                Ending::Gone { mut otherwise, .. } => {
+                    if otherwise.is_err() && data.outlive().await {
+                        otherwise = Ok(Ended::PeerHungUp);
+                    }
                     if otherwise.is_err() {
                         say_goodbye(&mut course.signaling).await;
                     }

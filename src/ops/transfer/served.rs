@@ -10,6 +10,7 @@ use crate::stop::Stop;
 use crate::transfer::{self, Bundle, Connector, Destination, Existing, Tally, TransferError, TransferReport};
 use std::path::PathBuf;
 use std::sync::Arc;
+use tokio::sync::watch;
 
 pub(in crate::ops) use crate::transfer::CHANNEL;
 
@@ -27,12 +28,14 @@ pub(in crate::ops) struct Incoming {
 }
 
 impl Incoming {
-    /// Receives what comes by `channel`, of a connection with this `traffic`, until it is all in its place.
+    /// Receives what comes by `channel`, of a connection with this `traffic`, until it is all in its place. When that connection is
+    /// `gone` it goes on by others, if there are any.
     pub(in crate::ops) async fn receive(
         &self,
         channel: DataChannel,
         traffic: Traffic,
         relayed: bool,
+        mut gone: watch::Receiver<bool>,
     ) -> (TransferReport, Result<(), TransferError>) {
         let further = Further {
             connection: self.connection.clone(),
@@ -50,6 +53,11 @@ impl Incoming {
             biased;
             ended = transfer::receive(&bundle, options, &tally, &self.stop) => ended,
             lost = super::failed(&bundle) => Err(lost),
+            () = async {
+                // Whoever would say so may be gone as well.
+                let _ = gone.wait_for(|gone| *gone).await;
+                bundle.outlive_first().await;
+            } => Err(TransferError::Closed),
         };
         bundle.close().await;
         tally.end();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::task::{Context, Poll};
-use tokio::io::{AsyncRead, ReadBuf, empty, sink};
+use tokio::io::{AsyncRead, AsyncReadExt, ReadBuf, empty, sink};
 
 /// Bytes that differ everywhere.
 fn noise(length: usize) -> Vec<u8> {
@@ -154,6 +154,56 @@ async fn when_the_first_connection_is_lost_for_good_others_take_its_place() {
     let network = BadNetwork { one_in: 20, ..BadNetwork::default() };
     // More than may be under way, which nothing confirms until control has moved.
     assert!(carry_beyond(&network, 9 << 20, Arc::clone(&network.cut)).await.connections > 1);
+}
+
+/// Nothing, and then the end.
+struct Pause(Duration, Option<Pin<Box<tokio::time::Sleep>>>);
+
+impl AsyncRead for Pause {
+    fn poll_read(mut self: Pin<&mut Self>, context: &mut Context<'_>, _: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let length = self.0;
+        let pause = self.1.get_or_insert_with(|| Box::pin(tokio::time::sleep(length)));
+        pause.as_mut().poll(context).map(Ok)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_receives_on_when_the_connection_of_its_call_is_lost_for_good() {
+    use crate::ops::{call, control::Requests};
+    let scratch = tempfile::tempdir().unwrap();
+    let (meet, inbox) = (scratch.path().join("meet"), scratch.path().join("inbox"));
+    let network = BadNetwork { one_in: 20, ..BadNetwork::default() };
+    let (given, carriers) = (Arc::<AtomicU64>::default(), Arc::clone(&network.carriers));
+    let input =
+        UntilSpread { block: noise(1 << 20), at: 0, given: Arc::clone(&given), carriers, cut: Arc::default(), more: 1 };
+    // Longer than the call goes on without its connection.
+    let input = input.chain(Pause(Duration::from_secs(11), None));
+    let disturb = async {
+        while network.carriers.load(Ordering::Relaxed) < 2 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        network.cut.store(true, Ordering::Relaxed);
+    };
+    let signal = Signal::Directory { folder: meet.clone(), format: SdpFormat::default() };
+    let connection =
+        Config { interfaces: Interfaces::Loopback, bad_network: Some(network.clone()), ..Config::default() };
+    let (receive_files, negotiate) = (Some(inbox.clone()), NegotiateOptions::default());
+    let negotiate = NegotiateOptions { timeout: Duration::from_secs(8), ..negotiate };
+    let options = call::Options { signal, connection, receive_files, negotiate, ..call::Options::new(Role::Answer) };
+    let (input_of_call, output) = (Box::new(empty()), Box::new(sink()));
+    let io = call::Io { input: input_of_call, output, media_input: None, media_output: None, screen: None };
+    let send = SendOptions { paths: vec!["-".into()], stream_name: "stream".to_owned(), ..SendOptions::default() };
+    let all = async {
+        tokio::join!(
+            end(Job::Send(send), meet, network.clone(), Box::new(input)),
+            call::run(options, io, Requests::none(), Instant::now(), Arc::new(Silent), Stop::new()),
+            disturb,
+        )
+    };
+    let (sent, answered, ()) = tokio::time::timeout(Duration::from_secs(120), Box::pin(all)).await.expect("it ends");
+    assert!(sent.error.is_none() && answered.error.is_none(), "{:?} {:?}", sent.error, answered.error);
+    let came = std::fs::metadata(inbox.join("stream")).unwrap().len();
+    assert_eq!(came, given.load(Ordering::Relaxed));
 }
 
 #[tokio::test(flavor = "multi_thread")]
