@@ -343,11 +343,14 @@ fn take_recorder(shared: SharedRecorder) -> Option<WebmRecorder> {
     shared.lock().unwrap_or_else(PoisonError::into_inner).take()
 }
 
+/// When the timeline of a recording begins, once it does.
+type ZeroOfTimeline = Box<dyn Fn() -> Option<Instant> + Send>;
+
 struct Recording {
     recorder: Option<SharedRecorder>,
     track: usize,
     /// Where it is told when the files begin, if this is what they are made of, and the zero of its timeline.
-    begun: Option<(Begun, Box<dyn Fn() -> Option<Instant> + Send>)>,
+    begun: Option<(Begun, ZeroOfTimeline)>,
 }
 
 impl Recording {
