@@ -79,7 +79,7 @@ enum Command {
   rtckit capture --video -o - | ffplay -
   rtckit capture --video --width 1920 --explain --duration 1s")]
     Capture(Box<capture::CaptureArgs>),
-    /// List cameras
+    /// List cameras, microphones and speakers
     #[command(after_help = "Examples:
   rtckit devices
   rtckit devices --capabilities --json

@@ -1,5 +1,5 @@
 //! `devices` and `capture` where there are no devices: the synthetic sources and files, outputs, errors. With devices:
-//! `devices_guest`.
+//! `a_guest_with_devices`.
 
 use crate::schema::{TRACKS_OF_DEVICES, Written, assert_documented};
 use crate::support::{PATIENCE, Rtckit, Scratch, calls_share_the_machine, in_repository, one_call_at_a_time};

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "a test fails by panicking, in what it calls too")]
 
+// Tests begin in the order of their names, so this one, which takes minutes, begins first.
+mod a_guest_with_devices;
 mod architecture;
 mod browser;
 mod call_chromium;
@@ -12,7 +14,6 @@ mod capture;
 mod cli;
 mod congestion;
 mod connection;
-mod devices_guest;
 mod dialects;
 mod faults;
 mod filters;
