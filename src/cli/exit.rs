@@ -30,7 +30,7 @@ pub const TABLE: [(u8, &str); 17] = [
     (13, "output exists or cannot be written"),
     (14, "a threshold did not hold"),
     (124, "--timeout ran out"),
-    (INTERRUPT, "SIGINT; 143 for SIGTERM"),
+    (INTERRUPT, "SIGINT; 143 for SIGTERM, and SIGHUP unless nohup is in front"),
 ];
 
 /// The exit code of a class of errors.

@@ -11,6 +11,7 @@ mod config;
 mod control;
 mod descriptor;
 mod devices;
+mod early;
 mod exit;
 mod log;
 mod man;
@@ -31,6 +32,7 @@ mod value;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 use config::{ParseError, Surroundings};
+use early::Words;
 use output::GlobalArgs;
 use rtckit::error::{Error, ErrorKind};
 use run::Context;
@@ -99,7 +101,7 @@ enum Command {
 
 Signals and keys:
   SIGUSR1, and the key p on a terminal, pause and go on; a pause leaves no trace in the file.
-  SIGINT and SIGTERM, and the key q, complete the file: exit 0.")]
+  SIGINT, SIGTERM and SIGHUP, and the key q, complete the file: exit 0.")]
     Record(Box<record::RecordArgs>),
     /// Record a screen or a window, or list what there is
     #[command(after_help = "Examples:
@@ -108,7 +110,7 @@ Signals and keys:
   rtckit screen --surface window --select Terminal --cursor never -o terminal.mkv
   rtckit screen --region 0,0,1280x720 --frame-rate 15 --video-bits-per-second 1M -o - | ffplay -
 
-SIGUSR1, and the key p on a terminal, pause and go on. SIGINT and SIGTERM, and the key q, complete the file: exit 0.")]
+SIGUSR1, and the key p on a terminal, pause and go on. SIGINT, SIGTERM and SIGHUP, and the key q, complete the file: exit 0.")]
     Screen(Box<screen::ScreenCaptureArgs>),
     /// Send files and folders, or standard input, to a peer
     #[command(after_help = "Examples:
@@ -130,7 +132,7 @@ SIGUSR1, and the key p on a terminal, pause and go on. SIGINT and SIGTERM, and t
   rtckit signal --listen [::]:443 --tls-cert fullchain.pem --tls-key privkey.pem --events --events-file log.ndjson
   rtckit signal --ice-server turn:turn.example.org --rest-secret-file secret
 
-GET /healthz says whether it serves, GET /metrics counts in OpenMetrics. SIGINT and SIGTERM end it in order: exit 0.")]
+GET /healthz says whether it serves, GET /metrics counts in OpenMetrics. SIGINT, SIGTERM and SIGHUP end it in order: exit 0.")]
     Signal(Box<signal::SignalArgs>),
     /// Say what is wrong with STUN and TURN servers
     #[command(after_help = "Examples:
@@ -163,18 +165,15 @@ pub fn main() -> ExitCode {
     let variable = |name: &str| std::env::var_os(name);
     let around = Surroundings { variable: &variable, config: config::default_file(&variable) };
     let command = definition();
+    let words = Words::of(&args, &command);
     let parsed = config::matches(&command, &args, &around).and_then(|matches| {
         let warning = matches.subcommand().and_then(|(_, chosen)| args::secrets_in_argv(chosen));
         Ok((Cli::from_arg_matches(&matches).map_err(ParseError::Clap)?, warning))
     });
     match parsed {
-        Ok((cli, warning)) => run(cli, warning, began),
-        Err(ParseError::Clap(error)) => {
-            // To stdout for --help and --version; a reader that went away is no error.
-            let _ = error.print();
-            ExitCode::from(if error.use_stderr() { exit::USAGE } else { 0 })
-        }
-        Err(ParseError::Config(error)) => output::early_error(&error.into(), "", None),
+        Ok((cli, warning)) => run(cli, warning, words, began),
+        Err(ParseError::Clap(error)) => early::refused(&error, &words),
+        Err(ParseError::Config(error)) => early::fail(&error.into(), &words, None),
     }
 }
 
@@ -187,9 +186,10 @@ fn definition() -> clap::Command {
     lengthen(Cli::command()).mut_subcommands(lengthen)
 }
 
-fn run(cli: Cli, warning: Option<&'static str>, began: Instant) -> ExitCode {
+fn run(cli: Cli, warning: Option<&'static str>, words: Words, began: Instant) -> ExitCode {
     let Cli { global, command } = cli;
-    let context = |command| Context { command, global: global.clone(), warning, began };
+    log::start(&global);
+    let context = |command| Context { command, global: global.clone(), words: words.clone(), warning, began };
     match command {
         Command::Call(args) => call::call(*args, &context("call")),
         Command::Answer(args) => call::answer(*args, &context("answer")),

@@ -118,7 +118,7 @@ pub struct Output {
 }
 
 impl Output {
-    /// The output of `command`. `payload_on_stdout`: stdout carries SDP, media or a chat.
+    /// The output of `command`, empty where there is none yet. `payload_on_stdout`: stdout carries SDP, media or a chat.
     pub fn new(args: &GlobalArgs, command: &str, payload_on_stdout: bool) -> Result<Self, Error> {
         let file = args.events_file.as_ref().map(open).transpose()?;
         let spare = if file.is_some() { Stream::File } else { Stream::Stderr };
@@ -127,7 +127,7 @@ impl Output {
         let json = args.json.then_some(free);
         let people = !args.quiet && events != Some(Stream::Stderr) && json != Some(Stream::Stderr);
         let mut output = Self {
-            schema: format!("rtckit.{command}/1"),
+            schema: if command.is_empty() { "rtckit/1".to_owned() } else { format!("rtckit.{command}/1") },
             free,
             people,
             color: args.colored(),
@@ -311,19 +311,6 @@ impl Progress for Output {
             });
         }
     }
-}
-
-/// An error that came before there was an [`Output`]; `command` is empty where there is none yet.
-pub fn early_error(error: &Error, command: &str, args: Option<&GlobalArgs>) -> ExitCode {
-    if !args.is_some_and(|args| args.quiet) {
-        report_error(error, args.is_some_and(GlobalArgs::colored));
-    }
-    if args.is_some_and(|args| args.json) {
-        let members = [member("schema", &format!("rtckit.{command}/1")), error_member(error)];
-        // The exit code says it too.
-        let _ = write_all(&mut io::stdout(), &line(&members));
-    }
-    ExitCode::from(exit::code(error.kind()))
 }
 
 /// Writes a product (a man page, a completion script) to stdout.

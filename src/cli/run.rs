@@ -1,6 +1,7 @@
 //! What every command that runs an operation shares: its output, log, runtime and signals.
 
-use super::output::{GlobalArgs, Output, early_error};
+use super::early::{self, Words};
+use super::output::{GlobalArgs, Output};
 use super::{log, signals};
 use rtckit::error::{Error, ErrorKind};
 use rtckit::stop::Stop;
@@ -12,6 +13,8 @@ use std::time::Instant;
 pub struct Context {
     pub command: &'static str,
     pub global: GlobalArgs,
+    /// The command line as it was typed.
+    pub words: Words,
     /// What to tell the user about the arguments, if anything.
     pub warning: Option<&'static str>,
     /// The start of the process.
@@ -21,10 +24,10 @@ pub struct Context {
 impl Context {
     /// Ends a command whose arguments do not fit together.
     pub fn fail(&self, error: &Error) -> ExitCode {
-        early_error(error, self.command, Some(&self.global))
+        early::fail(error, &self.words, Some(&self.global))
     }
 
-    /// The output of this run, with the log started. `payload_on_stdout`: see [`Output::new`].
+    /// The output of this run. `payload_on_stdout`: see [`Output::new`].
     pub fn output(&self, payload_on_stdout: bool) -> Result<Arc<Output>, ExitCode> {
         self.output_as(&self.global, payload_on_stdout)
     }
@@ -36,11 +39,12 @@ impl Context {
 
     fn output_as(&self, global: &GlobalArgs, payload_on_stdout: bool) -> Result<Arc<Output>, ExitCode> {
         let output = Output::new(global, self.command, payload_on_stdout).map_err(|error| self.fail(&error))?;
-        log::start(self.global.verbose, self.global.quiet, self.global.colored());
+        let output = Arc::new(output);
+        log::warn_by(&output);
         if let Some(warning) = self.warning {
             output.warn(warning);
         }
-        Ok(Arc::new(output))
+        Ok(output)
     }
 }
 
@@ -59,6 +63,7 @@ pub fn block_on_half<T>(operation: impl AsyncFnOnce(Stop) -> T) -> Result<T, Err
 
 fn run<T>(runtime: &mut tokio::runtime::Builder, operation: impl AsyncFnOnce(Stop) -> T) -> Result<T, Error> {
     let internal = |error: std::io::Error| Error::new(ErrorKind::Internal, "OperationError", error.to_string());
+    signals::descriptors().map_err(internal)?;
     let runtime = runtime.enable_all().build().map_err(internal)?;
     let done = runtime.block_on(async {
         let stop = Stop::new();

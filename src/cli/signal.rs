@@ -29,7 +29,7 @@ pub struct SignalArgs {
     #[arg(long = "static", value_name = "DIR")]
     static_dir: Option<PathBuf>,
     /// Let pages of this origin (https://HOST[:PORT], or * for all) connect too; may be repeated
-    #[arg(long, value_name = "ORIGIN", action = clap::ArgAction::Append)]
+    #[arg(long, value_name = "ORIGIN", action = clap::ArgAction::Append, value_parser = origin)]
     allow_origin: Vec<String>,
     /// Share the rooms with other servers through this Redis: redis://[[USER]:PASSWORD@]HOST[:PORT][/DB], rediss:// over TLS, redis+unix:///PATH
     #[arg(long, value_name = "URL", value_parser = super::args::secret)]
@@ -77,6 +77,16 @@ fn listen(text: &str) -> Result<String, String> {
     match port {
         Some(Ok(_)) => Ok(text.to_owned()),
         _ => Err("use ADDRESS:PORT, e.g. 127.0.0.1:8443, 0.0.0.0:8443, [::]:8443".to_owned()),
+    }
+}
+
+/// As browsers write it: in small letters, and without a path.
+fn origin(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://")).unwrap_or_default();
+    let is_host = !host.is_empty() && !host.contains(['/', '?', '#', '@']) && !host.contains(char::is_whitespace);
+    match text == "*" || is_host {
+        true => Ok(text.to_ascii_lowercase()),
+        false => Err("use https://HOST or https://HOST:PORT with nothing behind it, or *".to_owned()),
     }
 }
 

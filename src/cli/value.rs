@@ -6,8 +6,23 @@ use std::time::Duration;
 /// Units of time, in seconds.
 const TIME: [(&str, f64); 5] = [("us", 1e-6), ("ms", 1e-3), ("s", 1.0), ("m", 60.0), ("h", 3600.0)];
 
+/// The longest that a flag takes: a century, after which clocks would run over.
+const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
+
 /// A length of time: `80ms`, `10s`, `1m30s`, `0.5s`; a bare number is seconds.
 pub fn duration(text: &str) -> Result<Duration, String> {
+    match any_duration(text)? {
+        duration if duration > LONGEST => Err(format!("'{text}' is longer than a century")),
+        duration => Ok(duration),
+    }
+}
+
+/// A length of time that is not none.
+pub fn some_time(text: &str) -> Result<Duration, String> {
+    duration(text).and_then(|it| if it.is_zero() { Err(format!("'{text}' is no time at all")) } else { Ok(it) })
+}
+
+fn any_duration(text: &str) -> Result<Duration, String> {
     let fail = || format!("'{text}' is not a duration: use 80ms, 10s, 1m30s");
     if let Ok(seconds) = text.parse::<f64>() {
         return Duration::try_from_secs_f64(seconds).map_err(|_| fail());
@@ -101,7 +116,9 @@ mod tests {
         {
             assert_eq!(duration(text), Ok(Duration::from_millis(millis)), "{text}");
         }
-        for text in ["", "s", "10x", "10s!", "-1", "-1s", "1..5s", "nan", "inf", "1e400", "10 s", "9e99s"] {
+        for text in
+            ["", "s", "10x", "10s!", "-1", "-1s", "1..5s", "nan", "inf", "1e400", "10 s", "9e99s", "1e19", "999999h"]
+        {
             assert!(duration(text).is_err(), "{text}");
         }
     }

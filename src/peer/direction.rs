@@ -32,10 +32,15 @@ impl Direction {
         if is_refused(section) {
             return Self { sends: false, receives: false };
         }
-        section.lines().find_map(Self::of_line).unwrap_or(Self { sends: true, receives: true })
+        Self::said_in(section).unwrap_or(Self { sends: true, receives: true })
     }
 
-    fn line(self) -> &'static str {
+    /// What a part of a description says of it.
+    pub(super) fn said_in(part: &str) -> Option<Self> {
+        part.lines().find_map(Self::of_line)
+    }
+
+    pub(super) fn line(self) -> &'static str {
         Self::LINES.iter().find(|(_, direction)| *direction == self).map_or("a=inactive", |(text, _)| *text)
     }
 }

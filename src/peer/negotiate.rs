@@ -5,7 +5,7 @@ use super::codecs::without_unspoken_forms;
 use super::direction::{as_offered, with_room_for};
 use super::error::PeerError;
 use super::explain::explain;
-use super::reading::{Changes, read_answer, read_offer};
+use super::reading::{Changes, is_readable, read_answer, read_offer, taken};
 use super::session::{ConnectionState, Gathered, Session};
 use super::timing::Mark;
 use crate::ice_server::IceServer;
@@ -229,6 +229,7 @@ impl Session {
             tracing::warn!("ignored another {}", description.kind);
             return Ok(());
         }
+        let description = taken(description);
         let (what, expected) = match exchange.role {
             Role::Call => ("answer", DescriptionKind::Answer),
             Role::Answer => ("offer", DescriptionKind::Offer),
@@ -378,6 +379,10 @@ impl Session {
     pub(super) async fn add_candidate(&self, candidate: Candidate) {
         if !self.read.takes(&candidate) {
             return;
+        }
+        if !candidate.candidate.is_empty() && !is_readable(&candidate.candidate) {
+            let shown: String = candidate.candidate.chars().take(80).collect();
+            return tracing::warn!("ignored a candidate of the peer, which cannot be read: {shown}");
         }
         let init = RTCIceCandidateInit {
             candidate: candidate.candidate,

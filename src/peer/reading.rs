@@ -6,14 +6,19 @@
 //! - Of several certificate fingerprints the one that can be checked is told, SHA-256 (RFC 8122 section 5 has it in all).
 //! - Data channels as they were written before RFC 8841 are told as they are now.
 //! - Tracks without a name, or with the same, get one of their own.
+//! - A section that says no direction has that of the session, or else goes both ways (RFC 8866 section 6.7); the library would leave it
+//!   out of its answer.
+//! - Candidates of kinds that nobody knows are ignored (RFC 8839 section 5.1); the library would refuse all of the description.
 //! - Of simulcast (RFC 8853) the largest layer is asked for: there is nobody here to pass the others on to.
 //! - We wait for whoever offers to begin DTLS, although an answerer rather begins (RFC 8842 section 5.3): the library begins SCTP as the
 //!   DTLS client alone, and then takes no beginning of the peer's (RFC 8841 section 9.3), on which some insist, nor begins when data
 //!   channels are added later. It says that it begins, too, where the peer does, and then waits.
 
+use super::direction::Direction;
 use super::renegotiation::{is_refused, mid, parts, with_setup};
 use super::undeclared::{Silent, silent_sections, without_silent_tracks};
-use crate::signaling::Candidate;
+use crate::signaling::{Candidate, Description};
+use rtc::ice::candidate::unmarshal_candidate;
 use std::borrow::Cow;
 use std::collections::BTreeSet;
 
@@ -86,6 +91,35 @@ impl Changes {
         }
         said.concat()
     }
+}
+
+/// A description as it came, with what goes without saying in it, and without candidates that nobody can use.
+pub(super) fn taken(description: Description) -> Description {
+    let mut unknown = Vec::new();
+    let known = description.sdp.split_inclusive('\n').filter(|line| {
+        let candidate = line.strip_prefix("a=candidate:").filter(|candidate| !is_readable(candidate));
+        unknown.extend(candidate);
+        candidate.is_none()
+    });
+    let sdp: String = known.collect();
+    if let Some(first) = unknown.first() {
+        let first: String = first.trim_end().chars().take(80).collect();
+        tracing::warn!("ignored {} of the peer's candidates, which cannot be read: {first}", unknown.len());
+    }
+    let mut all = parts(&sdp);
+    let session = all.next().unwrap_or_default();
+    let unsaid = |section: &&str| section.starts_with("m=audio") || section.starts_with("m=video");
+    let sections = all.map(|section| match Direction::said_in(section) {
+        None if unsaid(&section) => with_line(section.to_owned(), Direction::of(session).line()),
+        _ => section.to_owned(),
+    });
+    let sdp = session.to_owned() + &sections.collect::<String>();
+    Description { sdp, ..description }
+}
+
+/// Whether a candidate, without what its line begins with, is of a kind that is known and whole.
+pub(super) fn is_readable(candidate: &str) -> bool {
+    unmarshal_candidate(candidate.strip_prefix("candidate:").unwrap_or(candidate)).is_ok()
 }
 
 /// An offer.
@@ -376,6 +410,26 @@ mod tests {
             let answer = "v=0\r\na=group:BUNDLE b\r\nm=audio 9 X 0\r\na=mid:b\r\n";
             assert_eq!(changes.answer(answer.to_owned()), "v=0\r\nm=audio 9 X 0\r\na=mid:b\r\n");
         }
+    }
+
+    #[test]
+    fn what_goes_without_saying_is_said_and_what_nobody_knows_is_left_out() {
+        let readable =
+            "a=candidate:1 1 udp 5 10.0.0.1 9 typ host\r\na=candidate:2 1 udp 5 x.local 9 typ host ufrag x\r\n";
+        let unknown = "a=candidate:3 1 udp 5 10.0.0.1 9 typ token\r\na=candidate:x\r\na=candidate:\r\n";
+        let sections =
+            "m=audio 9 X 0\r\na=mid:0\r\nm=video 9 X 96\r\na=sendonly\r\nm=application 9 Y z\r\nm=video 9 X 96";
+        let came = |session: &str| {
+            let sdp = format!("v=0\r\n{session}{readable}{unknown}{sections}");
+            taken(Description { kind: crate::signaling::DescriptionKind::Offer, sdp }).sdp
+        };
+        let told = |all: &str| {
+            format!(
+                "m=audio 9 X 0\r\na=mid:0\r\na={all}\r\nm=video 9 X 96\r\na=sendonly\r\nm=application 9 Y z\r\nm=video 9 X 96\r\na={all}\r\n"
+            )
+        };
+        assert_eq!(came(""), format!("v=0\r\n{readable}{}", told("sendrecv")));
+        assert_eq!(came("a=recvonly\r\n"), format!("v=0\r\na=recvonly\r\n{readable}{}", told("recvonly")));
     }
 
     #[test]

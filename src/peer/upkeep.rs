@@ -15,7 +15,7 @@ use super::codecs::without_unspoken_forms;
 use super::direction::{as_offered, with_nothing_ended};
 use super::error::PeerError;
 use super::negotiate::{Role, check_answer, origin_of, sections, with_session_attribute};
-use super::reading::{Reading, read_answer, read_offer};
+use super::reading::{Reading, read_answer, read_offer, taken};
 use super::renegotiation::{
     credentials, is_of_generation, is_of_same_peer, with_setup, without_candidates, without_known_streams,
 };
@@ -462,6 +462,7 @@ impl Upkeep {
         session: &Session,
         signaling: &mut Road,
     ) -> Result<Option<Happened>, PeerError> {
+        let description = taken(description);
         match description.kind {
             DescriptionKind::Offer if !is_of_same_peer(&self.remote, &description.sdp) => {
                 // A page that was loaded anew, say: the connection that we have is nobody's any more.

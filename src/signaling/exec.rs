@@ -7,6 +7,7 @@
 
 use super::{Message, SdpFormat, Signaling, SignalingError, Stdio};
 use crate::error::Error;
+use rustix::process::{Pid, Signal, kill_process};
 use std::process::{ExitStatus, Stdio as ChildStdio};
 use std::time::Duration;
 use tokio::io::AsyncReadExt;
@@ -64,12 +65,27 @@ impl Exec {
     }
 
     fn terminate(&self) {
-        let pid = self.child.id().and_then(|pid| rustix::process::Pid::from_raw(pid.cast_signed()));
-        if let Some(pid) = pid {
+        let Some(shell) = self.child.id() else { return };
+        // The shell leaves behind what it is waiting for.
+        for pid in children(shell).into_iter().chain([shell]) {
             // It may have ended by itself just now.
-            let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+            let pid = Pid::from_raw(pid.cast_signed());
+            let _ = pid.map(|pid| kill_process(pid, Signal::TERM));
         }
     }
+}
+
+impl Drop for Exec {
+    fn drop(&mut self) {
+        // Nothing that still runs is left behind.
+        self.terminate();
+    }
+}
+
+/// The children of a process, where the system tells.
+fn children(pid: u32) -> Vec<u32> {
+    let listed = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap_or_default();
+    listed.split_whitespace().filter_map(|pid| pid.parse().ok()).collect()
 }
 
 #[async_trait::async_trait]
@@ -128,5 +144,34 @@ impl Signaling for Exec {
             Ok(Ok(status)) if !asked => Ok(self.judge(status)?),
             _ => Ok(()),
         }
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    /// Waits until `done` gives something.
+    async fn eventually<T>(done: impl Fn() -> Option<T>) -> T {
+        let waiting = async {
+            loop {
+                match done() {
+                    Some(done) => break done,
+                    None => tokio::time::sleep(Duration::from_millis(5)).await,
+                }
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn what_a_command_has_started_ends_with_it() {
+        let exec = Exec::start("sleep 1000; true").unwrap();
+        let shell = exec.child.id().unwrap();
+        let child = eventually(|| children(shell).first().copied()).await;
+        drop(exec);
+        // Whoever is to fetch what became of it may not do so.
+        let status = || std::fs::read_to_string(format!("/proc/{child}/stat"));
+        eventually(|| status().map_or(true, |status| status.contains(") Z ")).then_some(())).await;
     }
 }

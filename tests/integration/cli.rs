@@ -1,7 +1,7 @@
 //! The command line as scripts see it: streams, exit codes, configuration.
 
 use std::fs;
-use std::io::{Read, Write};
+use std::io::{BufRead, Read, Write};
 use std::process::{Command, Output, Stdio};
 
 /// The program with an environment of its own: no configuration of whoever runs the tests.
@@ -43,6 +43,147 @@ fn a_command_line_that_makes_no_sense_is_exit_2_and_says_so_on_stderr() {
 }
 
 #[test]
+fn programs_hear_of_a_command_line_that_makes_no_sense_where_they_read_the_report() {
+    let json = |bytes: &[u8]| -> serde_json::Value {
+        serde_json::from_slice(bytes).unwrap_or_else(|error| panic!("{error}: {}", text(bytes)))
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("events.ndjson");
+    let to_file = format!("--events-file={}", file.display());
+    // What clap refuses, a parser of ours, and the command.
+    for wrong in [&["--no-such"][..], &["--volume=9"], &["--ice-server", "turn:x"]] {
+        let run = output(&mut rtckit(&[&["call", "--loopback", "--json"], wrong].concat()));
+        let object = json(&run.stdout);
+        assert_eq!((run.status.code(), &object["schema"]), (Some(2), &"rtckit.call/1".into()), "{wrong:?} {object}");
+        assert!(object["error"]["message"].as_str().is_some_and(|why| !why.is_empty()), "{object}");
+        assert!(text(&run.stderr).starts_with("error: "), "people are told too");
+        // Where descriptions are carried by standard output, it is on standard error, alone.
+        let run = output(&mut rtckit(&[&["call", "--events"], wrong].concat()));
+        assert_eq!((run.status.code(), run.stdout.len(), &json(&run.stderr)["type"]), (Some(2), 0, &"result".into()));
+        let run = output(&mut rtckit(&[&["call", &to_file], wrong].concat()));
+        assert_eq!((run.stdout.len(), text(&run.stderr).starts_with("error: ")), (0, true), "{wrong:?}");
+        assert_eq!(json(&fs::read(&file).expect("it was written"))["type"], "result");
+    }
+    let run = output(&mut rtckit(&["record", "-o", "-", "--video=test", "--json", "--duration", "x"]));
+    assert_eq!((run.stdout.len(), &json(&run.stderr)["error"]["name"]), (0, &"usage".into()));
+    let config = folder.path().join("broken.toml");
+    fs::write(&config, "jsn = true\n").expect("a file");
+    let run = output(rtckit(&["devices", "--json", "--config"]).arg(config));
+    assert_eq!((run.status.code(), &json(&run.stdout)["error"]["name"]), (Some(2), &"usage".into()));
+    assert_eq!(json(&run.stdout)["error"]["hint"], "did you mean 'json'?");
+}
+
+#[test]
+fn numbers_that_are_too_large_or_too_small_are_told_so() {
+    for args in [
+        &["call", "--loopback", "--data", "--duration", "1e19"][..],
+        &["answer", "--timeout=1e19"],
+        &["turn-probe", "stun:127.0.0.1", "--every", "0"],
+        &["turn-probe", "stun:127.0.0.1", "--min-cert-days", "NaN"],
+        &["signal", "--listen", "127.0.0.1:0", "--allow-origin", "example.org"],
+        &["signal", "--listen", "127.0.0.1:0", "--allow-origin", "https://example.org/"],
+    ] {
+        let run = output(&mut rtckit(args));
+        assert_eq!(run.status.code(), Some(2), "{args:?}: {}", text(&run.stderr));
+        assert!(text(&run.stderr).starts_with("error: "), "{args:?}: {}", text(&run.stderr));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn limits_of_the_system_are_errors_with_their_reason() {
+    let limited = |limit: &str, args: &[&str]| {
+        let line = format!("ulimit {limit}; exec \"$@\"");
+        output(
+            Command::new("bash")
+                .args(["-c", &line, "bash", env!("CARGO_BIN_EXE_rtckit")])
+                .args(args)
+                .stdin(Stdio::null()),
+        )
+    };
+    for descriptors in [6, 8, 10] {
+        let run = limited(&format!("-n {descriptors}"), &["call", "--loopback", "--data", "--duration", "100ms"]);
+        let said = text(&run.stderr);
+        assert!(run.status.code().is_some_and(|code| code != 0 && code != 101), "{descriptors}: {run:?}");
+        assert!(said.contains("Too many open files") && !said.contains("panicked"), "{descriptors}: {said}");
+    }
+    let folder = tempfile::tempdir().expect("a folder");
+    let film = folder.path().join("film.webm");
+    let film = film.to_str().expect("UTF-8");
+    let run = limited("-f 100", &["record", "--video=test", "--unpaced", "--duration", "20s", "-o", film]);
+    assert_eq!(run.status.code(), Some(13), "{run:?}");
+    assert!(text(&run.stderr).contains("File too large"), "{run:?}");
+}
+
+/// Records until it has begun, and is sent a SIGHUP.
+fn hung_up(command: &mut Command) -> (std::process::Child, impl FnOnce(std::process::Child) -> String) {
+    let mut child = command
+        .args(["record", "--video=test", "--duration", "1s", "--overwrite", "--events", "-o", "film.webm"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the program starts");
+    let mut events = std::io::BufReader::new(child.stdout.take().expect("piped"));
+    let mut line = String::new();
+    let has_pictures = |line: &str| {
+        serde_json::from_str::<serde_json::Value>(line).is_ok_and(|event| event["seconds"].as_f64() > Some(0.0))
+    };
+    while !has_pictures(&line) {
+        line.clear();
+        assert!(events.read_line(&mut line).expect("UTF-8") > 0, "it ended early");
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&child), rustix::process::Signal::HUP)
+        .expect("sent");
+    let rest = move |mut child: std::process::Child| {
+        let mut rest = String::new();
+        events.read_to_string(&mut rest).expect("UTF-8");
+        assert_eq!(child.wait().expect("it ends").code(), Some(0), "{rest}");
+        rest.lines().last().unwrap_or_default().to_owned()
+    };
+    (child, rest)
+}
+
+#[test]
+fn a_terminal_that_is_gone_ends_a_recording_in_order_and_nohup_does_not() {
+    let folder = tempfile::tempdir().expect("a folder");
+    for (mut command, stays) in [(rtckit(&[]), false), (Command::new("nohup"), true)] {
+        if stays {
+            command.arg(env!("CARGO_BIN_EXE_rtckit")).stdin(Stdio::null());
+        }
+        let (child, rest) = hung_up(command.current_dir(folder.path()));
+        let result: serde_json::Value = serde_json::from_str(&rest(child)).expect("JSON");
+        assert_eq!(result["ended"], if stays { "duration" } else { "terminate" });
+        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 1, "the file alone");
+    }
+}
+
+#[test]
+fn what_the_library_warns_of_is_a_warning_like_any_other() {
+    let offer = "v=0\r\no=- 1 1 IN IP4 127.0.0.1\r\ns=-\r\nt=0 0\r\na=group:BUNDLE 0\r\na=ice-ufrag:abcd\r\n\
+        a=ice-pwd:abcdefghijklmnopqrstuvwx\r\na=fingerprint:sha-256 FP\r\nm=audio 9 UDP/TLS/RTP/SAVPF 0\r\na=mid:0\r\n\
+        a=rtcp-mux\r\na=setup:actpass\r\na=candidate:1 1 udp 1 127.0.0.1 9 typ token\r\n"
+        .replace("FP", &["AB"; 32].join(":"));
+    let offer = format!("{}\n", serde_json::json!({ "type": "offer", "sdp": offer }));
+    // It says neither a direction nor what payload type 0 is, and both go without saying: there is an answer.
+    let run = answer(&["--timeout", "300ms"], &offer);
+    assert_eq!(run.status.code(), Some(9), "{}", text(&run.stderr));
+    let answered: serde_json::Value = serde_json::from_slice(&run.stdout).expect("an answer");
+    assert!(
+        answered["sdp"].as_str().is_some_and(|sdp| sdp.contains("m=audio 9 UDP/TLS/RTP/SAVPF 0\r\n")),
+        "{answered}"
+    );
+    let warned = "warning: ignored 1 of the peer's candidates, which cannot be read: 1 1 udp 1 127.0.0.1 9 typ token";
+    assert!(text(&run.stderr).lines().any(|line| line == warned), "{}", text(&run.stderr));
+    let run = answer(&["--timeout", "300ms", "--events"], &offer);
+    let events: Vec<serde_json::Value> =
+        text(&run.stderr).lines().map(|line| serde_json::from_str(line).expect("JSON and nothing else")).collect();
+    assert!(
+        events.iter().any(|event| event["type"] == "warning" && event["schema"] == "rtckit.answer/1"),
+        "{events:?}"
+    );
+}
+
+#[test]
 fn a_broken_config_file_is_exit_2_with_one_line_and_a_hint() {
     let home = tempfile::tempdir().expect("a folder");
     let file = home.path().join("rtckit").join("config.toml");
@@ -75,6 +216,8 @@ fn a_full_disk_is_exit_13() {
     let run = output(rtckit(&["man"]).stdout(full));
     assert_eq!(run.status.code(), Some(13));
     assert!(text(&run.stderr).starts_with("error: cannot write standard output: "));
+    let full = fs::OpenOptions::new().write(true).open("/dev/full").expect("Linux has it");
+    assert_eq!(output(rtckit(&["call", "--help"]).stdout(full)).status.code(), Some(13));
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn of_an_offer_that_does_not_bundle_the_first_section_is_taken() {
         [(&without_group as &dyn Fn(&str) -> String, 2), (&|sdp| without_names(&without_group(sdp)), 0)]
     {
         let mut caller = Rtckit::start(["call", "--audio=test", "--video=test", "--duration", "1s"]);
-        let mut callee = Rtckit::start(["answer", "--json"]);
+        let mut callee = Rtckit::start(["answer", "--events"]);
         callee.write_json(&edited(&caller.json(), edit));
         let answer = callee.json();
         let sdp = answer["sdp"].as_str().unwrap();

@@ -86,13 +86,13 @@ pub struct TurnProbeArgs {
     #[arg(long, value_name = "PERCENT", value_parser = percent, default_value = "5%")]
     max_loss: f64,
     /// Exit with 14 when a certificate has fewer days left
-    #[arg(long, value_name = "DAYS")]
+    #[arg(long, value_name = "DAYS", value_parser = days)]
     min_cert_days: Option<f64>,
     /// Go on when a certificate does not hold
     #[arg(long)]
     insecure: bool,
     /// Probe again and again, so long from start to start, until Ctrl-C or --duration; the exit code is that of the worst round
-    #[arg(long, value_name = "DURATION", value_parser = value::duration)]
+    #[arg(long, value_name = "DURATION", value_parser = value::some_time)]
     every: Option<Duration>,
     /// For how long --every goes on
     #[arg(long, value_name = "DURATION", value_parser = value::duration, requires = "every")]
@@ -125,6 +125,11 @@ fn percent(text: &str) -> Result<f64, String> {
     let number = text.strip_suffix('%').unwrap_or(text).parse::<f64>().ok();
     let part = number.filter(|number| (0.0..=100.0).contains(number)).map(|number| number / 100.0);
     part.ok_or_else(|| format!("'{text}' is not a percentage: use 0 to 100%"))
+}
+
+fn days(text: &str) -> Result<f64, String> {
+    let parsed = text.parse().ok().filter(|days: &f64| days.is_finite() && *days >= 0.0);
+    parsed.ok_or_else(|| format!("'{text}' is no number of days"))
 }
 
 impl TurnProbeArgs {
