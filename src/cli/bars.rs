@@ -1,64 +1,49 @@
 //! What moves on a terminal: the bars of a transfer, all of it and the file at hand, with rate and time left; the line of
 //! a recording.
 
+use super::people::Moving;
 use super::value;
 use indicatif::{MultiProgress, ProgressBar, ProgressStyle};
 use rtckit::progress::Event;
-use std::sync::{Mutex, PoisonError};
 
-/// The bars, or nothing where there is no terminal.
+/// The bars of a transfer.
 pub struct Bars {
-    shown: Option<Shown>,
-}
-
-struct Shown {
     both: MultiProgress,
     all: ProgressBar,
     file: ProgressBar,
     /// What the lower bar is about.
-    path: Mutex<String>,
+    path: String,
 }
 
 impl Bars {
-    /// Bars, if they are `wanted`. Nothing is drawn before there is progress.
-    pub fn new(wanted: bool) -> Self {
-        let shown = wanted.then(|| {
-            let both = MultiProgress::new();
-            let (all, file) = (both.add(ProgressBar::no_length()), both.add(ProgressBar::no_length()));
-            Shown { both, all, file, path: Mutex::default() }
-        });
-        Self { shown }
+    /// Bars. Nothing is drawn before there is progress.
+    pub fn new() -> Self {
+        let both = MultiProgress::new();
+        let (all, file) = (both.add(ProgressBar::no_length()), both.add(ProgressBar::no_length()));
+        Self { both, all, file, path: String::new() }
     }
+}
 
-    /// Takes what matters to the bars.
-    pub fn show(&self, event: &Event) {
-        let Some(shown) = &self.shown else { return };
+impl Moving for Bars {
+    fn show(&mut self, event: &Event) {
         if let Event::Progress { bytes, total, files, path, file_bytes, file_size } = event {
-            update(&shown.all, *bytes, *total, format!("{files} done"));
-            let mut at_hand = shown.path.lock().unwrap_or_else(PoisonError::into_inner);
-            if *at_hand != *path {
-                at_hand.clone_from(path);
-                shown.file.reset();
+            update(&self.all, *bytes, *total, format!("{files} done"));
+            if self.path != *path {
+                self.path.clone_from(path);
+                self.file.reset();
             }
             let name = path.rsplit('/').next().unwrap_or(path).escape_debug().to_string();
-            update(&shown.file, *file_bytes, *file_size, name);
+            update(&self.file, *file_bytes, *file_size, name);
         }
     }
 
-    /// Does something else on the terminal without getting in the way of the bars.
-    pub fn aside(&self, other: impl FnOnce()) {
-        match &self.shown {
-            Some(shown) => shown.both.suspend(other),
-            None => other(),
-        }
+    fn aside(&mut self, other: &mut dyn FnMut()) {
+        self.both.suspend(other);
     }
 
-    /// Takes the bars off the terminal.
-    pub fn finish(&self) {
-        if let Some(shown) = &self.shown {
-            shown.file.finish_and_clear();
-            shown.all.finish_and_clear();
-        }
+    fn finish(&mut self) {
+        self.file.finish_and_clear();
+        self.all.finish_and_clear();
     }
 }
 
@@ -83,25 +68,18 @@ fn update(bar: &ProgressBar, bytes: u64, total: Option<u64>, message: String) {
 }
 
 /// One line about a recording: its length, size and rate.
-pub struct Meter {
-    line: Option<ProgressBar>,
-}
+pub struct Meter(ProgressBar);
 
 impl Meter {
-    /// A line, if it is `wanted`.
-    pub fn new(wanted: bool) -> Self {
-        let line = wanted.then(ProgressBar::no_length);
-        if let (Some(line), Ok(style)) = (&line, ProgressStyle::with_template("{msg}")) {
-            line.set_style(style);
-        }
-        Self { line }
+    /// The line. Nothing is drawn before something is recorded.
+    pub fn new() -> Self {
+        Self(bare())
     }
+}
 
-    /// Takes what matters to the line.
-    pub fn show(&self, event: &Event) {
-        let (Some(line), Event::Recording { seconds, bytes, frames_per_second, frames_dropped, audio_level, paused }) =
-            (&self.line, event)
-        else {
+impl Moving for Meter {
+    fn show(&mut self, event: &Event) {
+        let Event::Recording { seconds, bytes, frames_per_second, frames_dropped, audio_level, paused } = event else {
             return;
         };
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole tenths of a second")]
@@ -120,22 +98,21 @@ impl Meter {
         if *paused {
             text += "  paused";
         }
-        line.set_message(text);
-        line.tick();
+        self.0.set_message(text);
+        self.0.tick();
     }
 
-    /// Does something else on the terminal without getting in the way of the line.
-    pub fn aside(&self, other: impl FnOnce()) {
-        match &self.line {
-            Some(line) => line.suspend(other),
-            None => other(),
-        }
+    fn aside(&mut self, other: &mut dyn FnMut()) {
+        self.0.suspend(other);
     }
 
-    /// Takes the line off the terminal.
-    pub fn finish(&self) {
-        if let Some(line) = &self.line {
-            line.finish_and_clear();
-        }
+    fn finish(&mut self) {
+        self.0.finish_and_clear();
     }
+}
+
+/// A line that is nothing but its message.
+pub fn bare() -> ProgressBar {
+    let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+    ProgressBar::no_length().with_style(style)
 }

@@ -12,7 +12,6 @@ use rtckit::error::{Error, ErrorKind};
 use rtckit::ops::capture::{
     self, Considered, Destination, Existing, Format, ImageFormat, Io, Options, Outcome, Report, Snapshot, Warmup,
 };
-use rtckit::progress::{Event, Progress};
 use std::fmt::Write;
 use std::path::Path;
 use std::process::ExitCode;
@@ -149,25 +148,11 @@ fn watch(options: Options, control: Option<Endpoint>, to_stdout: bool, output: A
             screen: options.preview.then(|| terminal::screen(to_stdout)).flatten(),
         };
         // A preview in the terminal leaves no line for them.
-        let line = MeterLine::new(output.shows_bars() && !options.preview);
-        let watched = Arc::new(Watched { output, line });
-        let outcome = Box::pin(capture::run(options, io, requests, Arc::clone(&watched) as _, stop)).await;
-        watched.line.finish();
-        outcome
+        if !options.preview {
+            output.move_on(MeterLine::new);
+        }
+        Box::pin(capture::run(options, io, requests, output as _, stop)).await
     })
-}
-
-/// The output, with a line of counts and levels on a terminal.
-struct Watched {
-    output: Arc<Output>,
-    line: MeterLine,
-}
-
-impl Progress for Watched {
-    fn event(&self, event: Event) {
-        self.line.show(&event);
-        self.line.aside(|| self.output.event(event));
-    }
 }
 
 /// The report in a few lines. Writing to a String cannot fail.

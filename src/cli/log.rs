@@ -4,6 +4,7 @@
 //! event.
 
 use super::output::{GlobalArgs, Output};
+use super::people;
 use std::fmt::{self, Write};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tracing::field::{Field, Visit};
@@ -36,7 +37,7 @@ pub fn start(global: &GlobalArgs) {
         (Err(_), 2) => EnvFilter::new("info,rtckit=debug"),
         (Err(_), _) => EnvFilter::new("debug,rtckit=trace"),
     };
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(|| people::Log);
     drop(log.with_ansi(global.colored()).try_init());
 }
 

@@ -1,6 +1,8 @@
 //! One line on a terminal that says how a capture goes: pictures, and how loud it is.
 
-use indicatif::{ProgressBar, ProgressStyle};
+use super::bars::bare;
+use super::people::Moving;
+use indicatif::ProgressBar;
 use rtckit::progress::Event;
 use std::fmt::Write;
 
@@ -9,37 +11,30 @@ const FLOOR: f64 = -60.0;
 /// How wide the bar is.
 const WIDTH: usize = 20;
 
-/// The line, or nothing where there is no terminal.
-pub struct MeterLine(Option<ProgressBar>);
+/// The line.
+pub struct MeterLine(ProgressBar);
 
 impl MeterLine {
-    /// A line, if it is `wanted`.
-    pub fn new(wanted: bool) -> Self {
-        let style = || ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-        Self(wanted.then(|| ProgressBar::new_spinner().with_style(style())))
+    /// The line. Nothing is drawn before something is captured.
+    pub fn new() -> Self {
+        Self(bare())
     }
+}
 
-    /// Takes what it shows.
-    pub fn show(&self, event: &Event) {
-        if let (Some(line), Some(text)) = (&self.0, text(event)) {
-            line.set_message(text);
-            line.tick();
+impl Moving for MeterLine {
+    fn show(&mut self, event: &Event) {
+        if let Some(text) = text(event) {
+            self.0.set_message(text);
+            self.0.tick();
         }
     }
 
-    /// Does something else on the terminal without getting in its way.
-    pub fn aside(&self, other: impl FnOnce()) {
-        match &self.0 {
-            Some(line) => line.suspend(other),
-            None => other(),
-        }
+    fn aside(&mut self, other: &mut dyn FnMut()) {
+        self.0.suspend(other);
     }
 
-    /// Takes it off the terminal.
-    pub fn finish(&self) {
-        if let Some(line) = &self.0 {
-            line.finish_and_clear();
-        }
+    fn finish(&mut self) {
+        self.0.finish_and_clear();
     }
 }
 

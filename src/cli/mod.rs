@@ -17,6 +17,7 @@ mod log;
 mod man;
 mod meter;
 mod output;
+mod people;
 mod record;
 mod run;
 mod salt;
@@ -170,11 +171,13 @@ pub fn main() -> ExitCode {
         let warning = matches.subcommand().and_then(|(_, chosen)| args::secrets_in_argv(chosen));
         Ok((Cli::from_arg_matches(&matches).map_err(ParseError::Clap)?, warning))
     });
-    match parsed {
+    let code = match parsed {
         Ok((cli, warning)) => run(cli, warning, words, began),
         Err(ParseError::Clap(error)) => early::refused(&error, &words),
         Err(ParseError::Config(error)) => early::fail(&error.into(), &words, None),
-    }
+    };
+    people::flush();
+    code
 }
 
 /// The command line as `--help` shows it.

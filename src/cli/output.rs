@@ -2,8 +2,10 @@
 //!
 //! `--json` writes one object at the end and `--events` one line per event and a last one with `"type":"result"`. Both go to
 //! stdout; where that carries a payload, to `--events-file`, else to stderr, which then is JSON alone. A reader that
-//! went away (`| head`) ends nothing and is no error. Events are handed to a thread, so that a slow reader never holds up media.
+//! went away (`| head`) ends nothing and is no error. Events are handed to a thread, so that a slow reader never holds up media;
+//! so is what people see ([`people`]).
 
+use super::people::{self, Moving};
 use super::{descriptor, exit, value};
 use clap::{Args, ValueEnum};
 use rtckit::error::{Error, ErrorKind};
@@ -171,15 +173,18 @@ impl Output {
         })
     }
 
-    /// Whether people look at a terminal that nothing else is written to.
-    pub fn shows_bars(&self) -> bool {
-        self.people && io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
-    }
-
     /// Tells people, when they are listening. One line.
     pub fn say(&self, text: &str) {
         if self.people {
-            to_people(text);
+            people::say(text.to_owned());
+        }
+    }
+
+    /// Shows what moves while the operation runs, where people look at a terminal that nothing else is written to.
+    pub fn move_on<M: Moving + 'static>(&self, moving: impl FnOnce() -> M) {
+        let terminal = || io::stderr().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+        if self.people && terminal() {
+            people::begin(Box::new(moving()));
         }
     }
 
@@ -210,6 +215,7 @@ impl Output {
     /// `summary` is the report in words.
     pub fn finish<R: Serialize>(&self, report: &R, error: Option<&Error>, code: u8, summary: &str) -> ExitCode {
         let mut members = vec![member("schema", &self.schema), members(report)];
+        people::end();
         if !summary.is_empty() {
             self.say(summary.trim_end());
         }
@@ -219,6 +225,7 @@ impl Output {
             self.report(error);
             code = exit::code(error.kind());
         }
+        people::flush();
         if let Err(error) = self.write_objects(members) {
             self.report(&error);
             if code == 0 {
@@ -272,8 +279,9 @@ impl Progress for Output {
             }
         }
         if self.people {
+            people::show(&event);
             let yellow = |text: &str| paint(self.color, "33", text);
-            to_people(&match event {
+            people::say(match event {
                 Event::ConnectionStateChange { state } => format!("connection {state}"),
                 Event::IceRestart { side: "remote" } => "the peer looks for another path".to_owned(),
                 Event::IceRestart { .. } => "looking for another path".to_owned(),
@@ -359,16 +367,11 @@ fn report_error(error: &Error, color: bool) {
     if let Some(hint) = error.hint() {
         text = format!("{text}\n{} {hint}", paint(color, "1;36", "hint:"));
     }
-    to_people(&text);
+    people::say(text);
 }
 
 fn paint(color: bool, code: &str, text: &str) -> String {
     if color { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
-}
-
-fn to_people(text: &str) {
-    // Nobody is left to be told when stderr fails.
-    let _ = io::stderr().lock().write_all(format!("{text}\n").as_bytes());
 }
 
 /// Writes and flushes; a reader that went away is no error.

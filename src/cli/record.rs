@@ -3,7 +3,6 @@
 use super::args::{MediaArgs, RecordingArgs};
 use super::bars::Meter;
 use super::control::{self, Endpoint};
-use super::output::Output;
 use super::run::{self, Context};
 use super::value::bytes;
 use super::{exit, terminal};
@@ -11,7 +10,6 @@ use clap::Args;
 use rtckit::error::{Error, ErrorKind};
 use rtckit::ops::control::Remote;
 use rtckit::ops::record::{self, Checked, Io, MimeType, Options, Outcome, Place, Report, SourceOptions};
-use rtckit::progress::{Event, Progress};
 use serde_json::{Map, json};
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -151,9 +149,8 @@ fn run_controlled(options: Options, control: Option<Endpoint>, context: &Context
             input: from_stdin.then(|| Box::new(std::io::stdin()) as _),
             output: to_stdout.then(|| Box::new(std::io::stdout()) as _),
         };
-        let watched = Arc::new(Watched { meter: Meter::new(output.shows_bars()), output: Arc::clone(&output) });
-        let outcome = Box::pin(record::run(options, io, requests, Arc::clone(&watched) as _, stop)).await;
-        watched.meter.finish();
+        output.move_on(Meter::new);
+        let outcome = Box::pin(record::run(options, io, requests, Arc::clone(&output) as _, stop)).await;
         signals.abort();
         typed.into_iter().for_each(|typed| typed.abort());
         drop(served);
@@ -184,19 +181,6 @@ async fn obey_keys(remote: Remote) {
             _ => continue,
         };
         let _ = remote.ask(command, Map::new()).await;
-    }
-}
-
-/// The output, with a line of its state on a terminal.
-struct Watched {
-    output: Arc<Output>,
-    meter: Meter,
-}
-
-impl Progress for Watched {
-    fn event(&self, event: Event) {
-        self.meter.show(&event);
-        self.meter.aside(|| self.output.event(event));
     }
 }
 

@@ -54,11 +54,13 @@ pub fn block_on<T>(operation: impl AsyncFnOnce(Stop) -> T) -> Result<T, Error> {
     run(&mut tokio::runtime::Builder::new_multi_thread(), operation)
 }
 
-/// The same for what reads and writes in threads of its own: half of the processors are theirs. More threads would hand
-/// each message to and fro, which costs a fifth of all the time on two processors.
+/// The same for what reads, writes and prints in threads of its own: half of the processors are theirs. More threads would
+/// hand each message to and fro, which costs a fifth of all the time on two processors.
 pub fn block_on_half<T>(operation: impl AsyncFnOnce(Stop) -> T) -> Result<T, Error> {
-    let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    run(tokio::runtime::Builder::new_multi_thread().worker_threads((processors / 2).max(1)), operation)
+    match std::thread::available_parallelism().map_or(1, usize::from) / 2 {
+        0 | 1 => run(&mut tokio::runtime::Builder::new_current_thread(), operation),
+        half => run(tokio::runtime::Builder::new_multi_thread().worker_threads(half), operation),
+    }
 }
 
 fn run<T>(runtime: &mut tokio::runtime::Builder, operation: impl AsyncFnOnce(Stop) -> T) -> Result<T, Error> {

@@ -1,7 +1,7 @@
 //! The terminal on standard input. In canonical mode the kernel cuts a pasted line at 4096 bytes, which an offer exceeds.
 //! While that mode is off, line editing and Ctrl-D are ours to do: there is no editing of a paste, and Ctrl-D is below.
 
-use super::value;
+use super::{people, value};
 use rtckit::ops::call::TerminalScreen;
 use rtckit::ops::transfer::Offer;
 use rustix::process::getpgrp;
@@ -115,6 +115,7 @@ pub fn ask_for_check(words: &str) -> bool {
 
 /// A question, and the line that comes in answer, in lower case; empty when there is none.
 fn ask(question: &str) -> io::Result<String> {
+    people::flush();
     let mut terminal = std::fs::OpenOptions::new().read(true).write(true).open("/dev/tty")?;
     write!(terminal, "{question}")?;
     let mut answer = String::new();

@@ -181,11 +181,8 @@ fn transfer(options: Options, output: Arc<Output>, shown: Shown, began: Instant)
     run::block_on_half(async move |stop| {
         let io =
             Io { input: Box::new(terminal::Typed::new(tokio::io::stdin())), output: Box::new(tokio::io::stdout()) };
-        let bars = Bars::new(output.shows_bars());
-        let watched = Arc::new(Watched { output, bars, shown });
-        let outcome = Box::pin(transfer::run(options, io, began, Arc::clone(&watched) as _, stop)).await;
-        watched.bars.finish();
-        outcome
+        output.move_on(Bars::new);
+        Box::pin(transfer::run(options, io, began, Arc::new(Watched { output, shown }) as _, stop)).await
     })
 }
 
@@ -210,10 +207,9 @@ impl Shown {
     }
 }
 
-/// The output, with bars on a terminal.
+/// The output, which shows codes as well.
 struct Watched {
     output: Arc<Output>,
-    bars: Bars,
     shown: Shown,
 }
 
@@ -225,8 +221,7 @@ impl Progress for Watched {
         if let Event::Code { code, .. } = &event {
             self.shown.show(code, &self.output);
         }
-        self.bars.show(&event);
-        self.bars.aside(|| self.output.event(event));
+        self.output.event(event);
     }
 }
 

@@ -1,8 +1,8 @@
-//! A pseudo-terminal whose far side is the stdin of a program: what a paste looks like to it.
+//! A pseudo-terminal whose far side is the stdin of a program, or its stderr: what a paste looks like to it, and who holds it up.
 
 use rustix::fd::OwnedFd;
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
-use rustix::termios::{LocalModes, tcgetattr};
+use rustix::termios::{Action, LocalModes, tcflow, tcgetattr};
 use std::fs::File;
 use std::io::Write;
 use std::process::Stdio;
@@ -27,7 +27,7 @@ impl Terminal {
         Self { near, far }
     }
 
-    /// The far side, for the program. The terminal keeps a copy so that its settings can be seen after the program.
+    /// The far side, for the program; it is not only good for reading. The terminal keeps a copy so that its settings can be seen after the program.
     pub fn stdin(&self) -> Stdio {
         self.far.try_clone().unwrap().into()
     }
@@ -47,6 +47,11 @@ impl Terminal {
             std::thread::sleep(Duration::from_millis(2));
         }
         true
+    }
+
+    /// What Ctrl-S does, and Ctrl-Q: whoever writes to it waits meanwhile.
+    pub fn hold(&self, held: bool) {
+        tcflow(&self.far, if held { Action::OOff } else { Action::OOn }).unwrap();
     }
 
     /// Types or pastes.

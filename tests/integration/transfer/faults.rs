@@ -1,9 +1,10 @@
 //! What goes wrong: one clear error on both sides, the right exit code, and nothing half-written under a final name.
 
 use super::{PATIENCE, start, text, transfer};
-use crate::support::{Rtckit, Scratch, calls_share_the_machine, noise, skip};
+use crate::support::{Rtckit, Scratch, Terminal, calls_share_the_machine, noise, skip};
 use std::fs;
 use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
 
 #[test]
 fn what_cannot_be_sent_is_told_before_anybody_is_bothered() {
@@ -191,4 +192,31 @@ fn a_source_that_cannot_be_read_ends_both_sides_with_its_reason() {
     let exit = Rtckit::spawn(command.stdin(Stdio::null())).wait(PATIENCE);
     assert_eq!(exit.code, Some(3), "{exit:?}");
     assert!(exit.error_line().contains("secret: Permission denied") && exit.stdout.is_empty(), "{exit:?}");
+}
+
+#[test]
+fn a_terminal_that_is_held_holds_no_transfer_up() {
+    let scratch = Scratch::new();
+    let (file, inbox) = (scratch.path("file.bin"), scratch.path("inbox"));
+    std::fs::write(&file, vec![7; 3 << 20]).unwrap();
+    std::fs::create_dir(&inbox).unwrap();
+    let road = format!("file:{}", scratch.path("meet").display());
+    let run = |command, terminal: &Terminal, args: &[&str]| {
+        terminal.hold(true);
+        let mut run = Rtckit::command([command, "--interface", "lo", "--signal", &road]);
+        run.args(args).env("TERM", "xterm").stdin(Stdio::null()).stdout(Stdio::null()).stderr(terminal.stdin());
+        run.spawn().unwrap()
+    };
+    let terminals = [Terminal::open(), Terminal::open()];
+    let mut runs =
+        [run("receive-file", &terminals[0], &["-o", text(&inbox)]), run("send-file", &terminals[1], &[text(&file)])];
+    let begin = Instant::now();
+    while !inbox.join("file.bin").exists() {
+        assert!(begin.elapsed() < PATIENCE, "nothing came while the terminals were held");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    terminals.iter().for_each(|terminal| terminal.hold(false));
+    for run in &mut runs {
+        assert_eq!(run.wait().unwrap().code(), Some(0));
+    }
 }
