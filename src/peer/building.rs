@@ -76,7 +76,7 @@ impl Session {
         let doors = Doors::open(&streams, &watch, config.family).await.map_err(|error| PeerError::NoInterface {
             detail: format!("none on loopback, where TURN over TCP needs one: {error}"),
         })?;
-        let runtime = Arc::new(SessionRuntime::new(watch, doors, config.family, config.net_sim.clone()));
+        let runtime = Arc::new(SessionRuntime::new(watch, doors, config));
         #[cfg(test)]
         config.bad_network.iter().for_each(|bad| runtime.suffer(bad));
         let rtcp = Arc::new(RtcpState::default());

@@ -8,8 +8,9 @@
 //! right behind the last flight of the handshake (which may be the first key frame).
 
 use super::clock::ProtocolClock;
+use super::config::Config;
 use super::flight::{Flights, Kind};
-use super::net_sim::{NetSim, Network};
+use super::net_sim::Network;
 use super::relay_stream::{Doors, StreamServer};
 use super::server_watch::ServerWatch;
 use super::streams::{SessionListener, StreamTraffic};
@@ -49,6 +50,7 @@ pub(super) struct SessionRuntime {
     doors: Mutex<Vec<Doors>>,
     family: Family,
     gate: Arc<Gate>,
+    most_at_once: usize,
     network: Option<Arc<Network>>,
     /// Which datagrams never leave: a bad network for tests.
     #[cfg(test)]
@@ -119,8 +121,8 @@ impl Gate {
 
 impl SessionRuntime {
     /// A runtime whose sockets are watched for `servers`, some of which are reached through `doors`, the others at their
-    /// addresses of `family`. What passes its sockets passes `net_sim`.
-    pub(super) fn new(servers: Arc<ServerWatch>, doors: Doors, family: Family, net_sim: Option<NetSim>) -> Self {
+    /// addresses of the family that `config` says. What passes its sockets passes the network that it simulates, if any.
+    pub(super) fn new(servers: Arc<ServerWatch>, doors: Doors, config: &Config) -> Self {
         let round_trips = Arc::<RoundTrips>::default();
         Self {
             tokio: TokioRuntime,
@@ -132,9 +134,10 @@ impl SessionRuntime {
             round_trips,
             servers,
             doors: Mutex::new(vec![doors]),
-            family,
+            family: config.family,
             gate: Arc::default(),
-            network: net_sim.map(Network::new),
+            most_at_once: config.sctp_mtu.map_or(usize::MAX, datagrams_at_once),
+            network: config.net_sim.clone().map(Network::new),
             #[cfg(test)]
             lose: Arc::default(),
         }
@@ -222,6 +225,14 @@ pub(super) fn sctp_receive_window() -> u32 {
     u32::try_from(held).unwrap_or(MOST).clamp(LEAST, MOST)
 }
 
+/// How many datagrams with such packets of SCTP in them the kernel takes at once. The library sends fewer than 16 one by one,
+/// unless no more go together; together, large ones cost a tenth less.
+fn datagrams_at_once(sctp_mtu: u32) -> usize {
+    const MOST: usize = 65_535;
+    const DTLS: usize = 37;
+    (MOST / (sctp_mtu as usize + DTLS)).max(1)
+}
+
 fn enlarge(socket: &std::net::UdpSocket) {
     let socket = socket2::SockRef::from(socket);
     for (what, result) in
@@ -259,6 +270,7 @@ impl Runtime for SessionRuntime {
             undeclared: Arc::clone(&self.undeclared),
             servers: Arc::clone(&self.servers),
             gate: Arc::clone(&self.gate),
+            most_at_once: self.most_at_once,
             early: Mutex::default(),
         }))
     }
@@ -349,6 +361,7 @@ struct SessionSocket {
     undeclared: Arc<Undeclared>,
     servers: Arc<ServerWatch>,
     gate: Arc<Gate>,
+    most_at_once: usize,
     early: Mutex<VecDeque<(Vec<u8>, RecvMeta)>>,
 }
 
@@ -450,7 +463,7 @@ impl AsyncUdpSocket for SessionSocket {
         if self.wire.lose.lock().unwrap().is_some() {
             return 1;
         }
-        self.wire.socket.max_gso_segments()
+        self.wire.socket.max_gso_segments().min(self.most_at_once)
     }
 
     fn max_gro_segments(&self) -> usize {
