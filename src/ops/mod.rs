@@ -18,3 +18,12 @@ pub mod screen;
 pub mod signal;
 pub mod transfer;
 pub mod turn_probe;
+
+/// Lets the process have as many files open as it may; usually it begins with about a thousand.
+fn raise_descriptor_limit() {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
+        tracing::warn!("no more than {} descriptors can be open", current.unwrap_or_default());
+    }
+}

@@ -67,7 +67,8 @@ pub async fn run(options: Options, progress: Arc<dyn Progress>, stop: Stop) -> R
     let Options { listen, security, limits, origins, files, ice_servers, rest, redis } = options;
     check(&limits, &ice_servers, rest.is_some())?;
     let tls = tls(&security, &listen)?;
-    raise_descriptor_limit();
+    // Each client takes a descriptor.
+    super::raise_descriptor_limit();
     let ice_servers = Arc::new(move || for_client(&ice_servers, rest.as_ref()));
     let secure = tls.is_some();
     let server =
@@ -167,15 +168,6 @@ fn urls(listen: &str, address: SocketAddr, secure: bool) -> Vec<String> {
     let mut urls: Vec<String> = addresses().into_iter().filter(reached).map(at).collect();
     urls.push(at(Ipv4Addr::LOCALHOST.into()));
     urls
-}
-
-/// Each client takes a descriptor, and the usual limit is about a thousand.
-fn raise_descriptor_limit() {
-    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
-    if current != maximum && setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }).is_err() {
-        tracing::warn!("no more than {} descriptors can be open", current.unwrap_or_default());
-    }
 }
 
 #[cfg(test)]

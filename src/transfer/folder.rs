@@ -1,8 +1,8 @@
 //! Where received files go: which name each gets, what is there already, and how a part becomes a file.
 //!
 //! Nothing is written before the whole manifest was held against the folder. A part grows as `NAME.part` beside its final name,
-//! locked; it gets the name once it is verified and synced, and never takes it from another file unless asked to. No
-//! link inside of the folder is ever followed.
+//! locked, or without a name if it is small; it gets the name once it is verified and synced, and never takes it from another
+//! file unless asked to. No link inside of the folder is ever followed.
 
 use super::error::TransferError;
 use super::journal;
@@ -15,6 +15,8 @@ use std::collections::{HashMap, HashSet};
 use std::fs::{self, File, Metadata, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
+#[cfg(target_os = "linux")]
+use std::sync::LazyLock;
 
 /// How many names are tried for one file of a peer that may send as many of one name as it likes.
 const MOST_NAMES: usize = 10_000;
@@ -304,15 +306,27 @@ fn open_part(part: &Path, create: bool) -> io::Result<File> {
 /// A file that grows.
 pub(super) struct Part {
     pub file: File,
-    pub journal: Option<File>,
     pub path: PathBuf,
+    /// `None` for a file without a name, which is gone when it is closed.
+    named: Option<Named>,
+}
+
+/// Where a part is until it is whole.
+struct Named {
     part: PathBuf,
+    journal: Option<File>,
     journal_path: PathBuf,
 }
 
 impl Part {
-    /// Opens the part of `path`, locked, with `offset` bytes of it kept.
-    pub(super) fn open(path: &Path, entry: &Entry, offset: u64) -> Result<Self, TransferError> {
+    /// Opens the part of `path`, locked, with `offset` bytes of it kept; without a name if it is small.
+    pub(super) fn open(path: &Path, entry: &Entry, offset: u64, existing: Existing) -> Result<Self, TransferError> {
+        if existing != Existing::Overwrite
+            && entry.size.is_some_and(|size| size < journal::LEAST)
+            && let Some(file) = open_unnamed(path)
+        {
+            return Ok(Self { file, path: path.to_owned(), named: None });
+        }
         let (part, journal_path) = part_names(path);
         let fail = || TransferError::write(&part);
         let file = open_part(&part, true).map_err(fail())?;
@@ -334,12 +348,17 @@ impl Part {
         let journal =
             if offset > 0 { journal::resume(&journal_path).map(Some) } else { journal::begin(&journal_path, entry) };
         let journal = journal.map_err(TransferError::write(&journal_path))?;
-        Ok(Self { file, journal, path: path.to_owned(), part, journal_path })
+        Ok(Self { file, path: path.to_owned(), named: Some(Named { part, journal, journal_path }) })
     }
 
     /// The file that is being written.
     pub(super) fn name(&self) -> &Path {
-        &self.part
+        self.named.as_ref().map_or(&self.path, |named| &named.part)
+    }
+
+    /// What is noted of it, for a file that can be gone on with.
+    pub(super) fn journal(&self) -> Option<&File> {
+        self.named.as_ref()?.journal.as_ref()
     }
 
     /// Gives the file the time and the right to be run of the one that was sent.
@@ -347,36 +366,40 @@ impl Part {
         #[cfg(unix)]
         if entry.executable {
             use std::os::unix::fs::PermissionsExt;
-            let mut permissions = self.file.metadata().map_err(TransferError::write(&self.part))?.permissions();
+            let mut permissions = self.file.metadata().map_err(TransferError::write(self.name()))?.permissions();
             // Whoever may read it may run it.
             permissions.set_mode(permissions.mode() | (permissions.mode() & 0o444) >> 2);
-            self.file.set_permissions(permissions).map_err(TransferError::write(&self.part))?;
+            self.file.set_permissions(permissions).map_err(TransferError::write(self.name()))?;
         }
         if let Some(time) = entry.modified.and_then(Modified::to_system) {
-            self.file.set_modified(time).map_err(TransferError::write(&self.part))?;
+            self.file.set_modified(time).map_err(TransferError::write(self.name()))?;
         }
         Ok(())
     }
 
     /// Gives the part, synced by now, its name. Gives the name it got.
     pub(super) fn publish(self, existing: Existing) -> Result<PathBuf, TransferError> {
-        let path = match existing {
-            Existing::Overwrite => {
-                fs::rename(&self.part, &self.path).map_err(TransferError::write(&self.path))?;
+        let path = match (&self.named, existing) {
+            (Some(named), Existing::Overwrite) => {
+                fs::rename(&named.part, &self.path).map_err(TransferError::write(&self.path))?;
                 self.path.clone()
             }
             _ => self.publish_free(existing)?,
         };
-        if self.journal.is_some() {
+        if let Some(Named { journal: Some(_), journal_path, .. }) = &self.named {
             // The file is whole; a journal that stays behind is untidy, no failure.
-            let _ = fs::remove_file(&self.journal_path);
+            let _ = fs::remove_file(journal_path);
         }
         Ok(path)
     }
 
     fn publish_free(&self, existing: Existing) -> Result<PathBuf, TransferError> {
         for path in numbered(&self.path).take(MOST_NAMES) {
-            match move_to_free_name(&self.part, &path) {
+            let moved = match &self.named {
+                Some(named) => move_to_free_name(&named.part, &path),
+                None => give_name(&self.file, &path),
+            };
+            match moved {
                 Ok(()) => return Ok(path),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                     if existing != Existing::Rename {
@@ -391,15 +414,49 @@ impl Part {
 
     /// Removes what was received of a file that will not be completed, or keeps what can be gone on with.
     pub(super) fn abandon(self, keep: bool) {
+        let Some(named) = self.named else { return };
         let length = self.file.metadata().map_or(0, |facts| facts.len());
-        if keep && self.journal.is_some() && length > 0 {
+        if keep && named.journal.is_some() && length > 0 {
             return;
         }
         // Still locked, so they are ours. What cannot be removed is no reason to fail.
-        let _ = fs::remove_file(&self.part);
-        if self.journal.is_some() {
-            let _ = fs::remove_file(&self.journal_path);
+        let _ = fs::remove_file(&named.part);
+        if named.journal.is_some() {
+            let _ = fs::remove_file(&named.journal_path);
         }
+    }
+}
+
+/// Opens a file that has no name yet, beside where it will be; `None` where there is no such thing, or anything is in the way.
+fn open_unnamed(path: &Path) -> Option<File> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{CWD, Mode, OFlags, openat};
+        static NAMEABLE: LazyLock<bool> = LazyLock::new(|| Path::new("/proc/self/fd").is_dir());
+        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        let flags = OFlags::WRONLY | OFlags::TMPFILE | OFlags::CLOEXEC;
+        NAMEABLE.then(|| openat(CWD, folder, flags, Mode::from_bits_retain(0o666)).ok())?.map(File::from)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = path;
+        None
+    }
+}
+
+/// Gives a file that [`open_unnamed`] opened its name, if that is free.
+fn give_name(file: &File, path: &Path) -> io::Result<()> {
+    #[cfg(target_os = "linux")]
+    {
+        use rustix::fs::{AtFlags, CWD, linkat};
+        use std::os::fd::AsRawFd;
+        let unnamed = format!("/proc/self/fd/{}", file.as_raw_fd());
+        Ok(linkat(CWD, unnamed, CWD, path, AtFlags::SYMLINK_FOLLOW)?)
+    }
+    #[cfg(not(target_os = "linux"))]
+    {
+        let _ = (file, path);
+        Err(io::ErrorKind::Unsupported.into())
     }
 }
 
@@ -441,14 +498,14 @@ pub(super) fn sync(parts: &[&Part]) -> Result<(), TransferError> {
         use std::os::unix::fs::MetadataExt;
         let mut devices: HashMap<u64, &Part> = HashMap::new();
         for part in parts {
-            devices.insert(part.file.metadata().map_err(TransferError::write(&part.part))?.dev(), part);
+            devices.insert(part.file.metadata().map_err(TransferError::write(part.name()))?.dev(), part);
         }
         for part in devices.into_values() {
-            rustix::fs::syncfs(&part.file).map_err(|error| TransferError::write(&part.part)(error.into()))?;
+            rustix::fs::syncfs(&part.file).map_err(|error| TransferError::write(part.name())(error.into()))?;
         }
         return Ok(());
     }
-    parts.iter().try_for_each(|part| part.file.sync_all().map_err(TransferError::write(&part.part)))
+    parts.iter().try_for_each(|part| part.file.sync_all().map_err(TransferError::write(part.name())))
 }
 
 /// Syncs the folders in which files got their names.

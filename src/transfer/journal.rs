@@ -66,13 +66,14 @@ fn line(file: &mut File, value: &impl Serialize) -> io::Result<()> {
 /// Up to where the part was synced, if `path` is the journal of a part of this very file.
 pub(super) fn read(path: &Path, entry: &Entry) -> Option<u64> {
     const MOST: u64 = 1 << 20;
+    let expected = Whole::of(entry)?;
     if fs::symlink_metadata(path).ok().is_none_or(|facts| !facts.is_file() || facts.len() > MOST) {
         return None;
     }
     let text = fs::read_to_string(path).ok()?;
     let mut lines = text.lines();
     let whole: Whole = serde_json::from_str(lines.next()?).ok()?;
-    if Some(whole) != Whole::of(entry) {
+    if whole != expected {
         return None;
     }
     // A line that a crash cut counts for nothing.

@@ -434,7 +434,8 @@ async fn a_file_that_changes_or_goes_fails_alone_and_the_others_arrive() {
 async fn links_in_the_way_are_never_followed() {
     let (scratch, from, to) = scratch();
     fs::create_dir(from.join("sub")).unwrap();
-    fs::write(from.join("sub/file"), "content").unwrap();
+    // So large that its part has a name.
+    fs::write(from.join("sub/file"), noise(1 << 20, 1)).unwrap();
     let outside = scratch.path().join("outside");
     fs::create_dir(&outside).unwrap();
     fs::create_dir_all(to.join("from")).unwrap();

@@ -23,8 +23,8 @@ use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc;
 
-/// Files that may wait for their names.
-const UNNAMED: usize = 256;
+/// Files that may wait for their names, where as many may be open.
+const UNNAMED: usize = 1024;
 /// How long the first of them waits for others to be synced with: syncs are what many small files wait for.
 const TOGETHER: Duration = Duration::from_millis(100);
 /// Bytes of a long file between two syncs on the way.
@@ -158,10 +158,11 @@ impl Writer {
     }
 
     fn start_finisher(&mut self) -> Result<(), TransferError> {
-        let (sender, parts) = sync_channel(UNNAMED);
+        let most = most_unnamed();
+        let (sender, parts) = sync_channel(most);
         let (existing, told, tally) = (self.existing, self.told.clone(), Arc::clone(&self.tally));
         let thread = std::thread::Builder::new().name("transfer-finish".to_owned());
-        let thread = thread.spawn(move || finish(&parts, existing, &tally, &told));
+        let thread = thread.spawn(move || finish(&parts, most, existing, &tally, &told));
         self.threads.push(thread.map_err(|_| TransferError::Internal("cannot start the finishing thread"))?);
         self.finisher = Some(sender);
         Ok(())
@@ -295,9 +296,9 @@ impl Writer {
                 Beginnings::Part(parts) if offset > 0 => {
                     let found = parts.into_iter().find(|(at, _)| *at == offset);
                     let (_, hasher) = found.ok_or_else(wrong)?;
-                    ((hasher, offset), Sink::Part(Part::open(path, entry, offset)?))
+                    ((hasher, offset), Sink::Part(Part::open(path, entry, offset, self.existing)?))
                 }
-                _ if offset == 0 => (fresh(), Sink::Part(open_fresh(path, entry)?)),
+                _ if offset == 0 => (fresh(), Sink::Part(open_fresh(path, entry, self.existing)?)),
                 _ => return Err(wrong()),
             },
             Some(_) => return Err(wrong()),
@@ -373,11 +374,11 @@ impl Writer {
     /// Has a long file synced by now and then, if the last time is over.
     fn sync_on_the_way(&mut self) -> Result<(), TransferError> {
         let current = self.current.as_mut().ok_or(TransferError::Internal("no file was begun"))?;
-        let Sink::Part(Part { file, journal: Some(journal), .. }) = &current.sink else { return Ok(()) };
-        if current.offset < current.synced + SYNC_EVERY {
+        let Sink::Part(part) = &current.sink else { return Ok(()) };
+        let Some(journal) = part.journal().filter(|_| current.offset >= current.synced + SYNC_EVERY) else {
             return Ok(());
-        }
-        let (Ok(file), Ok(journal)) = (file.try_clone(), journal.try_clone()) else { return Ok(()) };
+        };
+        let (Ok(file), Ok(journal)) = (part.file.try_clone(), journal.try_clone()) else { return Ok(()) };
         current.synced = current.offset;
         let offset = current.offset;
         if self.syncer.is_none() {
@@ -467,21 +468,31 @@ impl Writer {
 }
 
 /// Opens a part at its beginning, in a folder that may not be there yet.
-fn open_fresh(path: &std::path::Path, entry: &Entry) -> Result<Part, TransferError> {
-    match Part::open(path, entry, 0) {
+fn open_fresh(path: &std::path::Path, entry: &Entry, existing: Existing) -> Result<Part, TransferError> {
+    match Part::open(path, entry, 0, existing) {
         Err(TransferError::Write { source, .. }) if source.kind() == io::ErrorKind::NotFound => {
             if let Some(folder) = path.parent() {
                 fs::create_dir_all(folder).map_err(TransferError::write(folder))?;
             }
-            Part::open(path, entry, 0)
+            Part::open(path, entry, 0, existing)
         }
         opened => opened,
     }
 }
 
+/// How many files may wait: as many are in a queue, and as many are being synced, and others shall be opened as well.
+fn most_unnamed() -> usize {
+    #[cfg(unix)]
+    if let Some(files) = rustix::process::getrlimit(rustix::process::Resource::Nofile).current {
+        return usize::try_from(files / 4).unwrap_or(UNNAMED).clamp(1, UNNAMED);
+    }
+    UNNAMED
+}
+
 /// Syncs parts and gives them their names, as many at once as there are.
 fn finish(
     parts: &Receiver<Whole>,
+    most: usize,
     existing: Existing,
     tally: &Tally,
     told: &mpsc::Sender<Written>,
@@ -490,7 +501,7 @@ fn finish(
         let mut batch = vec![first];
         let until = Instant::now() + TOGETHER;
         // When there will be no more, it waits no longer.
-        while batch.len() < UNNAMED
+        while batch.len() < most
             && let Ok(next) = parts.recv_timeout(until.saturating_duration_since(Instant::now()))
         {
             batch.push(next);

@@ -150,6 +150,8 @@ impl Transfer {
     async fn prepare(&self, job: Job, far: Far) -> Result<(Work, Role), Error> {
         let send = match job {
             Job::Receive(options) => {
+                // A thousand small files are open until they are synced together.
+                super::raise_descriptor_limit();
                 let destination = match options.destination {
                     Destination::Path(path) => transfer::Destination::Path(path),
                     Destination::Stdout => transfer::Destination::Stream(Box::new(far.writer)),
