@@ -181,10 +181,9 @@ def through_relay(scratch, network, sources):
 
 def transfer(scratch, network, sources, more=()):
     """Sends `sources` once; the figures of it."""
-    to, meet = scratch / "to", scratch / "meet"
-    for folder in (to, meet):
-        shutil.rmtree(folder, ignore_errors=True)
-    to.mkdir()
+    # What was received before stays until the end: ext4 looks at each inode that was deleted in the last minutes before it takes one.
+    to, meet = pathlib.Path(tempfile.mkdtemp(prefix="to-", dir=scratch)), scratch / "meet"
+    shutil.rmtree(meet, ignore_errors=True)
     near, far = network
     options = ["--json", "--signal", f"file:{meet}", *more, *([] if near or more else ["--interface", "lo"])]
     environment = {**os.environ, "RTCKIT_CREDENTIAL": "secret"}
