@@ -161,7 +161,7 @@ mod tests {
                 }
             }
         };
-        tokio::time::timeout(Duration::from_secs(10), waiting).await.unwrap()
+        tokio::time::timeout(Duration::from_secs(10), waiting).await.expect("it comes")
     }
 
     #[tokio::test]
