@@ -341,6 +341,21 @@ impl PeerConnectionEventHandler for Handler {
             tracing::warn!("a remote track of unknown codec '{}'", found.mime_type);
             return;
         };
-        pass_on("track", &self.tracks, RemoteTrack::new(track, ssrc, codec, Arc::clone(&self.shared)));
+        let section = self.section_of(&track).await;
+        let track = RemoteTrack::new(track, ssrc, codec, Arc::clone(&self.shared)).of_section(section);
+        pass_on("track", &self.tracks, track);
+    }
+}
+
+impl Handler {
+    async fn section_of(&self, track: &Arc<dyn TrackRemote>) -> Option<String> {
+        let pc = self.connection.get()?.upgrade()?;
+        for transceiver in pc.get_transceivers().await {
+            let receiver = transceiver.receiver().await.ok().flatten();
+            if receiver.is_some_and(|receiver| Arc::ptr_eq(receiver.track(), track)) {
+                return transceiver.mid().await.ok().flatten();
+            }
+        }
+        None
     }
 }

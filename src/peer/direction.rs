@@ -92,7 +92,26 @@ pub(super) fn as_offered(answer: &str, offer: &str) -> String {
     said.collect()
 }
 
+/// What of these kinds one description sends and the other receives.
+fn sent(theirs: &str, ours: &str) -> Vec<MediaKind> {
+    let kind = |part: &str| {
+        [MediaKind::Video, MediaKind::Audio].into_iter().find(|kind| part.starts_with(&format!("m={kind} ")))
+    };
+    let both = parts(theirs).zip(parts(ours));
+    both.filter(|(theirs, ours)| Direction::of(theirs).sends && Direction::of(ours).receives)
+        .filter_map(|(theirs, _)| kind(theirs))
+        .collect()
+}
+
 impl Session {
+    /// The tracks that the peer announced and we take, in the order of their media sections.
+    pub async fn announced(&self) -> Vec<MediaKind> {
+        match (self.pc.remote_description().await, self.pc.local_description().await) {
+            (Some(theirs), Some(ours)) => sent(&theirs.sdp, &ours.sdp),
+            _ => Vec::new(),
+        }
+    }
+
     /// Lets tracks rest that the peer's description does not want, and wakes those that it wants.
     pub(super) async fn rest_unwanted(&self, theirs: &str) {
         for Outgoing { sender, wanted, .. } in &self.outgoing {
@@ -144,6 +163,15 @@ mod tests {
         let told = with_room_for(&stopped, [MediaKind::Audio].into_iter());
         assert_eq!(parts(&told).filter(|part| part.contains(recvonly)).count(), 1);
         assert!(parts(&told).nth(1).unwrap().contains(inactive), "{told}");
+    }
+
+    #[test]
+    fn a_track_is_announced_where_one_side_sends_what_the_other_takes() {
+        let theirs = "v=0\r\nm=audio 9 X 0\r\nm=video 9 X 96\r\na=sendonly\r\nm=video 9 X 96\r\na=sendrecv\r\n\
+            m=video 9 X 96\r\na=recvonly\r\nm=application 9 X y\r\nm=video 0 X 96\r\na=sendrecv\r\n";
+        let ours = theirs.replace("sendonly", "recvonly").replacen("m=audio 9", "m=audio 0", 1);
+        assert_eq!(sent(theirs, &ours), [MediaKind::Video; 2]);
+        assert_eq!(sent(theirs, theirs), [MediaKind::Audio, MediaKind::Video]);
     }
 
     #[test]

@@ -84,6 +84,7 @@ pub(super) struct Reference {
 pub struct RemoteTrack {
     track: Arc<dyn TrackRemote>,
     ssrc: u32,
+    section: Option<String>,
     codec: Codec,
     shared: Arc<Shared>,
     key_frames: KeyFrameRequester,
@@ -100,7 +101,17 @@ impl RemoteTrack {
     const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 
     pub(super) fn new(track: Arc<dyn TrackRemote>, ssrc: u32, codec: Codec, shared: Arc<Shared>) -> Self {
-        Self { track, ssrc, codec, shared, key_frames: KeyFrameRequester::default() }
+        Self { track, ssrc, section: None, codec, shared, key_frames: KeyFrameRequester::default() }
+    }
+
+    /// Says by which media section it comes.
+    pub(super) fn of_section(self, section: Option<String>) -> Self {
+        Self { section, ..self }
+    }
+
+    /// The name of the media section that it comes by (RFC 5888 `mid`), where that is known.
+    pub fn section(&self) -> Option<&str> {
+        self.section.as_deref()
     }
 
     /// How its frames are coded.

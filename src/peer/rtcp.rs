@@ -130,10 +130,8 @@ impl RtcpState {
         for packet in packets {
             let packet = packet.as_any();
             if let Some(report) = packet.downcast_ref::<SenderReport>() {
-                inner.clocks.insert(
-                    report.ssrc,
-                    SenderClock { ntp_seconds: report.ntp_time as f64 / 4_294_967_296.0, rtp_time: report.rtp_time },
-                );
+                let ntp_seconds = report.ntp_time as f64 / 4_294_967_296.0;
+                inner.take_clock(report.ssrc, SenderClock { ntp_seconds, rtp_time: report.rtp_time });
                 report.reports.iter().for_each(|block| inner.reception_report(block, now));
             } else if let Some(report) = packet.downcast_ref::<ReceiverReport>() {
                 report.reports.iter().for_each(|block| inner.reception_report(block, now));
@@ -142,7 +140,9 @@ impl RtcpState {
             } else if let Some(request) = packet.downcast_ref::<FullIntraRequest>() {
                 request.fir.iter().for_each(|entry| inner.key_frame_wanted(entry.ssrc, now));
             } else if let Some(nack) = packet.downcast_ref::<TransportLayerNack>() {
-                *inner.nacks.entry(nack.media_ssrc).or_default() += 1;
+                if inner.encoders.contains_key(&nack.media_ssrc) {
+                    *inner.nacks.entry(nack.media_ssrc).or_default() += 1;
+                }
             } else if packet.is::<TransportLayerCc>() {
                 inner.transport_feedback += 1;
             }
@@ -186,13 +186,20 @@ impl Inner {
     /// way is asked for again after that.
     const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(300);
 
+    /// Streams of which the clock is known: reports of more are nobody's.
+    const MOST_CLOCKS: usize = 256;
+
+    fn take_clock(&mut self, ssrc: u32, clock: SenderClock) {
+        if self.clocks.len() < Self::MOST_CLOCKS || self.clocks.contains_key(&ssrc) {
+            self.clocks.insert(ssrc, clock);
+        }
+    }
+
     fn key_frame_wanted(&mut self, ssrc: u32, now: Instant) {
+        let Some(control) = self.encoders.get(&ssrc) else { return };
         *self.key_frame_requests.entry(ssrc).or_default() += 1;
         let last = self.key_frame_wanted_at.get(&ssrc);
-        if last.is_some_and(|at| now.saturating_duration_since(*at) < Self::KEY_FRAME_INTERVAL) {
-            return;
-        }
-        if let Some(control) = self.encoders.get(&ssrc) {
+        if last.is_none_or(|at| now.saturating_duration_since(*at) >= Self::KEY_FRAME_INTERVAL) {
             control.request_key_frame();
             self.key_frame_wanted_at.insert(ssrc, now);
         }
@@ -311,6 +318,21 @@ mod tests {
         });
         assert_eq!(given.count(), 4);
         assert_eq!(state.key_frame_requests(1), 100, "all are counted");
+    }
+
+    #[test]
+    fn what_is_said_of_streams_that_are_not_there_takes_no_memory() {
+        let state = RtcpState::default();
+        state.steer(1, Arc::new(EncoderControl::new()));
+        for ssrc in 1..10_000 {
+            state.received(&boxed(PictureLossIndication { sender_ssrc: 9, media_ssrc: ssrc }), Instant::now());
+            state.received(&boxed(TransportLayerNack { media_ssrc: ssrc, ..Default::default() }), Instant::now());
+            let block = ReceptionReport { ssrc, ..Default::default() };
+            state.received(&boxed(SenderReport { ssrc, reports: vec![block], ..Default::default() }), Instant::now());
+        }
+        let inner = state.lock();
+        let kept = [inner.key_frame_requests.len(), inner.nacks.len(), inner.receptions.len(), inner.clocks.len()];
+        assert_eq!(kept, [1, 1, 1, Inner::MOST_CLOCKS]);
     }
 
     #[test]

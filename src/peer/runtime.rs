@@ -209,7 +209,11 @@ impl SessionRuntime {
     }
 
     fn stream_traffic(&self) -> StreamTraffic {
-        StreamTraffic { arrivals: Arc::clone(&self.arrivals), departures: Arc::clone(&self.departures) }
+        StreamTraffic {
+            arrivals: Arc::clone(&self.arrivals),
+            departures: Arc::clone(&self.departures),
+            undeclared: Arc::clone(&self.undeclared),
+        }
     }
 }
 

@@ -1,9 +1,9 @@
 //! Two sessions in one process, over the loopback interface and the real stack.
 
 use super::*;
-use crate::media::{Codec, EncodedFrame, MediaTime};
+use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime};
 use crate::pipeline::queue::{Overflow, bounded};
-use crate::signaling::{Description, Message, memory};
+use crate::signaling::{Candidate, Description, Message, memory};
 use crate::stop::{Stop, StopReason};
 use bytes::Bytes;
 use std::sync::Arc;
@@ -311,7 +311,7 @@ async fn both_sides_settle_on_the_codec_that_each_prefers_of_what_they_have_in_c
     }
 }
 
-/// One end of signaling that changes the offers that it passes on.
+/// One end of signaling that changes what it passes on, and leaves out candidates of which nothing is left.
 pub(super) struct Edited(pub memory::Memory, pub fn(&str) -> String);
 
 #[async_trait::async_trait]
@@ -322,6 +322,10 @@ impl crate::signaling::Signaling for Edited {
                 let edited = Description { sdp: (self.1)(&offer.sdp), ..offer.clone() };
                 self.0.send(&Message::Description(edited)).await
             }
+            Message::Candidate(told) => match (self.1)(&told.candidate) {
+                left if left.is_empty() => Ok(()),
+                candidate => self.0.send(&Message::Candidate(Candidate { candidate, ..told.clone() })).await,
+            },
             other => self.0.send(other).await,
         }
     }
@@ -391,4 +395,62 @@ async fn h264_is_agreed_on_in_the_mode_and_level_that_both_speak() {
         answerer.close().await;
         receiving.await.unwrap();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn streams_that_are_not_announced_are_found_in_a_stream_of_tcp_too() {
+    let config = Config { ice_tcp: true, ..config() };
+    let session = async || Session::new(&config, Arc::new(Timing::new(Instant::now()))).await.unwrap();
+    let (mut caller, mut answerer) = (session().await, session().await);
+    let plan = MediaPlan { send_video: vec![Codec::Vp8], send_audio: vec![Codec::Opus], ..MediaPlan::default() };
+    let (video, audio) = caller.add_media(&plan).await.unwrap();
+    let edit = |said: &str| {
+        let is_left_out =
+            |line: &&str| line.starts_with("a=ssrc") || line.contains("candidate:") && line.contains(" udp ");
+        said.split_inclusive('\n').filter(|line| !is_left_out(line)).collect::<String>()
+    };
+    let (near, far) = memory::pair();
+    let (mut near, mut far, options, stop) =
+        (Edited(near, edit), Edited(far, edit), NegotiateOptions::default(), Stop::new());
+    let (called, answered) = tokio::join!(
+        caller.connect(Role::Call, &mut near, &options, &stop),
+        answerer.connect(Role::Answer, &mut far, &options, &stop)
+    );
+    called.unwrap();
+    answered.unwrap();
+    let mut upkeep = answerer.upkeep(Role::Answer, UpkeepTimes::within(Duration::from_secs(30))).await;
+    for track in [video.unwrap(), audio.unwrap()] {
+        let (sender, receiver) = bounded(8, Overflow::Block);
+        let codec = track.codec();
+        tokio::spawn(track.run(Arc::new(receiver), SystemTime::now()));
+        tokio::spawn(async move {
+            for n in 0.. {
+                let data = vec![if codec == Codec::Vp8 { 0x10 } else { 0x08 }; 3000].into();
+                let time = MediaTime::from_micros(n * 20_000);
+                if sender.send_async(EncodedFrame { codec, time, key: true, data }).await.is_err() {
+                    break;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        });
+    }
+    let (mut tracks, _) = answerer.take_arrivals();
+    let mut signaling: Option<Box<dyn crate::signaling::Signaling>> = Some(Box::new(far));
+    let mut came = Vec::new();
+    let both = async {
+        while came.len() < 2 {
+            tokio::select! {
+                due = upkeep.due(&answerer, &mut signaling) => {
+                    upkeep.attend(due, &mut answerer, &mut signaling).await.unwrap();
+                }
+                Some(track) = tracks.recv() => came.push(track.kind()),
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), both).await.expect("both come");
+    came.sort();
+    assert_eq!(came, [MediaKind::Audio, MediaKind::Video]);
+    assert_eq!(answerer.report().await.selected_pair.unwrap().local.protocol, "tcp");
+    caller.close().await;
+    answerer.close().await;
 }

@@ -4,7 +4,7 @@
 //! Our sockets see the SSRC and payload type of each packet, which SRTP leaves readable. Payload types tell the sections of a
 //! bundle apart (RFC 9143 section 9.2), so the first packet of a stream says which section it is of, and the library is told the
 //! peer's description once more, with that stream in it. Packets that came before are lost: a few milliseconds, and a key frame
-//! that is asked for again. Over ICE-TCP, whose packets we see in pieces, such streams are not found.
+//! that is asked for again.
 
 use super::codecs::payload_types;
 use super::error::PeerError;

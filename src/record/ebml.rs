@@ -26,6 +26,7 @@ pub(super) mod id {
     pub const TRACK_NUMBER: u32 = 0xD7;
     pub const TRACK_UID: u32 = 0x73C5;
     pub const TRACK_TYPE: u32 = 0x83;
+    pub const FLAG_DEFAULT: u32 = 0x88;
     pub const FLAG_LACING: u32 = 0x9C;
     pub const LANGUAGE: u32 = 0x22_B59C;
     pub const CODEC_ID: u32 = 0x86;

@@ -55,7 +55,13 @@ impl Ffmpeg {
         Self::entries(path, &["-show_entries", "stream=codec_name"])
     }
 
-    /// Decoding time in seconds, and whether it is a key frame, of every packet of the stream (`v` or `a`).
+    /// Whether each track is one that a player takes unasked.
+    pub fn defaults(&self, path: &Path) -> Vec<bool> {
+        let lines = Self::entries(path, &["-show_entries", "stream_disposition=default"]);
+        lines.iter().map(|line| line == "1").collect()
+    }
+
+    /// Decoding time in seconds, and whether it is a key frame, of every packet of the stream (`v`, `a`, `v:1`).
     pub fn packets(&self, path: &Path, stream: &str) -> Vec<(f64, bool)> {
         let lines = Self::entries(path, &["-select_streams", stream, "-show_entries", "packet=dts_time,flags"]);
         let packet = |line: String| {

@@ -195,6 +195,7 @@ impl OggRecorder {
         self.end_page(Flags::END)?;
         let heard = (self.samples - i64::from(OPUS_PRE_SKIP)).max(0) as f64 / 48_000.0;
         let track = RecordedTrack {
+            number: 1,
             kind: Codec::Opus.kind().as_str(),
             mime_type: Codec::Opus.mime_type(),
             frames: self.packets,

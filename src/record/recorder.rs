@@ -138,6 +138,7 @@ impl Recorder {
                 let duration = last.minus(first).seconds();
                 let finished = sink.finish()?;
                 let track = RecordedTrack {
+                    number: 1,
                     kind: "audio",
                     mime_type: if format.channels == 0 { "" } else { "audio/L16" },
                     frames,

@@ -4,6 +4,7 @@ use crate::browser::{Media, Page};
 use crate::support::{MediaFile, Rtckit, Scratch, calls_share_the_machine, fnv1a, have, noise, one_call_at_a_time};
 use serde_json::{Value, json};
 use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -363,6 +364,88 @@ fn the_example_page_shows_what_we_send() {
     caller.succeed(PATIENCE);
 }
 
+/// The page offers anew after `change`, and takes the answer, which is returned.
+fn renegotiate(page: &Page, callee: &mut Rtckit, change: &str) -> Value {
+    let change = format!(
+        "{{ const c = peer('peer').connection; const [audio, video] = c.getTransceivers(); {change}; \
+         await c.setLocalDescription(); return c.localDescription.toJSON(); }}"
+    );
+    callee.write_json(&page.evaluate(&change, json!([])));
+    let begin = Instant::now();
+    let answer = loop {
+        assert!(begin.elapsed() < PATIENCE, "no answer");
+        let line = callee.try_line(Duration::from_millis(50)).unwrap_or_default();
+        match serde_json::from_str::<Value>(&line) {
+            Ok(message) if message["type"] == "answer" => break message,
+            _ => {}
+        }
+    };
+    page.accept(&answer);
+    answer
+}
+
+/// Adds a track that changes between black and white, as all such do at the same time.
+const ADD_FLASHES: &str = "const canvas = document.createElement('canvas'); canvas.width = canvas.height = 64; \
+    const context = canvas.getContext('2d'); setInterval(() => { \
+    context.fillStyle = Math.floor(performance.now() / 400) % 2 ? 'white' : 'black'; \
+    context.fillRect(0, 0, 64, 64); }, 25); \
+    peer('peer').added = peer('peer').connection.addTrack(canvas.captureStream(30).getVideoTracks()[0])";
+
+/// When a track that is black or white changes; nothing of another one.
+fn flashes(recording: &Path, track: usize, times: &[f64]) -> Vec<f64> {
+    let map = format!("0:v:{track}");
+    let args =
+        ["-map", &map, "-vf", "scale=1:1", "-fps_mode", "passthrough", "-pix_fmt", "gray", "-f", "rawvideo", "-"];
+    // It would complain that frames come sooner after each other than the format can say.
+    let luma = Command::new("ffmpeg").args(["-v", "quiet", "-i"]).arg(recording).args(args).output().unwrap().stdout;
+    assert_eq!(luma.len(), times.len());
+    if luma.iter().any(|luma| (60..180).contains(luma)) {
+        return Vec::new();
+    }
+    let changes = luma.windows(2).zip(&times[1..]).filter(|(pair, _)| pair[0].abs_diff(pair[1]) > 100);
+    changes.map(|(_, time)| *time).collect()
+}
+
+#[test]
+fn each_of_several_videos_is_recorded_in_sync_and_one_that_is_added_too() {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    let recording = scratch.path("all.webm");
+    page.create_offerer(Media::Send, None);
+    page.evaluate(&format!("{{ {ADD_FLASHES}; }}"), json!([]));
+    let record = ["answer", "--trickle", "--json", "--record", recording.to_str().unwrap()];
+    let mut callee = Rtckit::start(record);
+    page_offers(&page, &mut callee, true);
+    renegotiate(&page, &mut callee, ADD_FLASHES);
+    let sent = "{ for (;;) { for (const stat of (await peer('peer').added.getStats()).values()) { \
+        if (stat.framesSent > 90) return; } await new Promise((resolve) => setTimeout(resolve, 20)); } }";
+    page.evaluate(sent, json!([]));
+    page.call("close", json!(["peer"]));
+    let exit = callee.succeed(PATIENCE);
+    assert!(!exit.stderr.contains("warning"), "{}", exit.stderr);
+    let report: Value = serde_json::from_str(exit.stderr.lines().last().unwrap()).unwrap();
+    let numbers = report["received"].as_array().unwrap().iter().map(|track| track["recordedTrack"].as_u64().unwrap());
+    assert_eq!(numbers.collect::<Vec<_>>(), [1, 3, 4, 2], "{report}");
+    let file = MediaFile::open(&recording);
+    assert_eq!(file.decode_complaints(), "");
+    let streams = file.streams();
+    assert_eq!(streams.iter().map(|stream| stream.kind).collect::<Vec<_>>(), ["video", "audio", "video", "video"]);
+    let videos = [&streams[0], &streams[2], &streams[3]];
+    let mut all = [0, 1, 2].map(|track| flashes(&recording, track, &videos[track].times)).to_vec();
+    // The camera shows something else.
+    all.retain(|flashes| !flashes.is_empty());
+    let [one, other] = &all[..] else { panic!("{all:?}") };
+    assert!(one.len() > 4 && other.len() > 4, "{all:?}");
+    let nearest = other.iter().map(|at| one.iter().map(|time| time - at).min_by(|a, b| a.abs().total_cmp(&b.abs())));
+    let mut apart: Vec<f64> = nearest.flatten().collect();
+    apart.sort_by(f64::total_cmp);
+    assert!(apart[apart.len() / 2].abs() < 0.08, "{all:?}");
+}
+
 #[test]
 fn a_page_holds_and_resumes_and_stops_and_adds_a_channel_and_is_obeyed() {
     let _turn = one_call_at_a_time();
@@ -374,21 +457,7 @@ fn a_page_holds_and_resumes_and_stops_and_adds_a_channel_and_is_obeyed() {
     page_offers(&page, &mut callee, true);
     let came = || page.stat("peer", "inbound-rtp", "audio")["packetsReceived"].as_f64().unwrap();
     let mut renegotiate = |change: &str, expected: &str| {
-        let change = format!(
-            "{{ const c = peer('peer').connection; const [audio, video] = c.getTransceivers(); {change}; \
-             await c.setLocalDescription(); return c.localDescription.toJSON(); }}"
-        );
-        callee.write_json(&page.evaluate(&change, json!([])));
-        let begin = Instant::now();
-        let answer = loop {
-            assert!(begin.elapsed() < PATIENCE, "no answer");
-            let line = callee.try_line(Duration::from_millis(50)).unwrap_or_default();
-            match serde_json::from_str::<Value>(&line) {
-                Ok(message) if message["type"] == "answer" => break message,
-                _ => {}
-            }
-        };
-        page.accept(&answer);
+        let answer = renegotiate(&page, &mut callee, change);
         let sections = answer["sdp"].as_str().unwrap().split("\r\nm=").skip(1);
         let is_direction = |line: &&str| ["a=sendrecv", "a=recvonly", "a=sendonly", "a=inactive"].contains(line);
         let said = sections.map(|section| section.lines().find(is_direction).unwrap_or_default());

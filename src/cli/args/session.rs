@@ -21,7 +21,7 @@ pub struct ReceiveArgs {
     #[arg(long, value_name = "ID", requires = "play")]
     pub sink_id: Option<String>,
     /// Record what arrives without transcoding, as WebM, or Matroska if the name ends in .mkv; WebM has no H.264. G.711 alone is
-    /// encoded again, as Opus
+    /// encoded again, as Opus. Every track is in it, also one that comes late, unless the file is a stream
     #[arg(long, value_name = "FILE|-")]
     pub record: Option<String>,
     /// Decode the video that arrives into Y4M

@@ -63,6 +63,7 @@ pub const RECORDING: &[Member] = &[
     ("recording.bytes", "bytes", "its size"),
     ("recording.duration", "seconds", "its length"),
     ("recording.tracks[]", "objects", "its tracks"),
+    ("recording.tracks[].number", "number", "its number in the file, from 1"),
     ("recording.tracks[].kind", "text", "audio or video"),
     ("recording.tracks[].mimeType", "text", "the RTP media type"),
     ("recording.tracks[].frames", "count", "frames written"),

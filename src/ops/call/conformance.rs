@@ -1,7 +1,8 @@
 //! A WHIP or WHEP server examined: the requests are those of [`Examination`], and here the connection in between is made and used.
 
+use super::outputs::Begun;
 use super::player::Player;
-use super::receive::{Begun, Receiving};
+use super::receive::{Means, Receiving};
 use super::send::{Outlet, Sending};
 use super::{GOODBYE, MediaIo, Options, Outcome, Peer, Report, values};
 use crate::error::{Error, ErrorKind};
@@ -102,8 +103,9 @@ impl Peer {
         let far_end = FarEnd::new();
         let player = Player::open(&options.receive, &plan, None, options.send.salt, far_end, &self.progress).await?;
         let codecs = &connection.video_codecs;
-        let mut receiving =
-            Receiving::prepare(&options.receive, &plan, codecs, None, player, Arc::clone(timing), Begun::default())?;
+        let (timed, progress) = (Arc::clone(timing), Arc::clone(&self.progress));
+        let means = Means { stdout: None, player, timing: timed, begun: Begun::default(), progress };
+        let mut receiving = Receiving::prepare(&options.receive, &plan, codecs, means)?;
         self.unless_stopped(examination.before()).await?;
 
         let mut session = Session::new(&connection, Arc::clone(timing)).await.map_err(PeerError::erase)?;

@@ -3,7 +3,7 @@
 //! ```text
 //! send.rs     source -> encoder -> LocalTrack          (after the connection is up)
 //! audience.rs source -> encoder -> fan -> LocalTracks, for several viewers of one listener
-//! receive.rs  RemoteTrack -> recorder | decoder -> y4m, wav, measure
+//! receive.rs  RemoteTrack -> outputs.rs: recorder | decoder -> y4m, wav, measure
 //! data.rs     stdin <-> data channel <-> stdout
 //! channels.rs lines of JSON <-> all data channels
 //! files.rs    data channel -> files
@@ -24,6 +24,7 @@ mod files;
 mod lasting;
 mod measure;
 mod options;
+mod outputs;
 mod player;
 mod receive;
 mod report;
@@ -68,7 +69,7 @@ use crate::signaling::memory;
 use crate::stop::{Stop, StopReason};
 use documents::Documents;
 use dump::Dump;
-use receive::Begun;
+use outputs::Begun;
 use round::GOODBYE;
 use serde_json::Value;
 use std::sync::Arc;

@@ -1,7 +1,7 @@
 //! Speaker and window: what `--play` needs.
 
 use super::options::ReceiveOptions;
-use super::receive::AUDIO;
+use super::outputs::AUDIO;
 use crate::error::{Error, ErrorKind};
 use crate::filter::FarEnd;
 use crate::media::DeviceSalt;

@@ -6,76 +6,57 @@
 
 use super::measure::{Measure, Measured};
 use super::options::ReceiveOptions;
+use super::outputs::{AUDIO, AudioSinks, Begun, Done, RECORDED_SOUND, Recording, SharedRecorder, VideoSinks};
+use super::outputs::{receive_audio, receive_video};
 use super::player::Player;
 use super::report::{OutputReport, Received, ReceivedTrack};
-use crate::codec::{self, AudioEncoderSettings};
 use crate::error::{Error, ErrorKind};
-use crate::filter::Resampler;
-use crate::media::{
-    AudioDecoder, AudioEncoder, AudioFormat, AudioFrame, Codec, EncodedFrame, FrameRate, Loss, MediaKind, MediaTime,
-    VideoDecoder, VideoFrame,
-};
+use crate::media::{Codec, EncodedFrame, FrameRate, MediaKind, MediaTime};
 use crate::ops::destination::Destination;
-use crate::ops::media::{Hearing, Viewing};
-use crate::peer::{KeyFrameRequester, Mark, MediaPlan, ReceivedReport, RemoteTrack, Timing};
+use crate::peer::{KeyFrameRequester, MediaPlan, ReceivedReport, RemoteTrack, Timing};
 use crate::pipeline::Worker;
-use crate::pipeline::queue::{Overflow, Receiver, Sender, bounded};
-use crate::record::{Container, Existing, Finished, Target, TrackInfo, WavSink, WebmRecorder, Y4mSink};
+use crate::pipeline::queue::{Overflow, Sender, bounded};
+use crate::progress::{Event, Progress};
+use crate::record::{Container, Existing, Target, TrackInfo, WavSink, WebmRecorder, Y4mSink};
 use std::io::Write;
-use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
-use tokio::sync::watch;
 use tokio::task::JoinSet;
 
 /// Frames that may wait for disk and decoder: seconds, so that a slow disk costs nothing.
 const QUEUE: usize = 256;
-/// What decoded audio is written as.
-pub(super) const AUDIO: AudioFormat =
-    AudioFormat { sample_rate: NonZeroU32::new(48_000).expect("not zero"), channels: 2 };
-/// What sound is recorded as; G.711, which no container of ours holds, is encoded again.
-const RECORDED_SOUND: Codec = Codec::Opus;
 /// The constant rate of decoded video on disk.
 const Y4M_RATE: FrameRate = FrameRate::new(30, 1).expect("not zero");
-/// A hole in audio longer than this is not concealed: the stream paused.
-const MOST_CONCEALED: MediaTime = MediaTime::from_micros(1_000_000);
+/// Tracks that a recording takes beside the first of each kind: no peer needs more, and each costs room, memory and a thread.
+const FURTHER: usize = 14;
 
-/// When the files of a call begin, where it is told.
-pub(super) type Begun = watch::Sender<Option<Instant>>;
-
-type SharedRecorder = Arc<Mutex<Option<WebmRecorder>>>;
-
-/// What a thread leaves behind when its track is over.
-struct Done {
-    kind: MediaKind,
-    decoded: Option<u64>,
-    output: Option<Finished>,
-}
-
-struct VideoSinks {
-    y4m: Option<Y4mSink>,
-    viewing: Option<Viewing>,
-    measure: Option<Arc<Measure>>,
-}
-
-struct AudioSinks {
-    wav: Option<WavSink>,
-    hearing: Option<Hearing>,
-    measure: Option<Arc<Measure>>,
-}
-
-/// What leads to the thread of one kind of media.
+/// What leads to the thread of a track.
 struct Feed {
     kind: MediaKind,
+    /// The media section that it came by.
+    section: Option<String>,
     /// As it came first; the recording holds no other.
     codec: Codec,
+    /// Its place in the recording.
+    place: Option<usize>,
+    /// Whether something of the connection that is up leads to it.
+    is_taken: bool,
     frames: Arc<Sender<EncodedFrame>>,
     key_frames: KeyFrameRequester,
     /// Frames decoded so far.
     decoded: Arc<AtomicU64>,
     /// The streams that came, and how many frames had been decoded before each.
     streams: Vec<(u32, u64)>,
+}
+
+/// What a call has for what it receives, besides its options.
+pub(super) struct Means {
+    pub stdout: Option<Box<dyn Write + Send>>,
+    pub player: Player,
+    pub timing: Arc<Timing>,
+    /// When the files begin.
+    pub begun: Begun,
+    pub progress: Arc<dyn Progress>,
 }
 
 /// The running half.
@@ -87,13 +68,16 @@ pub(super) struct Receiving {
     timing: Arc<Timing>,
     /// When the files begin.
     begun: Begun,
-    tracks: JoinSet<(ReceivedReport, u64)>,
+    progress: Arc<dyn Progress>,
+    /// Each with the place of its feed, unless it is counted only.
+    tracks: JoinSet<(Option<usize>, ReceivedReport, u64)>,
     threads: JoinSet<Result<Done, Error>>,
-    /// What has come by the connection that is up.
-    taken: Vec<MediaKind>,
-    /// Whether there are outputs, or it is shown.
-    used: bool,
-    /// What leads to the outputs, by whichever connection it comes.
+    /// Of each kind, whether the first is shown, heard, decoded to a file or measured.
+    is_used: [bool; 2],
+    /// Places in the recording for tracks that are announced and have not come.
+    awaited: Vec<(MediaKind, usize)>,
+    /// In the order in which their first tracks came, by whichever connection. The first of each kind leads to all outputs, the
+    /// others to the recording.
     feeds: Vec<Feed>,
     ended: Vec<Done>,
     failure: Option<Error>,
@@ -108,11 +92,9 @@ impl Receiving {
         options: &ReceiveOptions,
         plan: &MediaPlan,
         video_codecs: &[Codec],
-        mut stdout: Option<Box<dyn Write + Send>>,
-        player: Player,
-        timing: Arc<Timing>,
-        begun: Begun,
+        means: Means,
     ) -> Result<Self, Error> {
+        let Means { mut stdout, player, timing, begun, progress } = means;
         let mut target = |to: &Destination| match to {
             Destination::File(path) => Ok(Target::File(path.clone())),
             Destination::Stdout => {
@@ -128,11 +110,10 @@ impl Receiving {
             Some(to) => {
                 let container = options.container().unwrap_or(Container::WebM);
                 let expected = video_codecs.first().copied().unwrap_or(Codec::Vp8);
-                let tracks = [
-                    TrackInfo::Video { codec: expected, size: None },
-                    TrackInfo::Audio { codec: RECORDED_SOUND, channels: 2, sample_rate: AUDIO.sample_rate },
-                ];
-                Some(Arc::new(Mutex::new(Some(WebmRecorder::create_as(container, target(to)?, existing, &tracks)?))))
+                let tracks = RECORDED.map(|kind| track_info(kind, expected));
+                let mut recorder = WebmRecorder::create_as(container, target(to)?, existing, &tracks)?;
+                recorder.keep_room(FURTHER);
+                Some(Arc::new(Mutex::new(Some(recorder))))
             }
         };
         // Both outputs begin at the zero of the session, so that they stay in step.
@@ -148,6 +129,10 @@ impl Receiving {
         let measure = options.measure.then(|| Arc::new(Measure::new()));
         Ok(Self {
             recorder,
+            is_used: [
+                options.video_output.is_some() || options.measure || player.viewing.is_some(),
+                options.audio_output.is_some() || options.measure || player.hearing.is_some(),
+            ],
             video: Some(VideoSinks { y4m, viewing: player.viewing, measure: measure.clone() })
                 .filter(|_| plan.receive_video),
             audio: Some(AudioSinks { wav, hearing: player.hearing, measure: measure.clone() })
@@ -155,10 +140,10 @@ impl Receiving {
             measure,
             timing,
             begun,
+            progress,
             tracks: JoinSet::new(),
             threads: JoinSet::new(),
-            taken: Vec::new(),
-            used: options.has_files() || options.play,
+            awaited: Vec::new(),
             feeds: Vec::new(),
             ended: Vec::new(),
             failure: None,
@@ -170,77 +155,158 @@ impl Receiving {
         self.feeds.iter().find(|feed| feed.kind == MediaKind::Video).map(|feed| feed.codec)
     }
 
-    /// What comes from now on comes by another connection: the first track of each kind leads to the same outputs.
+    /// What comes from now on comes by another connection: its tracks lead to where those of the one before it led.
     pub(super) fn go_on(&mut self) {
-        self.taken.clear();
+        self.feeds.iter_mut().for_each(|feed| feed.is_taken = false);
     }
 
-    /// Whether a track of this kind would be counted only, although others are used.
-    pub(super) fn is_spare(&self, kind: MediaKind) -> bool {
-        self.used && self.taken.contains(&kind)
+    /// What the peer announced that it sends. The header of a stream names all of it.
+    pub(super) fn expect(&mut self, announced: &[MediaKind]) {
+        let Some(shared) = &self.recorder else { return };
+        let mut recorder = shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(recorder) = recorder.as_mut().filter(|recorder| !recorder.output().is_seekable()) else { return };
+        for kind in RECORDED {
+            let awaited = self.awaited.iter().filter(|(awaited, _)| *awaited == kind).count();
+            let known = self.count(kind).max(1) + awaited;
+            for _ in announced.iter().filter(|announced| **announced == kind).skip(known) {
+                // Where there is no room, that is told when it comes.
+                let info = track_info(kind, Codec::Vp8);
+                self.awaited.extend(recorder.add_track(info).ok().map(|place| (kind, place)));
+            }
+        }
     }
 
-    /// Starts to receive a track. The first of each kind gets the outputs; others are counted only.
+    fn count(&self, kind: MediaKind) -> usize {
+        self.feeds.iter().filter(|feed| feed.kind == kind).count()
+    }
+
+    /// Starts to receive a track. The first of each kind gets the outputs; others are recorded, or counted only.
     ///
     /// # Errors
     /// When it cannot go on in the recording that was begun.
     pub(super) fn take_track(&mut self, track: RemoteTrack) -> Result<(), Error> {
         let (kind, codec) = (track.kind(), track.codec());
-        let first = !self.taken.contains(&kind);
-        self.taken.push(kind);
-        let known = self.feeds.iter_mut().find(|feed| feed.kind == kind && first);
-        let (frames, key_frames) = match known {
-            Some(feed) if kind == MediaKind::Video && self.recorder.is_some() && feed.codec != codec => {
-                return Err(another_codec(feed.codec, codec));
-            }
-            Some(feed) => {
-                feed.streams.push((track.ssrc(), feed.decoded.load(Ordering::Relaxed)));
-                (Arc::clone(&feed.frames), feed.key_frames.clone())
-            }
-            None => self.begin(&track, first)?,
+        let recorded = self.recorder.is_some() && kind == MediaKind::Video;
+        let first = self.feeds.iter().position(|feed| feed.kind == kind);
+        let is_free = |(index, feed): &(usize, &Feed)| {
+            // Nothing takes the place of the first of its kind but what can.
+            feed.kind == kind && !feed.is_taken && (!recorded || feed.codec == codec || first == Some(*index))
         };
-        let track = track.asked_by(key_frames);
+        let of_section = |(_, feed): &(usize, &Feed)| feed.section.as_deref() == track.section();
+        let free = || self.feeds.iter().enumerate().filter(is_free);
+        let index = match free().find(of_section).or_else(|| free().next()).map(|(index, _)| index) {
+            Some(index) if recorded && self.feeds[index].codec != codec => {
+                return Err(another_codec(self.feeds[index].codec, codec));
+            }
+            Some(index) => {
+                let feed = &mut self.feeds[index];
+                feed.streams.push((track.ssrc(), feed.decoded.load(Ordering::Relaxed)));
+                feed.section = track.section().map(str::to_owned);
+                feed.is_taken = true;
+                index
+            }
+            None => {
+                let is_first = first.is_none();
+                match self.place(kind, codec, is_first) {
+                    None if !is_first => {
+                        self.count_only(track);
+                        return Ok(());
+                    }
+                    place => self.begin(&track, place, is_first)?,
+                }
+            }
+        };
+        let frames = Arc::clone(&self.feeds[index].frames);
+        let track = track.asked_by(self.feeds[index].key_frames.clone());
         self.tracks.spawn(async move {
             let before = frames.stats().dropped;
             let report = track.run(Arc::clone(&frames)).await;
-            (report, frames.stats().dropped - before)
+            (Some(index), report, frames.stats().dropped - before)
         });
         Ok(())
     }
 
-    /// Starts the thread of a track.
-    fn begin(
-        &mut self,
-        track: &RemoteTrack,
-        first: bool,
-    ) -> Result<(Arc<Sender<EncodedFrame>>, KeyFrameRequester), Error> {
+    fn count_only(&mut self, track: RemoteTrack) {
+        self.tracks.spawn(async move {
+            // What is there is none of what is lost.
+            let (sender, _kept) = bounded(1, Overflow::Latest);
+            (None, track.run(Arc::new(sender)).await, 0)
+        });
+    }
+
+    /// Starts the thread of a track, and gives the place of what leads to it.
+    fn begin(&mut self, track: &RemoteTrack, place: Option<usize>, is_first: bool) -> Result<usize, Error> {
         let (kind, codec, key_frames) = (track.kind(), track.codec(), track.key_frames());
         let (sender, frames) = bounded(QUEUE, Overflow::DropToKeyframe);
-        let sender = Arc::new(sender);
-        let place = RECORDED.iter().position(|recorded| *recorded == kind).unwrap_or(0);
-        let recorder = self.recorder.clone().filter(|_| first);
-        if let (Some(recorder), MediaKind::Video) = (&recorder, kind)
-            && let Some(recorder) = &mut *recorder.lock().unwrap_or_else(PoisonError::into_inner)
-        {
-            recorder.set_codec(place, codec);
-        }
         let decoded = Arc::new(AtomicU64::new(0));
         let (timing, count, asking) = (Arc::clone(&self.timing), Arc::clone(&decoded), key_frames.clone());
-        let begun = first.then(|| (self.begun.clone(), Box::new(track.zero()) as _));
-        let recording = Recording { recorder, track: place, begun };
+        let begun = is_first.then(|| (self.begun.clone(), Box::new(track.zero()) as _));
+        let recorder = self.recorder.clone().zip(place);
+        let recording = match is_first {
+            true => Recording::new(recorder, begun),
+            false => Recording::optional(recorder, Arc::clone(&self.progress)),
+        };
         let video = if kind == MediaKind::Video { self.video.take() } else { None };
         let audio = if kind == MediaKind::Audio { self.audio.take() } else { None };
-        let work = move || match kind {
-            MediaKind::Video => receive_video(codec, &frames, &recording, video, &asking, (&timing, &count)),
-            MediaKind::Audio => receive_audio(codec, &frames, &recording, audio, (&timing, &count)),
+        let feed = self.feeds.len();
+        let work = move || {
+            let (decoded, output) = match kind {
+                MediaKind::Video => receive_video(codec, &frames, &recording, video, &asking, (&timing, &count))?,
+                MediaKind::Audio => receive_audio(codec, &frames, &recording, audio, (&timing, &count))?,
+            };
+            Ok(Done { feed, decoded, output })
         };
         self.threads.spawn(Worker::spawn(thread_name(kind), work)?.finished());
-        if first {
-            let streams = vec![(track.ssrc(), 0)];
-            let (frames, key_frames) = (Arc::clone(&sender), key_frames.clone());
-            self.feeds.push(Feed { kind, codec, frames, key_frames, decoded, streams });
+        self.feeds.push(Feed {
+            kind,
+            section: track.section().map(str::to_owned),
+            codec,
+            place,
+            is_taken: true,
+            frames: Arc::new(sender),
+            key_frames,
+            decoded,
+            streams: vec![(track.ssrc(), 0)],
+        });
+        Ok(feed)
+    }
+
+    /// The place of a track in the recording; where it has none although others have, or is not used as they are, that is told.
+    fn place(&mut self, kind: MediaKind, codec: Codec, is_first: bool) -> Option<usize> {
+        let of_kind = RECORDED.iter().position(|recorded| *recorded == kind)?;
+        let is_used = self.is_used[of_kind];
+        let shared = self.recorder.clone();
+        let mut guard = shared.as_ref().map(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner));
+        let recorder = guard.as_deref_mut().and_then(Option::as_mut);
+        let (place, told) = match recorder {
+            Some(recorder) if is_first => {
+                recorder.set_codec(of_kind, codec);
+                (Some(of_kind), None)
+            }
+            Some(recorder) => {
+                let awaited = self.awaited.iter().position(|(awaited, _)| *awaited == kind);
+                let place = match awaited.map(|index| self.awaited.remove(index).1) {
+                    Some(place) => {
+                        recorder.set_codec(place, codec);
+                        Ok(place)
+                    }
+                    None => recorder.add_track(track_info(kind, codec)),
+                };
+                match place {
+                    Ok(place) if is_used => {
+                        (Some(place), Some("it is recorded; only the first is used otherwise".to_owned()))
+                    }
+                    Ok(place) => (Some(place), None),
+                    Err(error) => (None, Some(format!("it is only counted: {error}"))),
+                }
+            }
+            None if is_used && !is_first => (None, Some("the first is used, and this one only counted".to_owned())),
+            None => (None, None),
+        };
+        if let Some(told) = told {
+            self.progress.event(Event::Warning { message: format!("another {kind} comes: {told}") });
         }
-        Ok((sender, key_frames))
+        place
     }
 
     /// Completes when an output fails. Cancel-safe.
@@ -272,23 +338,30 @@ impl Receiving {
     /// Completes the outputs once the session is closed, and tells what was received.
     pub(super) async fn finish(mut self) -> (Received, Result<(), Error>) {
         let mut received = Received::default();
-        while let Some(Ok((rtp, frames_dropped))) = self.tracks.join_next().await {
-            received.tracks.push(ReceivedTrack { rtp, frames_decoded: None, frames_dropped });
+        let mut tracks = Vec::new();
+        while let Some(Ok((feed, rtp, frames_dropped))) = self.tracks.join_next().await {
+            tracks.push((feed, ReceivedTrack { rtp, frames_decoded: None, frames_dropped, recorded_track: None }));
         }
         // The threads end with what leads to them.
-        let streams: Vec<_> = self.feeds.drain(..).map(|feed| (feed.kind, feed.streams)).collect();
-        received.tracks.sort_by(|a, b| b.rtp.kind.cmp(&a.rtp.kind));
+        let feeds: Vec<_> = self.feeds.drain(..).map(|feed| (feed.kind, feed.place, feed.streams)).collect();
+        tracks.sort_by_key(|(feed, track)| {
+            let streams = feed.map_or(&[][..], |feed| &feeds[feed].2);
+            let nth = streams.iter().position(|(ssrc, _)| *ssrc == track.rtp.ssrc);
+            (track.rtp.key_frames_received.is_none(), feed.is_none(), *feed, nth)
+        });
         while let Some(done) = self.threads.join_next().await {
             self.take_thread(done);
         }
         let mut failure = self.failure.take();
         for done in std::mem::take(&mut self.ended) {
+            let (kind, _, streams) = &feeds[done.feed];
             if let Some(total) = done.decoded {
                 let mut until = total;
-                let of_kind =
-                    streams.iter().filter(|(kind, _)| *kind == done.kind).flat_map(|(_, streams)| streams.iter().rev());
-                for (ssrc, before) in of_kind {
-                    if let Some(track) = received.tracks.iter_mut().find(|track| track.rtp.ssrc == *ssrc) {
+                for (ssrc, before) in streams.iter().rev() {
+                    let its = |(feed, track): &&mut (Option<usize>, ReceivedTrack)| {
+                        *feed == Some(done.feed) && track.rtp.ssrc == *ssrc
+                    };
+                    if let Some((_, track)) = tracks.iter_mut().find(its) {
                         track.frames_decoded = Some(until - before);
                     }
                     until = *before;
@@ -298,12 +371,14 @@ impl Receiving {
                 path: finished.path.map_or_else(|| "-".to_owned(), |path| path.display().to_string()),
                 bytes: finished.bytes,
             });
-            match done.kind {
+            match kind {
                 MediaKind::Video => received.video_output = received.video_output.or(output),
                 MediaKind::Audio => received.audio_output = received.audio_output.or(output),
             }
         }
-        if let Some(recorder) = self.recorder.take().and_then(take_recorder) {
+        if let Some(recorder) =
+            self.recorder.take().and_then(|shared| shared.lock().unwrap_or_else(PoisonError::into_inner).take())
+        {
             let finished = tokio::task::spawn_blocking(move || recorder.finish()).await;
             match finished {
                 Ok(Ok(recorded)) => received.recording = Some(recorded),
@@ -313,6 +388,12 @@ impl Receiving {
                 }
             }
         }
+        let number = |feed: Option<usize>| {
+            let track = received.recording.as_ref()?.tracks.get(feeds[feed?].1?)?;
+            (track.frames > 0).then_some(track.number)
+        };
+        let tracks = tracks.into_iter().map(|(feed, track)| ReceivedTrack { recorded_track: number(feed), ..track });
+        received.tracks = tracks.collect();
         received.measured = self.measure.take().map(|measure| -> Measured { measure.result() });
         (received, failure.map_or(Ok(()), Err))
     }
@@ -330,6 +411,15 @@ fn thread_name(kind: MediaKind) -> &'static str {
     }
 }
 
+fn track_info(kind: MediaKind, codec: Codec) -> TrackInfo {
+    match kind {
+        MediaKind::Video => TrackInfo::Video { codec, size: None },
+        MediaKind::Audio => {
+            TrackInfo::Audio { codec: RECORDED_SOUND, channels: AUDIO.channels, sample_rate: AUDIO.sample_rate }
+        }
+    }
+}
+
 fn another_codec(recorded: Codec, came: Codec) -> Error {
     let (recorded, came) = (recorded.mime_type(), came.mime_type());
     let message = format!("the peer came back with {came}, and the recording that it left holds {recorded}");
@@ -337,251 +427,4 @@ fn another_codec(recorded: Codec, came: Codec) -> Error {
     Error::new(ErrorKind::SessionLost, "NotSupportedError", message)
         .at("record")
         .with_hint(format!("what came before is in the file; --video-codec {name} lets the peer send nothing else"))
-}
-
-fn take_recorder(shared: SharedRecorder) -> Option<WebmRecorder> {
-    shared.lock().unwrap_or_else(PoisonError::into_inner).take()
-}
-
-/// When the timeline of a recording begins, once it does.
-type ZeroOfTimeline = Box<dyn Fn() -> Option<Instant> + Send>;
-
-struct Recording {
-    recorder: Option<SharedRecorder>,
-    track: usize,
-    /// Where it is told when the files begin, if this is what they are made of, and the zero of its timeline.
-    begun: Option<(Begun, ZeroOfTimeline)>,
-}
-
-impl Recording {
-    fn write(&self, frame: &EncodedFrame) -> Result<(), Error> {
-        let Some(shared) = &self.recorder else {
-            // What is decoded begins at the zero of the session.
-            self.note_begin(MediaTime::ZERO);
-            return Ok(());
-        };
-        let mut recorder = shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(working) = recorder.as_mut() else { return Ok(()) };
-        let written = working.write(self.track, frame);
-        working.begins_at().into_iter().for_each(|time| self.note_begin(time));
-        if written.is_err() {
-            // Closed as it is: the other track must not report that it found a broken recorder, and hide what broke it.
-            *recorder = None;
-        }
-        written.map_err(|error| Error::from(error).at("record"))
-    }
-
-    fn note_begin(&self, time: MediaTime) {
-        let Some((begun, zero)) = &self.begun else { return };
-        begun.send_if_modified(|begun| {
-            let is_news = begun.is_none();
-            *begun = begun.or_else(|| Some(zero()? + time.duration()));
-            is_news
-        });
-    }
-}
-
-fn receive_video(
-    codec: Codec,
-    frames: &Receiver<EncodedFrame>,
-    recording: &Recording,
-    sinks: Option<VideoSinks>,
-    key_frames: &KeyFrameRequester,
-    (timing, count): (&Timing, &AtomicU64),
-) -> Result<Done, Error> {
-    let mut codec = codec;
-    let mut sinks = sinks.filter(|sinks| sinks.y4m.is_some() || sinks.viewing.is_some() || sinks.measure.is_some());
-    let mut decoder: Option<Box<dyn VideoDecoder>> = match &sinks {
-        Some(_) => Some(codec::video_decoder(codec)?),
-        None => None,
-    };
-    let mut decoded = 0;
-    while let Some(frame) = frames.recv() {
-        recording.write(&frame)?;
-        let (Some(decoder), Some(sinks)) = (&mut decoder, &mut sinks) else { continue };
-        if frame.codec != std::mem::replace(&mut codec, frame.codec) {
-            *decoder = codec::video_decoder(codec)?;
-        }
-        let mut written = Ok(());
-        let result = decoder.decode(&frame, &mut |picture: VideoFrame| {
-            if decoded == 0 {
-                timing.mark(Mark::FirstFrameDecoded);
-            }
-            decoded += 1;
-            count.fetch_add(1, Ordering::Relaxed);
-            if let Some(measure) = &sinks.measure {
-                measure.picture(&picture);
-            }
-            if let Some(viewing) = &mut sinks.viewing {
-                viewing.show(&picture);
-            }
-            if let (Some(y4m), Ok(())) = (&mut sinks.y4m, &written) {
-                written = y4m.write(&picture).map_err(|error| Error::from(error).at("video-output"));
-            }
-        });
-        written?;
-        if let Err(error) = result {
-            tracing::debug!("{error}");
-            key_frames.request();
-        }
-    }
-    let output = match sinks.and_then(|sinks| sinks.y4m).filter(|_| decoded > 0) {
-        Some(y4m) => Some(y4m.finish().map_err(|error| Error::from(error).at("video-output"))?),
-        None => None,
-    };
-    Ok(Done { kind: MediaKind::Video, decoded: decoder.map(|_| decoded), output })
-}
-
-/// A decoder, and what takes its sound.
-type Decoding = (Box<dyn AudioDecoder>, Listening);
-
-/// Takes decoded sound to where it goes.
-struct Listening {
-    sinks: AudioSinks,
-    /// What the recording cannot hold as it came is encoded again for it.
-    recoding: Option<Box<dyn AudioEncoder>>,
-    /// To [`AUDIO`].
-    resampler: Resampler,
-}
-
-impl Listening {
-    fn hear(&mut self, sound: &AudioFrame, recording: &Recording) -> Result<(), Error> {
-        let Self { sinks, recoding, resampler } = self;
-        let mut taken = Ok(());
-        resampler.process(sound, &mut |sound| {
-            if taken.is_ok() {
-                taken = take_sound(sinks, recoding.as_deref_mut(), &sound, recording);
-            }
-        })?;
-        taken
-    }
-
-    /// What decodes this codec and listens to it; `None` where nobody wants to hear it.
-    fn begin(codec: Codec, sinks: AudioSinks, recording: &Recording) -> Result<Option<Decoding>, Error> {
-        let recoding = match recording.recorder.is_some() && codec != RECORDED_SOUND {
-            true => Some(codec::audio_encoder(RECORDED_SOUND, AUDIO, AudioEncoderSettings::default())?),
-            false => None,
-        };
-        if sinks.wav.is_none() && sinks.hearing.is_none() && sinks.measure.is_none() && recoding.is_none() {
-            return Ok(None);
-        }
-        let decoder = codec::audio_decoder(codec, AUDIO.channels)?;
-        let resampler = Resampler::new(decoder.format(), AUDIO)?;
-        Ok(Some((decoder, Self { sinks, recoding, resampler })))
-    }
-
-    /// Gives all of it to the sinks, which come back.
-    fn finish(mut self, recording: &Recording) -> Result<AudioSinks, Error> {
-        let Self { sinks, recoding, resampler } = &mut self;
-        let mut taken = Ok(());
-        resampler.flush(&mut |sound| {
-            if taken.is_ok() {
-                taken = take_sound(sinks, recoding.as_deref_mut(), &sound, recording);
-            }
-        })?;
-        if let Some(encoder) = recoding {
-            encoder.flush(&mut |packet| {
-                if taken.is_ok() {
-                    taken = recording.write(&packet);
-                }
-            })?;
-        }
-        taken.map(|()| self.sinks)
-    }
-}
-
-fn take_sound(
-    sinks: &mut AudioSinks,
-    recoding: Option<&mut (dyn AudioEncoder + 'static)>,
-    sound: &AudioFrame,
-    recording: &Recording,
-) -> Result<(), Error> {
-    if let Some(measure) = &sinks.measure {
-        measure.sound(sound);
-    }
-    if let Some(hearing) = &mut sinks.hearing {
-        hearing.play(sound);
-    }
-    if let Some(wav) = &mut sinks.wav {
-        wav.write(sound).map_err(|error| Error::from(error).at("audio-output"))?;
-    }
-    let mut written = Ok(());
-    if let Some(encoder) = recoding {
-        encoder.encode(sound, &mut |packet| {
-            if written.is_ok() {
-                written = recording.write(&packet);
-            }
-        })?;
-    }
-    written
-}
-
-fn receive_audio(
-    codec: Codec,
-    frames: &Receiver<EncodedFrame>,
-    recording: &Recording,
-    sinks: Option<AudioSinks>,
-    (timing, count): (&Timing, &AtomicU64),
-) -> Result<Done, Error> {
-    let sinks = sinks.unwrap_or(AudioSinks { wav: None, hearing: None, measure: None });
-    let mut codec = codec;
-    let mut decoding = Listening::begin(codec, sinks, recording)?;
-    let mut decoded = 0;
-    let mut due: Option<MediaTime> = None;
-    while let Some(frame) = frames.recv() {
-        if frame.codec != std::mem::replace(&mut codec, frame.codec) {
-            let sinks = match decoding {
-                Some((_, listening)) => listening.finish(recording)?,
-                None => AudioSinks { wav: None, hearing: None, measure: None },
-            };
-            decoding = Listening::begin(codec, sinks, recording)?;
-            due = None;
-        }
-        if codec == RECORDED_SOUND {
-            recording.write(&frame)?;
-        }
-        let Some((decoder, listening)) = &mut decoding else { continue };
-        let mut heard = Ok(());
-        let mut hear = |sound: AudioFrame| {
-            if heard.is_ok() {
-                heard = listening.hear(&sound, recording);
-            }
-        };
-        let hole = due.map_or(MediaTime::ZERO, |due| frame.time.minus(due));
-        if let Some(time) = due
-            && hole > MediaTime::from_micros(5_000)
-            && hole < MOST_CONCEALED
-        {
-            let samples = usize::try_from(hole.rescale(decoder.format().sample_rate).ticks()).unwrap_or(0);
-            if let Err(error) = decoder.conceal(Loss { time, samples, next: Some(&frame) }, &mut hear) {
-                tracing::debug!("{error}");
-            }
-        }
-        match decoder.decode(&frame, &mut |sound: AudioFrame| {
-            due = Some(sound.time.plus(sound.duration()));
-            hear(sound);
-        }) {
-            Ok(()) => {
-                decoded += 1;
-                count.fetch_add(1, Ordering::Relaxed);
-                timing.mark(Mark::FirstFrameDecoded);
-            }
-            Err(error) => tracing::debug!("{error}"),
-        }
-        heard?;
-    }
-    let has_decoded = decoding.is_some();
-    let wav = match decoding {
-        Some((_, listening)) => {
-            let AudioSinks { wav, hearing, .. } = listening.finish(recording)?;
-            hearing.into_iter().for_each(Hearing::finish);
-            wav
-        }
-        None => None,
-    };
-    let output = match wav.filter(|_| decoded > 0) {
-        Some(wav) => Some(wav.finish().map_err(|error| Error::from(error).at("audio-output"))?),
-        None => None,
-    };
-    Ok(Done { kind: MediaKind::Audio, decoded: has_decoded.then_some(decoded), output })
 }

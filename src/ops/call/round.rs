@@ -71,6 +71,7 @@ impl Peer {
             }
         };
         let Course { receiving, sending, requests, lasting, signaling, .. } = course;
+        receiving.expect(&session.announced().await);
         let mut look = tokio::time::interval(LOOK_EVERY);
         let sends_only = sending.is_active() && options.lives_by_sending();
         let dump_every = self.dump.as_ref().map(|_| DUMP_EVERY);
@@ -175,10 +176,6 @@ impl Peer {
 
     fn take_track(&self, track: RemoteTrack, receiving: &mut Receiving) -> Result<(), Error> {
         let codec = track.codec();
-        if receiving.is_spare(codec.kind()) {
-            let message = format!("another {} comes: the first is used, and this one only counted", codec.kind());
-            self.progress.event(Event::Warning { message });
-        }
         self.progress.event(Event::Track { kind: codec.kind().to_string(), mime_type: codec.mime_type().to_owned() });
         receiving.take_track(track)
     }

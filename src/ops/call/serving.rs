@@ -3,8 +3,9 @@
 use super::comeback::{Comeback, Making};
 use super::files::Came;
 use super::lasting::Lasting;
+use super::outputs::Begun;
 use super::player::Player;
-use super::receive::{Begun, Receiving};
+use super::receive::{Means, Receiving};
 use super::round::{Course, Ending, GOODBYE, say_goodbye};
 use super::send::{Outlet, Sending};
 use super::whole::joined;
@@ -62,7 +63,9 @@ impl Peer {
         let begun = media.begun.or_else(|| options.receive.has_files().then(Begun::default));
         let files = begun.as_ref().map(Begun::subscribe);
         let (begun, timed) = (begun.unwrap_or_default(), Arc::clone(timing));
-        let receiving = Receiving::prepare(&options.receive, &plan, codecs, media.output, player, timed, begun)?;
+        let progress = Arc::clone(&self.progress);
+        let means = Means { stdout: media.output, player, timing: timed, begun, progress };
+        let receiving = Receiving::prepare(&options.receive, &plan, codecs, means)?;
         let patience = options.negotiate.meeting;
         let visit = Visit { patience, verify: None, progress: &*self.progress, stop: &self.stop };
         let (mut road, met) = match Box::pin(road.enter(options.part(&plan), visit)).await {

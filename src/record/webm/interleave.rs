@@ -38,14 +38,13 @@ impl Interleaver {
     const BLOCK_HEAD_BYTES: u64 = 16;
 
     pub fn new(tracks: usize) -> Self {
-        let track = || Track { queue: VecDeque::new(), newest_ms: i64::MIN, moved: 0 };
-        Self {
-            tracks: std::iter::repeat_with(track).take(tracks).collect(),
-            held: 0,
-            bytes: 0,
-            newest_ms: i64::MIN,
-            last_out_ms: i64::MIN,
-        }
+        let mut new = Self { tracks: Vec::new(), held: 0, bytes: 0, newest_ms: i64::MIN, last_out_ms: i64::MIN };
+        (0..tracks).for_each(|_| new.add_track());
+        new
+    }
+
+    pub fn add_track(&mut self) {
+        self.tracks.push(Track { queue: VecDeque::new(), newest_ms: i64::MIN, moved: 0 });
     }
 
     /// Takes a frame. One that comes too late for its time, or not after its track's last, is moved to the earliest time

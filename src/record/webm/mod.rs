@@ -20,7 +20,7 @@ use crate::media::av1::av1_configuration;
 use crate::media::h264::AvcConfiguration;
 use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, Sink, frame_header, opus_packet_samples};
 use interleave::{Interleaver, Placed};
-use mux::Muxer;
+use mux::{Muxer, number_of};
 use serde::Serialize;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
@@ -84,6 +84,12 @@ pub enum WebmError {
         /// Its codec.
         codec: Codec,
     },
+    /// The container takes no further track.
+    #[error("no track can be added to the recording: {why}")]
+    NoFurther {
+        /// Why not.
+        why: &'static str,
+    },
     /// No frame came that could be recorded.
     #[error("{path}: nothing was recorded, since no frame arrived that decoding can start from")]
     Empty {
@@ -101,7 +107,7 @@ pub enum WebmError {
 impl Classify for WebmError {
     fn kind(&self) -> ErrorKind {
         match self {
-            Self::Unsupported { .. } | Self::Unannounced { .. } => ErrorKind::InvalidInput,
+            Self::Unsupported { .. } | Self::Unannounced { .. } | Self::NoFurther { .. } => ErrorKind::InvalidInput,
             Self::Output(_) | Self::Empty { .. } | Self::Failed { .. } => ErrorKind::Output,
         }
     }
@@ -132,6 +138,8 @@ pub struct Recorded {
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RecordedTrack {
+    /// Its number in the file, counted from 1 (Matroska `TrackNumber`).
+    pub number: u64,
     /// `audio` or `video`.
     pub kind: &'static str,
     /// The RTP media type, e.g. `video/VP8`.
@@ -202,27 +210,31 @@ impl WebmRecorder {
             return Err(WebmError::Unsupported { track: 0, what: "no track at all".to_owned() });
         }
         for (track, info) in tracks.iter().enumerate() {
-            let unsupported = |what: String| Err(WebmError::Unsupported { track, what });
-            match info {
-                TrackInfo::Video { codec, .. } if codec.kind() != MediaKind::Video => {
-                    return unsupported(format!("video coded as {codec}"));
-                }
-                TrackInfo::Audio { codec, .. } if codec.kind() != MediaKind::Audio => {
-                    return unsupported(format!("audio coded as {codec}"));
-                }
-                _ if !container.holds(info.codec()) => {
-                    return unsupported(format!("{} in {}", info.codec(), MimeType::of(container)));
-                }
-                TrackInfo::Audio { channels, .. } if !(1..=2).contains(channels) => {
-                    return unsupported(format!("{channels} channels"));
-                }
-                _ => {}
-            }
+            check(container, track, info)?;
         }
         let mux = Muxer::new(Output::create(target, existing)?, container, tracks);
         let tracks: Vec<_> = tracks.iter().cloned().map(Track::new).collect();
         let interleaver = Interleaver::new(tracks.len());
         Ok(Self { mux, interleaver, tracks, started: false, failed: false })
+    }
+
+    /// Keeps room for so many tracks that may be [added](Self::add_track); before the first frame.
+    pub fn keep_room(&mut self, tracks: usize) {
+        self.mux.keep_room(tracks);
+    }
+
+    /// Adds a track, whose place in the list of tracks it returns. A file takes it at any time, a stream until its header is
+    /// written.
+    ///
+    /// # Errors
+    /// When there is no room for it, and when the container cannot hold it. The recording goes on as it was.
+    pub fn add_track(&mut self, info: TrackInfo) -> Result<usize, WebmError> {
+        let place = self.tracks.len();
+        check(self.mux.container(), place, &info)?;
+        self.mux.add_track(&info).map_err(|why| WebmError::NoFurther { why })?;
+        self.interleaver.add_track();
+        self.tracks.push(Track::new(info));
+        Ok(place)
     }
 
     /// Says how the frames of track number `track` are coded, where that was not known when it was announced. Only before its
@@ -307,12 +319,12 @@ impl WebmRecorder {
                 }
             }
         }
-        let begins = !std::mem::replace(&mut state.has_come, true);
         let ms = frame.time.rescale(MILLIS).ticks();
         self.interleaver.push(track, ms, frame);
-        if begins && codec.kind() == MediaKind::Video {
+        if codec.kind() == MediaKind::Video && !self.has_picture() {
             self.begin_together(ms);
         }
+        self.tracks[track].has_come = true;
         self.started |= self.mux.output().is_seekable()
             || (0..self.tracks.len()).all(|track| self.interleaver.has_held(track))
             || self.interleaver.span_ms() >= STREAM_HEADER_MS
@@ -323,6 +335,10 @@ impl WebmRecorder {
             self.put(&placed)?;
         }
         Ok(())
+    }
+
+    fn has_picture(&self) -> bool {
+        self.tracks.iter().any(|track| track.has_come && track.info.codec().kind() == MediaKind::Video)
     }
 
     /// Leaves out the sound before the first picture, where there is no more of it than the window holds: the two begin
@@ -369,7 +385,7 @@ impl WebmRecorder {
         }
         let duration = self.mux.end_ms() as f64 / 1000.0;
         let moved = |track| self.interleaver.moved(track);
-        let tracks = self.tracks.iter().enumerate().map(|(n, track)| track.report(moved(n))).collect();
+        let tracks = self.tracks.iter().enumerate().map(|(n, track)| track.report(n, moved(n))).collect();
         let finished = self.mux.finish()?;
         Ok(Recorded { path: finished.path, bytes: finished.bytes, duration, tracks })
     }
@@ -411,6 +427,22 @@ impl WebmRecorder {
     }
 }
 
+/// Whether the container holds such a track.
+fn check(container: Container, track: usize, info: &TrackInfo) -> Result<(), WebmError> {
+    let unsupported = |what: String| Err(WebmError::Unsupported { track, what });
+    match info {
+        TrackInfo::Video { codec, .. } if codec.kind() != MediaKind::Video => {
+            unsupported(format!("video coded as {codec}"))
+        }
+        TrackInfo::Audio { codec, .. } if codec.kind() != MediaKind::Audio => {
+            unsupported(format!("audio coded as {codec}"))
+        }
+        _ if !container.holds(info.codec()) => unsupported(format!("{} in {}", info.codec(), MimeType::of(container))),
+        TrackInfo::Audio { channels, .. } if !(1..=2).contains(channels) => unsupported(format!("{channels} channels")),
+        _ => Ok(()),
+    }
+}
+
 impl Track {
     fn new(info: TrackInfo) -> Self {
         Self {
@@ -428,9 +460,10 @@ impl Track {
         }
     }
 
-    fn report(&self, moved: u64) -> RecordedTrack {
+    fn report(&self, place: usize, moved: u64) -> RecordedTrack {
         let codec = self.info.codec();
         RecordedTrack {
+            number: number_of(place),
             kind: codec.kind().as_str(),
             mime_type: codec.mime_type(),
             frames: self.frames,

@@ -34,8 +34,10 @@ const CUES_HEAD_BYTES: u64 = 12;
 const CUE_BYTES: u64 = 40;
 /// The most that a track keeps apart from its frames: parameter sets take about 40.
 const MOST_PRIVATE_BYTES: usize = 512;
-/// More than any track entry of ours takes (about 100, and what is private to its codec).
-const TRACK_ENTRY_BYTES: usize = 160 + MOST_PRIVATE_BYTES;
+/// The same, of a track that is added later.
+const MOST_PRIVATE_BYTES_ADDED: usize = 128;
+/// More than any track entry of ours takes (about 100), without what is private to its codec.
+const TRACK_ENTRY_BYTES: usize = 160;
 /// How long an Opus decoder needs to converge after a seek, RFC 7845 section 4.6.
 const OPUS_SEEK_PRE_ROLL_NS: u64 = 80_000_000;
 /// Declared in a stream for video that has not come yet and whose size nobody announced; decoders go by the frames.
@@ -43,15 +45,18 @@ const NOMINAL_SIZE: (u32, u32) = (640, 480);
 
 pub(super) struct Muxer {
     output: Output,
-    doc_type: &'static [u8],
+    container: Container,
     tracks: Vec<Track>,
+    /// How many of them were there from the beginning.
+    announced: usize,
+    /// How many may be added.
+    room: usize,
     /// Where the places are that are filled in later, in bytes from the start of the file.
     layout: Option<Layout>,
     origin_ms: i64,
     cluster: Option<Cluster>,
     cues: Vec<Cue>,
     has_video: bool,
-    last_cue_ms: Option<i64>,
     end_ms: i64,
 }
 
@@ -60,6 +65,17 @@ struct Track {
     /// `CodecPrivate` of video.
     private: Vec<u8>,
     declared: bool,
+    last_cue_ms: Option<i64>,
+}
+
+impl Track {
+    fn new(info: &TrackInfo) -> Self {
+        Self { info: info.clone(), private: Vec::new(), declared: false, last_cue_ms: None }
+    }
+
+    fn kind(&self) -> MediaKind {
+        self.info.codec().kind()
+    }
 }
 
 struct Layout {
@@ -72,7 +88,8 @@ struct Layout {
 
 struct Cluster {
     start_ms: i64,
-    cue: Option<usize>,
+    /// Those from here on point to it.
+    first_cue: usize,
     body: Vec<u8>,
 }
 
@@ -90,20 +107,42 @@ impl Cue {
 
 impl Muxer {
     pub fn new(output: Output, container: Container, tracks: &[TrackInfo]) -> Self {
-        let tracks =
-            tracks.iter().map(|info| Track { info: info.clone(), private: Vec::new(), declared: false }).collect();
         Self {
             output,
-            doc_type: if container == Container::Matroska { b"matroska" } else { b"webm" },
-            tracks,
+            container,
+            announced: tracks.len(),
+            room: 0,
+            tracks: tracks.iter().map(Track::new).collect(),
             layout: None,
             origin_ms: 0,
             cluster: None,
             cues: Vec::new(),
             has_video: false,
-            last_cue_ms: None,
             end_ms: 0,
         }
+    }
+
+    pub fn container(&self) -> Container {
+        self.container
+    }
+
+    /// Keeps room for so many tracks that are added later; before anything is written.
+    pub fn keep_room(&mut self, tracks: usize) {
+        if self.layout.is_none() {
+            self.room = tracks;
+        }
+    }
+
+    /// Adds a track where there is room for it; says why not.
+    pub fn add_track(&mut self, info: &TrackInfo) -> Result<(), &'static str> {
+        if self.layout.is_some() && !self.output.is_seekable() {
+            return Err("the header of a stream is written once, at its beginning");
+        }
+        if self.tracks.len() >= self.announced + self.room {
+            return Err("it holds as many as it has room for");
+        }
+        self.tracks.push(Track::new(info));
+        Ok(())
     }
 
     pub fn output(&self) -> &Output {
@@ -135,8 +174,9 @@ impl Muxer {
     /// What a decoder must know before the first frame of a track of video; false when it is too long, or too late: a stream
     /// has written its header.
     pub fn set_private(&mut self, track: usize, private: Vec<u8>) -> bool {
+        let most = if track < self.announced { MOST_PRIVATE_BYTES } else { MOST_PRIVATE_BYTES_ADDED };
         let track = &mut self.tracks[track];
-        let fits = private.len() <= MOST_PRIVATE_BYTES && (private.is_empty() || !track.declared);
+        let fits = private.len() <= most && (private.is_empty() || !track.declared);
         if fits {
             track.private = private;
         }
@@ -170,12 +210,15 @@ impl Muxer {
             self.declare_late(placed.track)?;
         }
         let ms = placed.ms - self.origin_ms;
-        let is_video = self.tracks[placed.track].info.codec().kind() == MediaKind::Video;
+        let track = &mut self.tracks[placed.track];
+        let is_video = track.kind() == MediaKind::Video;
         self.has_video |= is_video;
         let can_seek_here = if is_video { placed.frame.key } else { !self.has_video };
-        let cue = self.output.is_seekable()
-            && can_seek_here
-            && self.last_cue_ms.is_none_or(|last| ms - last >= CUE_MS || (is_video && !self.cues_have_video()));
+        let cue =
+            self.output.is_seekable() && can_seek_here && track.last_cue_ms.is_none_or(|last| ms - last >= CUE_MS);
+        if cue {
+            track.last_cue_ms = Some(ms);
+        }
         let full = self
             .cluster
             .as_ref()
@@ -187,12 +230,10 @@ impl Muxer {
         let cluster = self.cluster.get_or_insert_with(|| {
             let mut body = Vec::new();
             ebml::put_uint(&mut body, id::TIMESTAMP, ms.unsigned_abs());
-            Cluster { start_ms: ms, cue: None, body }
+            Cluster { start_ms: ms, first_cue: self.cues.len(), body }
         });
         if cue {
-            cluster.cue = Some(self.cues.len());
             self.cues.push(Cue { ms, track: placed.track, cluster: 0 });
-            self.last_cue_ms = Some(ms);
         }
         let number = number_of(placed.track);
         let since_cluster = i16::try_from(ms - cluster.start_ms).expect("a cluster is shorter than 32 s");
@@ -209,9 +250,8 @@ impl Muxer {
     /// Hands what was put so far to the operating system.
     pub fn end_cluster(&mut self) -> Result<(), OutputError> {
         let (Some(cluster), Some(layout)) = (self.cluster.take(), &self.layout) else { return Ok(()) };
-        if let Some(cue) = cluster.cue {
-            self.cues[cue].cluster = self.output.position() - layout.segment;
-        }
+        let position = self.output.position() - layout.segment;
+        self.cues[cluster.first_cue..].iter_mut().for_each(|cue| cue.cluster = position);
         let mut bytes = Vec::with_capacity(cluster.body.len() + 12);
         ebml::put_bytes(&mut bytes, id::CLUSTER, &cluster.body);
         self.output.write(&bytes)?;
@@ -248,11 +288,6 @@ impl Muxer {
         self.output.finish()
     }
 
-    /// Whether the cues have reached the video; those before it belong to the sound.
-    fn cues_have_video(&self) -> bool {
-        self.cues.last().is_some_and(|cue| self.tracks[cue.track].info.codec().kind() == MediaKind::Video)
-    }
-
     /// Writes all that stands before the first cluster. A stream declares every track now, a file those that have come.
     fn begin(&mut self, first: usize) -> Result<(), OutputError> {
         let seekable = self.output.is_seekable();
@@ -265,7 +300,8 @@ impl Muxer {
             ebml::put_uint(out, id::EBML_READ_VERSION, 1);
             ebml::put_uint(out, id::EBML_MAX_ID_LENGTH, 4);
             ebml::put_uint(out, id::EBML_MAX_SIZE_LENGTH, 8);
-            ebml::put_bytes(out, id::DOC_TYPE, self.doc_type);
+            let doc_type: &[u8] = if self.container == Container::Matroska { b"matroska" } else { b"webm" };
+            ebml::put_bytes(out, id::DOC_TYPE, doc_type);
             // Version 4 has CodecDelay; version 2, SimpleBlock, is enough to play it.
             ebml::put_uint(out, id::DOC_TYPE_VERSION, 4);
             ebml::put_uint(out, id::DOC_TYPE_READ_VERSION, 2);
@@ -287,7 +323,9 @@ impl Muxer {
             }
         });
         let (duration, tracks) = (out.len() - DURATION_BYTES, out.len());
-        let tracks_bytes = if seekable { TRACK_ENTRY_BYTES * (self.tracks.len() + 1) } else { 0 };
+        let announced_bytes = (TRACK_ENTRY_BYTES + MOST_PRIVATE_BYTES) * (self.announced + 1);
+        let added_bytes = (TRACK_ENTRY_BYTES + MOST_PRIVATE_BYTES_ADDED) * self.room;
+        let tracks_bytes = if seekable { announced_bytes + added_bytes } else { 0 };
         out.extend(self.tracks_element(tracks_bytes));
         let start = self.output.position();
         self.layout = Some(Layout {
@@ -313,8 +351,14 @@ impl Muxer {
         let mut out = Vec::new();
         ebml::put_master(&mut out, id::TRACKS, |out| {
             for (index, track) in self.tracks.iter().enumerate().filter(|(_, track)| track.declared) {
+                let is_further =
+                    self.tracks[..index].iter().any(|other| other.declared && other.kind() == track.kind());
                 ebml::put_master(out, id::TRACK_ENTRY, |out| {
-                    put_track(out, number_of(index), &track.info, &track.private)
+                    put_track(out, number_of(index), &track.info, &track.private);
+                    if is_further {
+                        // A player takes the first of a kind, and this one when it is told to.
+                        ebml::put_uint(out, id::FLAG_DEFAULT, 0);
+                    }
                 });
             }
         });
@@ -327,7 +371,7 @@ impl Muxer {
 }
 
 /// Track numbers count from 1.
-fn number_of(track: usize) -> u64 {
+pub(super) fn number_of(track: usize) -> u64 {
     track as u64 + 1
 }
 

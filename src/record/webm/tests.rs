@@ -161,6 +161,106 @@ fn a_track_that_comes_a_minute_late_is_still_in_the_file() {
     }
 }
 
+const PICTURES: TrackInfo = TrackInfo::Video { codec: Codec::Vp8, size: None };
+
+#[test]
+fn tracks_are_added_to_a_file_at_any_time_and_each_can_be_seeked_to() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.webm");
+    let mut recorder = create(&path, &announced());
+    recorder.keep_room(2);
+    write_all(&mut recorder, &call(vp8(0, 90), opus(0, 150)));
+    let screen = recorder.add_track(PICTURES).unwrap();
+    let mut rest: Vec<_> = call(vp8(3_000, 210), opus(3_000, 350));
+    rest.extend(vp8(3_500, 120).into_iter().map(|frame| (screen, frame)));
+    rest.sort_by_key(|(_, frame)| frame.time.micros());
+    write_all(&mut recorder, &rest);
+    let absent = recorder.add_track(PICTURES).unwrap();
+    assert!(matches!(recorder.add_track(PICTURES), Err(WebmError::NoFurther { .. })), "there is room for two");
+    let recorded = recorder.finish().unwrap();
+    let of =
+        |place: usize| (recorded.tracks[place].number, recorded.tracks[place].frames, recorded.tracks[place].start);
+    assert_eq!(of(VIDEO), (1, 300, Some(0.0)));
+    assert_eq!((of(screen), of(absent)), ((3, 120, Some(3.5)), (4, 0, None)));
+    assert_eq!(recorded.tracks.iter().map(|track| track.moved).sum::<u64>(), 0);
+    let found = inspect(&path).unwrap();
+    assert_eq!((found.complete, found.tracks.len(), found.cues), (true, 3, 10 + 4), "{found:?}");
+    let Some(tools) = foreign::ffmpeg() else { return };
+    tools.assert_clean(&path);
+    assert_eq!(tools.codecs(&path), ["vp8", "opus", "vp8"]);
+    assert_eq!(tools.defaults(&path), [true, true, false]);
+    let packets = tools.packets(&path, "v:1");
+    assert_eq!((packets.len(), packets[0]), (120, (3.5, true)));
+}
+
+#[test]
+fn two_tracks_of_sound_are_seeked_by_their_own_cues() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("a.webm");
+    let mut recorder = create(&path, &announced());
+    recorder.keep_room(1);
+    let sample_rate = NonZeroU32::new(48_000).unwrap();
+    let other = recorder.add_track(TrackInfo::Audio { codec: Codec::Opus, channels: 1, sample_rate }).unwrap();
+    for (one, two) in opus(0, 150).iter().zip(&opus(10, 150)) {
+        recorder.write(AUDIO, one).unwrap();
+        recorder.write(other, two).unwrap();
+    }
+    recorder.finish().unwrap();
+    let file = matroska::Matroska::open(fs::File::open(&path).unwrap()).unwrap();
+    assert_eq!(file.tracks.iter().map(|track| track.number).collect::<Vec<_>>(), [2, 3]);
+    assert_eq!(inspect(&path).unwrap().cues, 6);
+    // Every cue points to a cluster, by its distance from the content of the segment.
+    let bytes = fs::read(&path).unwrap();
+    let at = |id: &[u8], from: usize| from + bytes[from..].windows(id.len()).position(|at| at == id).unwrap();
+    let segment = at(&[0x18, 0x53, 0x80, 0x67], 0) + 12;
+    let mut from = at(&[0x1C, 0x53, 0xBB, 0x6B], segment + 200);
+    for _ in 0..6 {
+        from = at(&[0xF1], from) + 1;
+        let size = usize::from(bytes[from] & 0x7F);
+        let position = bytes[from + 1..][..size].iter().fold(0usize, |n, byte| n << 8 | usize::from(*byte));
+        assert_eq!(bytes[segment + position..][..4], [0x1F, 0x43, 0xB6, 0x75]);
+        from += 1 + size;
+    }
+}
+
+#[test]
+fn only_the_first_picture_cuts_off_the_sound_before_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut recorder = create(&folder.path().join("a.webm"), &announced());
+    recorder.keep_room(1);
+    let screen = recorder.add_track(PICTURES).unwrap();
+    let mut frames = call(vp8(100, 60), opus(0, 110));
+    frames.extend(vp8(300, 54).into_iter().map(|frame| (screen, frame)));
+    frames.sort_by_key(|(_, frame)| frame.time.micros());
+    write_all(&mut recorder, &frames);
+    let recorded = recorder.finish().unwrap();
+    // The packet from 80 to 100 ms is the last one before the picture.
+    assert_eq!((recorded.tracks[AUDIO].before_first_key_frame, recorded.tracks[AUDIO].frames), (4, 106));
+    assert_eq!((recorded.tracks[VIDEO].start, recorded.tracks[screen].start), (Some(0.02), Some(0.22)));
+}
+
+#[test]
+fn a_stream_takes_tracks_until_its_header_is_written_and_goes_on_without_later_ones() {
+    let stream = Shared::default();
+    let target = Target::Stream(Box::new(stream.clone()), "-".to_owned());
+    let mut recorder = WebmRecorder::create(target, Existing::Refuse, &announced()).unwrap();
+    recorder.keep_room(9);
+    let screen = recorder.add_track(PICTURES).unwrap();
+    let mut frames = call(vp8(0, 60), opus(0, 100));
+    frames.extend(vp8(0, 60).into_iter().map(|frame| (screen, frame)));
+    frames.sort_by_key(|(_, frame)| frame.time.micros());
+    write_all(&mut recorder, &frames);
+    let refused = recorder.add_track(PICTURES).unwrap_err();
+    assert!(refused.to_string().contains("the header of a stream"), "{refused}");
+    write_all(&mut recorder, &call(vp8(2_000, 30), opus(2_000, 50)));
+    recorder.finish().unwrap();
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("stream.webm");
+    fs::write(&path, stream.take()).unwrap();
+    let found = inspect(&path).unwrap();
+    assert_eq!(found.tracks.iter().map(|track| track.frames).collect::<Vec<_>>(), [90, 150, 60]);
+}
+
 #[test]
 fn a_stream_has_no_index_and_plays() {
     let stream = Shared::default();

@@ -82,7 +82,7 @@ impl MediaFile {
             .args(["-v", "error", "-nostdin", "-i"])
             .arg(&self.path)
             // Frames keep their times: rounded to a constant rate, two that come soon after each other would collide.
-            .args(["-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"])
+            .args(["-map", "0", "-fps_mode", "passthrough", "-enc_time_base", "-1", "-f", "null", "-"])
             .output()
             .unwrap();
         String::from_utf8_lossy(&output.stderr).into_owned()
