@@ -31,7 +31,7 @@ use rtc::peer_connection::configuration::interceptor_registry::{
 };
 use rtc::peer_connection::configuration::setting_engine::SctpMaxMessageSize;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use webrtc::media_stream::track_remote::TrackRemote;
@@ -98,7 +98,7 @@ impl Session {
             timing: Arc::clone(timing),
             live: Live::default(),
             origin: OnceLock::new(),
-            reference: OnceLock::new(),
+            reference: Mutex::default(),
         });
         let max_message_size = Arc::new(AtomicUsize::new(MAX_MESSAGE_SIZE as usize));
         let (state_sender, state) = watch::channel(ConnectionState::New);

@@ -11,7 +11,7 @@ use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime, opus_packet_sample
 use crate::pipeline::queue::{Sender, Sent};
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use serde::Serialize;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Notify;
 use webrtc::media_stream::track_remote::{TrackRemote, TrackRemoteEvent};
@@ -67,13 +67,14 @@ pub(super) struct Shared {
     pub live: Live,
     /// When the first packet of any track came: the zero of the session's timeline.
     pub origin: OnceLock<Instant>,
-    /// The track that others are aligned to: its first packet's arrival and its clock.
-    pub reference: OnceLock<Reference>,
+    /// The track that others are aligned to: its first packet's arrival and its clock. The first that came, until there is sound.
+    pub reference: Mutex<Option<Reference>>,
 }
 
 /// Where the timeline and the RTP clock of the reference track met.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Reference {
+    kind: MediaKind,
     ssrc: u32,
     timestamp: i64,
     clock_rate: f64,
@@ -289,23 +290,30 @@ impl Jitter {
 
 /// Maps a track's RTP timestamps to the session's timeline: this is the one place where remote time gets its origin.
 ///
-/// At first by the arrival of the first packet. Once sender reports of this track and of the reference track are in,
-/// their common clock corrects it, a little with each frame so that time never jumps.
+/// By the common clock of this track and the reference track where sender reports of both are in by the first frame, as ours are.
+/// Else at first by the arrival of the first packet, and later that clock corrects it, a little with each frame so that time never
+/// jumps: pictures rather than sound.
 struct Timeline {
     shared: Arc<Shared>,
+    kind: MediaKind,
     ssrc: u32,
     clock_rate: f64,
     began_seconds: f64,
     first: Option<i64>,
     correction: f64,
-    is_reference: bool,
 }
 
 impl Timeline {
     /// The zero lies this far before the first packet, so that a track found to have begun earlier has room.
     const LEAD: Duration = Duration::from_millis(20);
-    /// The most that one frame moves against its neighbour.
-    const SLEW: f64 = 0.002;
+    /// The most that one frame moves against its neighbour: what is not heard, and what is not seen.
+    const fn slew(kind: MediaKind) -> f64 {
+        match kind {
+            MediaKind::Audio => 0.002,
+            MediaKind::Video => 0.006,
+        }
+    }
+
     /// Beyond this the two clocks do not belong together.
     const MOST_SKEW: f64 = 2.0;
 
@@ -313,26 +321,31 @@ impl Timeline {
         let origin = *shared.origin.get_or_init(|| now - Self::LEAD);
         Self {
             shared: Arc::clone(shared),
+            kind: codec.kind(),
             ssrc,
             clock_rate: f64::from(codec.clock_rate().get()),
             began_seconds: now.saturating_duration_since(origin).as_secs_f64(),
             first: None,
             correction: 0.0,
-            is_reference: false,
         }
     }
 
     fn time_of(&mut self, timestamp: i64) -> MediaTime {
+        let begins = self.first.is_none();
         let first = *self.first.get_or_insert(timestamp);
-        let reference = *self.shared.reference.get_or_init(|| {
-            self.is_reference = true;
-            Reference { ssrc: self.ssrc, timestamp: first, clock_rate: self.clock_rate, seconds: self.began_seconds }
-        });
-        if !self.is_reference
-            && let Some(wanted) = self.wanted_correction(first, &reference)
+        let mut reference = self.shared.reference.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(other) = reference.as_ref().filter(|other| other.ssrc != self.ssrc)
+            && let Some(wanted) = self.wanted_correction(first, other)
         {
-            self.correction += (wanted - self.correction).clamp(-Self::SLEW, Self::SLEW);
+            let (most, left) = (Self::slew(self.kind), wanted - self.correction);
+            self.correction += if begins { left } else { left.clamp(-most, most) };
         }
+        if begins && reference.is_none_or(|other| other.kind == MediaKind::Video && self.kind == MediaKind::Audio) {
+            let (kind, ssrc, clock_rate) = (self.kind, self.ssrc, self.clock_rate);
+            let seconds = self.began_seconds + self.correction;
+            *reference = Some(Reference { kind, ssrc, timestamp: first, clock_rate, seconds });
+        }
+        drop(reference);
         let seconds = self.began_seconds + self.correction + (timestamp - first) as f64 / self.clock_rate;
         #[expect(clippy::cast_possible_truncation, reason = "microseconds of a session fit 63 bits")]
         MediaTime::from_micros((seconds * 1e6).round().max(0.0) as i64)
@@ -351,4 +364,81 @@ fn ntp_of(rtcp: &RtcpState, ssrc: u32, timestamp: i64, clock_rate: f64) -> Optio
     let clock = rtcp.sender_clock(ssrc)?;
     let at_report = super::jitter::unwrap_timestamp(timestamp, clock.rtp_time);
     Some(clock.ntp_seconds + (timestamp - at_report) as f64 / clock_rate)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rtc::rtcp::sender_report::SenderReport;
+
+    const SOUND: u32 = 1;
+    const PICTURES: u32 = 2;
+
+    fn shared() -> Arc<Shared> {
+        Arc::new(Shared {
+            rtcp: Arc::default(),
+            congestion: Arc::new(Congestion::new()),
+            round_trips: Arc::default(),
+            timing: Arc::new(Timing::new(Instant::now())),
+            live: Live::default(),
+            origin: OnceLock::new(),
+            reference: Mutex::default(),
+        })
+    }
+
+    /// Both clocks were at zero at the same moment.
+    fn report(shared: &Shared) {
+        for ssrc in [SOUND, PICTURES] {
+            let report = SenderReport { ssrc, ntp_time: 4_000_000_000 << 32, ..SenderReport::default() };
+            shared.rtcp.received(&[Box::new(report)], Instant::now());
+        }
+    }
+
+    /// The first sound at once, and the first picture 200 ms after it, though it is as old.
+    fn begun(shared: &Arc<Shared>) -> [Timeline; 2] {
+        let now = Instant::now();
+        let late = now + Duration::from_millis(200);
+        [Timeline::begin(shared, SOUND, Codec::Opus, now), Timeline::begin(shared, PICTURES, Codec::Vp8, late)]
+    }
+
+    #[test]
+    fn what_belongs_together_is_together_from_the_first_frame_on_where_reports_came_before_it() {
+        for sound_first in [true, false] {
+            let shared = shared();
+            report(&shared);
+            let [mut sound, mut pictures] = begun(&shared);
+            let times = match sound_first {
+                true => [sound.time_of(0), pictures.time_of(0)],
+                false => {
+                    let time = pictures.time_of(0);
+                    [sound.time_of(0), time]
+                }
+            };
+            assert!(times[0].minus(times[1]).micros().abs() < 10, "{times:?}");
+            assert!(pictures.time_of(90_000).minus(sound.time_of(48_000)).micros().abs() < 10);
+        }
+    }
+
+    #[test]
+    fn where_reports_come_late_pictures_move_to_the_sound_a_little_with_each() {
+        for sound_first in [true, false] {
+            let shared = shared();
+            let [mut sound, mut pictures] = begun(&shared);
+            if sound_first {
+                sound.time_of(0);
+            }
+            let first = pictures.time_of(0);
+            let mut last = first;
+            let begins = sound.time_of(0);
+            assert_eq!(first.minus(begins).micros(), 200_000);
+            report(&shared);
+            for n in 1..=40_i64 {
+                let time = pictures.time_of(n * 3_000);
+                assert!((27_000..=33_400).contains(&time.minus(last).micros()), "{n}: {time:?} after {last:?}");
+                last = time;
+            }
+            assert_eq!(sound.time_of(40 * 1_600), begins.plus(MediaTime::from_micros(40 * 1_000_000 / 30)));
+            assert!(last.minus(sound.time_of(40 * 1_600)).micros().abs() < 10, "{last:?}");
+        }
+    }
 }

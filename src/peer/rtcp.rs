@@ -1,11 +1,12 @@
 //! What RTCP tells us (RFC 3550 section 6, RFC 4585, RFC 5104).
 //!
 //! The library keeps inbound RTCP for its own interceptors and leaves round-trip time and remote loss at zero, so this
-//! tap sits closest to the wire and reads every report both ways. It changes one thing: the capture time in our own
-//! sender reports.
+//! tap sits closest to the wire and reads every report both ways. It puts the capture time into our own sender reports, and
+//! sends one ahead of the first packet of each track: the peer knows from its first frame on what belongs together, where it
+//! would go by what came first for a second.
 
 use crate::media::EncoderControl;
-use rtc::interceptor::{Interceptor, Packet, StreamInfo, TaggedPacket};
+use rtc::interceptor::{AttributedPacket, Interceptor, Packet, StreamInfo, TaggedPacket};
 use rtc::rtcp::payload_feedbacks::full_intra_request::FullIntraRequest;
 use rtc::rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
 use rtc::rtcp::receiver_report::ReceiverReport;
@@ -14,8 +15,9 @@ use rtc::rtcp::sender_report::SenderReport;
 use rtc::rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
 use rtc::rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
 use rtc::sansio::Protocol;
+use rtc::shared::TransportContext;
 use rtc::shared::error::Error;
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -58,11 +60,20 @@ pub(super) struct CaptureClock {
     pub clock_rate: f64,
 }
 
+/// Seconds from the zero of NTP to that of Unix.
+const NTP_TO_UNIX: u64 = 2_208_988_800;
+
+/// A moment as NTP has it: seconds, with 32 bits behind the point.
+fn ntp_of(moment: SystemTime) -> Option<u64> {
+    let since = moment.duration_since(UNIX_EPOCH).ok()?;
+    let fraction = (u64::from(since.subsec_nanos()) << 32) / 1_000_000_000;
+    Some(((since.as_secs() + NTP_TO_UNIX) << 32) | fraction)
+}
+
 impl CaptureClock {
     /// The timestamp of what is captured at an NTP time.
     fn at(&self, ntp_time: u64) -> Option<u32> {
-        const NTP_TO_UNIX: f64 = 2_208_988_800.0;
-        let captured_at = self.captured_at.duration_since(UNIX_EPOCH).ok()?.as_secs_f64() + NTP_TO_UNIX;
+        let captured_at = self.captured_at.duration_since(UNIX_EPOCH).ok()?.as_secs_f64() + NTP_TO_UNIX as f64;
         let elapsed = ntp_time as f64 / 4_294_967_296.0 - captured_at;
         #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "RTP time wraps at 32 bits")]
         let ticks = (elapsed * self.clock_rate).round() as i64 as u32;
@@ -125,7 +136,7 @@ impl RtcpState {
         self.lock().transport_feedback
     }
 
-    fn received(&self, packets: &[Box<dyn rtc::rtcp::Packet>], now: Instant) {
+    pub(super) fn received(&self, packets: &[Box<dyn rtc::rtcp::Packet>], now: Instant) {
         let mut inner = self.lock();
         for packet in packets {
             let packet = packet.as_any();
@@ -147,6 +158,13 @@ impl RtcpState {
                 inner.transport_feedback += 1;
             }
         }
+    }
+
+    /// The report that goes ahead of the first packet of a stream of ours, if its clock was told.
+    fn introduction(&self, ssrc: u32) -> Option<SenderReport> {
+        let ntp_time = ntp_of(SystemTime::now())?;
+        let rtp_time = self.lock().capture_clocks.get(&ssrc)?.at(ntp_time)?;
+        Some(SenderReport { ssrc, ntp_time, rtp_time, ..SenderReport::default() })
     }
 
     /// Notes the reports that leave, and puts into them when their media was captured: the library only knows when it
@@ -234,6 +252,8 @@ impl Inner {
 /// The interceptor that feeds an [`RtcpState`].
 pub(super) struct RtcpTap {
     state: Arc<RtcpState>,
+    /// The streams of which a packet has left.
+    introduced: HashSet<u32>,
     inbound: VecDeque<TaggedPacket>,
     outbound: VecDeque<TaggedPacket>,
 }
@@ -243,7 +263,7 @@ impl RtcpTap {
     pub(super) const SLOT: usize = 500;
 
     pub(super) fn new(state: Arc<RtcpState>) -> Self {
-        Self { state, inbound: VecDeque::new(), outbound: VecDeque::new() }
+        Self { state, introduced: HashSet::new(), inbound: VecDeque::new(), outbound: VecDeque::new() }
     }
 }
 
@@ -267,8 +287,21 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RtcpTap {
     }
 
     fn handle_write(&mut self, mut packet: TaggedPacket) -> Result<(), Error> {
-        if let Packet::Rtcp(packets) = &mut packet.message.packet {
-            self.state.sent(packets, Instant::now());
+        match &mut packet.message.packet {
+            Packet::Rtcp(packets) => self.state.sent(packets, Instant::now()),
+            Packet::Rtp(media) => {
+                let ssrc = media.header.ssrc;
+                if self.introduced.insert(ssrc)
+                    && let Some(report) = self.state.introduction(ssrc)
+                {
+                    let mut packets: Vec<Box<dyn rtc::rtcp::Packet>> = vec![Box::new(report)];
+                    self.state.sent(&mut packets, Instant::now());
+                    let message = AttributedPacket::new(Packet::Rtcp(packets));
+                    let transport = TransportContext::default();
+                    self.outbound.push_back(TaggedPacket { now: packet.now, transport, message });
+                }
+            }
+            _ => {}
         }
         self.outbound.push_back(packet);
         Ok(())
@@ -281,7 +314,9 @@ impl Protocol<TaggedPacket, TaggedPacket, ()> for RtcpTap {
 
 impl Interceptor for RtcpTap {
     fn bind_local_stream(&mut self, _info: &StreamInfo) {}
-    fn unbind_local_stream(&mut self, _info: &StreamInfo) {}
+    fn unbind_local_stream(&mut self, info: &StreamInfo) {
+        self.introduced.remove(&info.ssrc);
+    }
     fn bind_remote_stream(&mut self, _info: &StreamInfo) {}
     fn unbind_remote_stream(&mut self, _info: &StreamInfo) {}
 }
@@ -345,6 +380,27 @@ mod tests {
         state.sent(&mut packets, Instant::now());
         let report = packets[0].as_any().downcast_ref::<SenderReport>().unwrap();
         assert_eq!(report.rtp_time, 135_000 - 1);
+    }
+
+    #[test]
+    fn the_first_packet_of_a_track_follows_a_report_of_its_clock() {
+        let state = Arc::new(RtcpState::default());
+        state.tell_clock(3, CaptureClock { captured_at: SystemTime::now(), rtp_time: 7_000, clock_rate: 90_000.0 });
+        let mut tap = RtcpTap::new(state);
+        let mut leave = |ssrc: u32| {
+            let header = rtc::rtp::Header { ssrc, ..Default::default() };
+            let packet = Packet::Rtp(rtc::rtp::Packet { header, payload: bytes::Bytes::new() });
+            let (now, transport) = (Instant::now(), TransportContext::default());
+            tap.handle_write(TaggedPacket { now, transport, message: AttributedPacket::new(packet) }).unwrap();
+            std::iter::from_fn(|| tap.poll_write()).map(|packet| packet.message.packet).collect::<Vec<_>>()
+        };
+        let first = leave(3);
+        let [Packet::Rtcp(reports), Packet::Rtp(_)] = &first[..] else { panic!("{}", first.len()) };
+        let report = reports[0].as_any().downcast_ref::<SenderReport>().unwrap();
+        assert_eq!(report.ssrc, 3);
+        assert!((7_000..7_000 + 90_000).contains(&report.rtp_time), "as captured just now: {report:?}");
+        assert_eq!(leave(3).len(), 1);
+        assert_eq!(leave(4).len(), 1, "nobody told its clock");
     }
 
     #[test]

@@ -428,7 +428,8 @@ fn each_of_several_videos_is_recorded_in_sync_and_one_that_is_added_too() {
     let exit = callee.succeed(PATIENCE);
     assert!(!exit.stderr.contains("warning"), "{}", exit.stderr);
     let report: Value = serde_json::from_str(exit.stderr.lines().last().unwrap()).unwrap();
-    let numbers = report["received"].as_array().unwrap().iter().map(|track| track["recordedTrack"].as_u64().unwrap());
+    let numbers =
+        report["received"].as_array().unwrap().iter().map(|track| track["recordedTracks"][0].as_u64().unwrap());
     assert_eq!(numbers.collect::<Vec<_>>(), [1, 3, 4, 2], "{report}");
     let file = MediaFile::open(&recording);
     assert_eq!(file.decode_complaints(), "");

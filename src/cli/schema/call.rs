@@ -98,7 +98,7 @@ const REPORT: &[Member] = joined![
         ("received[].jitter", "seconds", "interarrival jitter here (RFC 3550 section 6.4.1)"),
         ("received[].framesDecoded", "count", "frames decoded; absent when nothing needed them decoded"),
         ("received[].framesDropped", "count", "frames that the recorder or the decoder was too slow for"),
-        ("received[].recordedTrack", "number", "of recording.tracks[].number; absent when it is in no recording"),
+        ("received[].recordedTracks[]", "numbers", "which of recording.tracks[].number hold it; absent when none does"),
         ("data", "object", "what went over the first data channel; absent without one"),
         ("data.label", "text", "its label"),
         ("data.messagesSent", "count", "messages sent"),

@@ -340,7 +340,8 @@ impl Receiving {
         let mut received = Received::default();
         let mut tracks = Vec::new();
         while let Some(Ok((feed, rtp, frames_dropped))) = self.tracks.join_next().await {
-            tracks.push((feed, ReceivedTrack { rtp, frames_decoded: None, frames_dropped, recorded_track: None }));
+            tracks
+                .push((feed, ReceivedTrack { rtp, frames_decoded: None, frames_dropped, recorded_tracks: Vec::new() }));
         }
         // The threads end with what leads to them.
         let feeds: Vec<_> = self.feeds.drain(..).map(|feed| (feed.kind, feed.place, feed.streams)).collect();
@@ -392,7 +393,9 @@ impl Receiving {
             let track = received.recording.as_ref()?.tracks.get(feeds[feed?].1?)?;
             (track.frames > 0).then_some(track.number)
         };
-        let tracks = tracks.into_iter().map(|(feed, track)| ReceivedTrack { recorded_track: number(feed), ..track });
+        let tracks = tracks
+            .into_iter()
+            .map(|(feed, track)| ReceivedTrack { recorded_tracks: number(feed).into_iter().collect(), ..track });
         received.tracks = tracks.collect();
         received.measured = self.measure.take().map(|measure| -> Measured { measure.result() });
         (received, failure.map_or(Ok(()), Err))

@@ -127,9 +127,9 @@ pub struct ReceivedTrack {
     pub frames_decoded: Option<u64>,
     /// Frames that recorder or decoder was too slow for.
     pub frames_dropped: u64,
-    /// The number of the track of the recording that holds it; absent when none does.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub recorded_track: Option<u64>,
+    /// The numbers of the tracks of the recording that hold it: one for each codec that it came in.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub recorded_tracks: Vec<u64>,
 }
 
 /// A decoded output.

