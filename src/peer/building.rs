@@ -2,7 +2,7 @@
 
 use super::advertised::Advertised;
 use super::clock::ProtocolClock;
-use super::codecs::media_engine;
+use super::codecs::{agreed_codecs, media_engine};
 use super::config::{Config, IceServer, IceTransportPolicy, MulticastDns, check_server};
 use super::congestion::{Congestion, CongestionTap};
 use super::data_channel::{Connection, DataChannel};
@@ -23,6 +23,7 @@ use super::session::{ConnectionState, Gathered, MAX_MESSAGE_SIZE, Session};
 use super::statistics::Live;
 use super::timing::{Mark, Timing};
 use crate::ice_server::ServerUrl;
+use crate::media::Codec;
 use crate::signaling::Candidate;
 use rtc::ice::mdns::MulticastDnsMode;
 use rtc::interceptor::Slot;
@@ -341,19 +342,21 @@ impl PeerConnectionEventHandler for Handler {
             tracing::warn!("a remote track of unknown codec '{}'", found.mime_type);
             return;
         };
-        let section = self.section_of(&track).await;
-        let track = RemoteTrack::new(track, ssrc, codec, Arc::clone(&self.shared)).of_section(section);
-        pass_on("track", &self.tracks, track);
+        let (section, codecs) = self.receiving(&track).await.unwrap_or_default();
+        let track = RemoteTrack::new(track, ssrc, codec, Arc::clone(&self.shared));
+        pass_on("track", &self.tracks, track.of_section(section).which_may_be(codecs));
     }
 }
 
 impl Handler {
-    async fn section_of(&self, track: &Arc<dyn TrackRemote>) -> Option<String> {
+    /// The media section by which a track comes, and what it may be coded as.
+    async fn receiving(&self, track: &Arc<dyn TrackRemote>) -> Option<(Option<String>, Vec<(u8, Codec)>)> {
         let pc = self.connection.get()?.upgrade()?;
         for transceiver in pc.get_transceivers().await {
             let receiver = transceiver.receiver().await.ok().flatten();
-            if receiver.is_some_and(|receiver| Arc::ptr_eq(receiver.track(), track)) {
-                return transceiver.mid().await.ok().flatten();
+            if let Some(receiver) = receiver.filter(|receiver| Arc::ptr_eq(receiver.track(), track)) {
+                let agreed = receiver.get_parameters().await.map(|agreed| agreed_codecs(&agreed.rtp_parameters.codecs));
+                return Some((transceiver.mid().await.ok().flatten(), agreed.unwrap_or_default()));
             }
         }
         None

@@ -135,6 +135,11 @@ fn form_of(parameters: &RTCRtpCodecParameters) -> Option<Form> {
     Form::read(&parameters.rtp_codec.mime_type, &parameters.rtp_codec.sdp_fmtp_line)
 }
 
+/// The payload types that were agreed on, and the codecs that they stand for.
+pub(super) fn agreed_codecs(codecs: &[RTCRtpCodecParameters]) -> Vec<(u8, Codec)> {
+    codecs.iter().filter_map(|parameters| Some((parameters.payload_type, form_of(parameters)?.codec))).collect()
+}
+
 /// The payload type that was agreed on for `form`.
 pub(super) fn agreed_payload_type(codecs: &[RTCRtpCodecParameters], form: Form) -> Option<u8> {
     codecs.iter().find(|parameters| form_of(parameters) == Some(form)).map(|found| found.payload_type)

@@ -72,6 +72,13 @@ impl JitterBuffer {
         }
     }
 
+    /// Forgets what is not whole, since what comes from now on does not belong to it.
+    pub(super) fn begin_anew(&mut self) {
+        self.packets.clear();
+        (self.next, self.emitted, self.loss_pending) = (None, false, false);
+        self.awaits_key = self.frames_span_packets;
+    }
+
     /// Waits so long for what is missing from now on.
     pub(super) fn set_patience(&mut self, patience: Duration) {
         self.patience = patience;

@@ -87,6 +87,8 @@ pub struct RemoteTrack {
     ssrc: u32,
     section: Option<String>,
     codec: Codec,
+    /// What it may be coded as, by payload type.
+    codecs: Vec<(u8, Codec)>,
     shared: Arc<Shared>,
     key_frames: KeyFrameRequester,
 }
@@ -102,7 +104,7 @@ impl RemoteTrack {
     const KEY_FRAME_INTERVAL: Duration = Duration::from_millis(500);
 
     pub(super) fn new(track: Arc<dyn TrackRemote>, ssrc: u32, codec: Codec, shared: Arc<Shared>) -> Self {
-        Self { track, ssrc, section: None, codec, shared, key_frames: KeyFrameRequester::default() }
+        Self { track, ssrc, section: None, codec, codecs: Vec::new(), shared, key_frames: KeyFrameRequester::default() }
     }
 
     /// Says by which media section it comes.
@@ -110,12 +112,17 @@ impl RemoteTrack {
         Self { section, ..self }
     }
 
+    /// Says what it may be coded as: a sender may change that at any time.
+    pub(super) fn which_may_be(self, codecs: Vec<(u8, Codec)>) -> Self {
+        Self { codecs, ..self }
+    }
+
     /// The name of the media section that it comes by (RFC 5888 `mid`), where that is known.
     pub fn section(&self) -> Option<&str> {
         self.section.as_deref()
     }
 
-    /// How its frames are coded.
+    /// How its frames are coded, at first.
     pub fn codec(&self) -> Codec {
         self.codec
     }
@@ -158,12 +165,13 @@ impl RemoteTrack {
             pli_count: video.then_some(0),
             ..ReceivedReport::default()
         };
+        let mut codec = self.codec;
         let mut buffer = if video { JitterBuffer::video(Self::PATIENCE) } else { JitterBuffer::audio(Self::PATIENCE) };
         let mut timeline = None;
         let mut jitter = Jitter::default();
         let mut asked: Option<Instant> = None;
         let mut first_packet = None;
-        let mut payload_type = None;
+        let (mut payload_type, mut newest) = (None, None);
         let mut over = false;
         while !over {
             let deadline = buffer.deadline();
@@ -175,16 +183,33 @@ impl RemoteTrack {
                         first_packet.get_or_insert(now);
                         report.packets_received += 1;
                         report.bytes_received += packet.payload.len() as u64;
-                        jitter.note(packet.header.timestamp, self.codec, now);
-                        buffer.set_patience(self.patience(&jitter));
-                        if *payload_type.get_or_insert(packet.header.payload_type) != packet.header.payload_type {
-                            // Another codec in mid-stream: its packets only take sequence numbers.
-                            packet.payload.clear();
+                        let (kind, sequence) = (packet.header.payload_type, packet.header.sequence_number);
+                        let said = self.codecs.iter().find(|(agreed, _)| *agreed == kind).map(|(_, codec)| *codec);
+                        let is_newest = newest.is_none_or(|newest: u16| sequence.wrapping_sub(newest) < 1 << 15);
+                        match said {
+                            Some(other) if other != codec && is_newest => {
+                                if other.clock_rate() != codec.clock_rate() {
+                                    timeline = None;
+                                    jitter = Jitter::default();
+                                }
+                                buffer.begin_anew();
+                                codec = other;
+                                wants_key |= video;
+                            }
+                            Some(other) if other == codec => {}
+                            None if self.codecs.is_empty() && *payload_type.get_or_insert(kind) == kind => {}
+                            // Of something else that the stream carries, or of before a change: it only takes a sequence number.
+                            _ => packet.payload.clear(),
                         }
-                        if let Some(arrival) = depacketise(self.codec, packet) {
+                        if is_newest {
+                            newest = Some(sequence);
+                        }
+                        jitter.note(packet.header.timestamp, codec, now);
+                        buffer.set_patience(self.patience(&jitter, codec));
+                        if let Some(arrival) = depacketise(codec, packet) {
                             timeline.get_or_insert_with(|| {
-                                let held = sound_in(self.codec, &arrival.payload);
-                                Timeline::begin(&self.shared, self.ssrc, self.codec, now - held)
+                                let held = sound_in(codec, &arrival.payload);
+                                Timeline::begin(&self.shared, self.ssrc, codec, now - held)
                             });
                             buffer.insert(arrival, now);
                         }
@@ -200,7 +225,7 @@ impl RemoteTrack {
             while let Some(departure) = buffer.pop(now) {
                 match (departure, &mut timeline) {
                     (Departure::Frame { timestamp, key, parts }, Some(timeline)) => {
-                        let Some(data) = assemble(self.codec, parts) else {
+                        let Some(data) = assemble(codec, parts) else {
                             wants_key |= video;
                             continue;
                         };
@@ -212,16 +237,16 @@ impl RemoteTrack {
                             *count += 1;
                         }
                         let time = timeline.time_of(timestamp);
-                        match frames.send(EncodedFrame { codec: self.codec, time, key, data }) {
+                        match frames.send(EncodedFrame { codec, time, key, data }) {
                             Ok(Sent::Queued) => {}
                             Ok(Sent::NeedsKey) => wants_key = true,
-                            Err(_) => return finished(report, &buffer, &jitter, self.codec),
+                            Err(_) => return finished(report, &buffer, &jitter, codec),
                         }
                     }
                     _ => wants_key |= video,
                 }
             }
-            self.shared.live.note_received(&finished(report.clone(), &buffer, &jitter, self.codec));
+            self.shared.live.note_received(&finished(report.clone(), &buffer, &jitter, codec));
             wants_key |=
                 buffer.awaits_key() && first_packet.is_some_and(|at: Instant| at.elapsed() > Self::FIRST_KEY_FRAME);
             if wants_key && asked.is_none_or(|at| at.elapsed() >= Self::KEY_FRAME_INTERVAL) {
@@ -233,13 +258,13 @@ impl RemoteTrack {
                 }
             }
         }
-        finished(report, &buffer, &jitter, self.codec)
+        finished(report, &buffer, &jitter, codec)
     }
 }
 
 impl RemoteTrack {
     /// Of video, three rounds of retransmission. Of sound, which is not sent again, as late as packets come here.
-    fn patience(&self, jitter: &Jitter) -> Duration {
+    fn patience(&self, jitter: &Jitter, codec: Codec) -> Duration {
         match self.kind() {
             MediaKind::Video => {
                 let round_trip = self.shared.round_trips.last().unwrap_or_default();
@@ -247,7 +272,7 @@ impl RemoteTrack {
             }
             MediaKind::Audio => {
                 const LEAST: Duration = Duration::from_millis(60);
-                let seconds = jitter.ticks / f64::from(self.codec.clock_rate().get());
+                let seconds = jitter.ticks / f64::from(codec.clock_rate().get());
                 Duration::from_secs_f64(seconds * 6.0).clamp(LEAST, Self::PATIENCE)
             }
         }

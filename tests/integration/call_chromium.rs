@@ -448,6 +448,42 @@ fn each_of_several_videos_is_recorded_in_sync_and_one_that_is_added_too() {
 }
 
 #[test]
+fn a_codec_that_changes_while_the_call_is_up_goes_on_in_a_track_of_its_own() {
+    let _turn = one_call_at_a_time();
+    if !have("ffprobe") {
+        return;
+    }
+    let Some(page) = Page::open() else { return };
+    let scratch = Scratch::new();
+    let recording = scratch.path("both.webm");
+    page.create_offerer(Media::Send, None);
+    let record = ["answer", "--json", "--video-codec", "vp8,vp9", "--record", recording.to_str().unwrap()];
+    let mut callee = Rtckit::start(record);
+    page_offers(&page, &mut callee, false);
+    // As conferences do it when a machine is slow or a screen is shared; nothing is said by signaling.
+    let change = "{ const c = peer('peer').connection; const sender = c.getSenders().find(({ track }) => track.kind === 'video'); \
+        const sent = async (mimeType, most) => { for (;;) { const report = await sender.getStats(); \
+        for (const stat of report.values()) { if (stat.type === 'outbound-rtp' && stat.framesSent > most && \
+        report.get(stat.codecId)?.mimeType === mimeType) return stat.framesSent; } \
+        await new Promise((resolve) => setTimeout(resolve, 20)); } }; \
+        const before = await sent('video/VP8', 20); const parameters = sender.getParameters(); \
+        const { codecs } = RTCRtpSender.getCapabilities('video'); \
+        parameters.encodings[0].codec = codecs.find(({ mimeType }) => mimeType === 'video/VP9'); \
+        await sender.setParameters(parameters); return await sent('video/VP9', before + 30); }";
+    page.evaluate(change, json!([]));
+    page.call("close", json!(["peer"]));
+    let exit = callee.succeed(PATIENCE);
+    let report: Value = serde_json::from_str(exit.stderr.lines().last().unwrap()).unwrap();
+    assert_eq!(report["received"][0]["recordedTracks"], json!([1, 3]), "{report}");
+    let file = MediaFile::open(&recording);
+    assert_eq!(file.decode_complaints(), "");
+    let (first, then) = (file.stream("vp8").times, file.stream("vp9").times);
+    assert!(first.len() > 10 && then.len() > 10, "{first:?} {then:?}");
+    let gap = then[0] - first[first.len() - 1];
+    assert!((0.0..1.5).contains(&gap), "{gap} s between {first:?} and {then:?}");
+}
+
+#[test]
 fn a_page_holds_and_resumes_and_stops_and_adds_a_channel_and_is_obeyed() {
     let _turn = one_call_at_a_time();
     let Some(page) = Page::open() else { return };

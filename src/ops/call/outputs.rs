@@ -5,14 +5,15 @@ use crate::codec::{self, AudioEncoderSettings};
 use crate::error::{Classify, Error, ErrorKind};
 use crate::filter::Resampler;
 use crate::media::{
-    AudioDecoder, AudioEncoder, AudioFormat, AudioFrame, Codec, EncodedFrame, Loss, MediaTime, VideoDecoder, VideoFrame,
+    AudioDecoder, AudioEncoder, AudioFormat, AudioFrame, Codec, EncodedFrame, Loss, MediaKind, MediaTime, VideoDecoder,
+    VideoFrame,
 };
 use crate::ops::media::{Hearing, Viewing};
 use crate::peer::{KeyFrameRequester, Mark, Timing};
 use crate::pipeline::queue::Receiver;
 use crate::progress::{Event, Progress};
-use crate::record::{Finished, WavSink, WebmRecorder, Y4mSink};
-use std::cell::Cell;
+use crate::record::{Finished, TrackInfo, WavSink, WebmError, WebmRecorder, Y4mSink};
+use std::cell::{Cell, RefCell};
 use std::num::NonZeroU32;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -39,6 +40,8 @@ pub(super) struct Done {
     /// Frames decoded, where any were to be.
     pub decoded: Option<u64>,
     pub output: Option<Finished>,
+    /// Its places in the recording.
+    pub places: Vec<usize>,
 }
 
 pub(super) struct VideoSinks {
@@ -54,13 +57,24 @@ pub(super) struct AudioSinks {
     pub measure: Option<Arc<Measure>>,
 }
 
+/// A track as the recording takes it.
+pub(super) fn track_info(kind: MediaKind, codec: Codec) -> TrackInfo {
+    match kind {
+        MediaKind::Video => TrackInfo::Video { codec, size: None },
+        MediaKind::Audio => {
+            TrackInfo::Audio { codec: RECORDED_SOUND, channels: AUDIO.channels, sample_rate: AUDIO.sample_rate }
+        }
+    }
+}
+
 /// When the timeline of a recording begins, once it does.
 pub(super) type ZeroOfTimeline = Box<dyn Fn() -> Option<Instant> + Send>;
 
 /// How a track is recorded, if it is.
 pub(super) struct Recording {
-    /// The recorder, and the place of the track in it.
-    recorder: Option<(SharedRecorder, usize)>,
+    recorder: Option<SharedRecorder>,
+    /// The places of the track in it: a peer may change the codec, and one in the file has one.
+    places: RefCell<Vec<(Codec, usize)>>,
     /// Where it is told when the files begin, if this is what they are made of, and the zero of its timeline.
     begun: Option<(Begun, ZeroOfTimeline)>,
     /// Who is told when the others are recorded without it.
@@ -69,18 +83,43 @@ pub(super) struct Recording {
 }
 
 impl Recording {
-    /// Of a track without which the recording would not be what it is to be.
-    pub(super) fn new(recorder: Option<(SharedRecorder, usize)>, begun: Option<(Begun, ZeroOfTimeline)>) -> Self {
-        Self { recorder, begun, optional: None, left_out: Cell::new(false) }
+    /// Of a track without which the recording would not be what it is to be; of none without a recorder.
+    pub(super) fn new(
+        recorder: Option<SharedRecorder>,
+        place: (Codec, usize),
+        begun: Option<(Begun, ZeroOfTimeline)>,
+    ) -> Self {
+        Self { recorder, places: RefCell::new(vec![place]), begun, optional: None, left_out: Cell::new(false) }
     }
 
     /// Of a further track, which is left out with a word where its frames cannot be recorded.
-    pub(super) fn optional(recorder: Option<(SharedRecorder, usize)>, progress: Arc<dyn Progress>) -> Self {
-        Self { recorder, begun: None, optional: Some(progress), left_out: Cell::new(false) }
+    pub(super) fn optional(
+        recorder: Option<SharedRecorder>,
+        place: (Codec, usize),
+        progress: Arc<dyn Progress>,
+    ) -> Self {
+        Self { optional: Some(progress), ..Self::new(recorder, place, None) }
+    }
+
+    /// Its places in the recording.
+    pub(super) fn places(&self) -> Vec<usize> {
+        let places = self.places.borrow();
+        places.iter().filter(|_| self.recorder.is_some()).map(|(_, place)| *place).collect()
+    }
+
+    /// The place for frames of this codec.
+    fn place(&self, recorder: &mut WebmRecorder, codec: Codec) -> Result<usize, WebmError> {
+        let mut places = self.places.borrow_mut();
+        if let Some((_, place)) = places.iter().find(|(known, _)| *known == codec) {
+            return Ok(*place);
+        }
+        let place = recorder.add_track(track_info(codec.kind(), codec))?;
+        places.push((codec, place));
+        Ok(place)
     }
 
     fn write(&self, frame: &EncodedFrame) -> Result<(), Error> {
-        let Some((shared, place)) = &self.recorder else {
+        let Some(shared) = &self.recorder else {
             // What is decoded begins at the zero of the session.
             self.note_begin(MediaTime::ZERO);
             return Ok(());
@@ -90,7 +129,7 @@ impl Recording {
         }
         let mut recorder = shared.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(working) = recorder.as_mut() else { return Ok(()) };
-        let written = working.write(*place, frame);
+        let written = self.place(working, frame.codec).and_then(|place| working.write(place, frame));
         working.begins_at().into_iter().for_each(|time| self.note_begin(time));
         let Err(error) = written else { return Ok(()) };
         match &self.optional {
@@ -103,7 +142,11 @@ impl Recording {
             _ => {
                 // Closed as it is: the other tracks must not report that they found a broken recorder, and hide what broke it.
                 *recorder = None;
-                Err(Error::from(error).at("record"))
+                let hint =
+                    format!("--{}-codec lets the peer send nothing but what was recorded so far", frame.codec.kind());
+                let changed = matches!(error, WebmError::NoFurther { .. });
+                let error = Error::from(error).at("record");
+                Err(if changed { error.with_hint(hint) } else { error })
             }
         }
     }

@@ -7,7 +7,7 @@
 use super::measure::{Measure, Measured};
 use super::options::ReceiveOptions;
 use super::outputs::{AUDIO, AudioSinks, Begun, Done, RECORDED_SOUND, Recording, SharedRecorder, VideoSinks};
-use super::outputs::{receive_audio, receive_video};
+use super::outputs::{receive_audio, receive_video, track_info};
 use super::player::Player;
 use super::report::{OutputReport, Received, ReceivedTrack};
 use crate::error::{Error, ErrorKind};
@@ -17,7 +17,7 @@ use crate::peer::{KeyFrameRequester, MediaPlan, ReceivedReport, RemoteTrack, Tim
 use crate::pipeline::Worker;
 use crate::pipeline::queue::{Overflow, Sender, bounded};
 use crate::progress::{Event, Progress};
-use crate::record::{Container, Existing, Target, TrackInfo, WavSink, WebmRecorder, Y4mSink};
+use crate::record::{Container, Existing, Target, WavSink, WebmRecorder, Y4mSink};
 use std::io::Write;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,7 +35,7 @@ struct Feed {
     kind: MediaKind,
     /// The media section that it came by.
     section: Option<String>,
-    /// As it came first; the recording holds no other.
+    /// As it came first.
     codec: Codec,
     /// Its place in the recording.
     place: Option<usize>,
@@ -186,18 +186,10 @@ impl Receiving {
     /// When it cannot go on in the recording that was begun.
     pub(super) fn take_track(&mut self, track: RemoteTrack) -> Result<(), Error> {
         let (kind, codec) = (track.kind(), track.codec());
-        let recorded = self.recorder.is_some() && kind == MediaKind::Video;
-        let first = self.feeds.iter().position(|feed| feed.kind == kind);
-        let is_free = |(index, feed): &(usize, &Feed)| {
-            // Nothing takes the place of the first of its kind but what can.
-            feed.kind == kind && !feed.is_taken && (!recorded || feed.codec == codec || first == Some(*index))
-        };
+        let is_free = |(_, feed): &(usize, &Feed)| feed.kind == kind && !feed.is_taken;
         let of_section = |(_, feed): &(usize, &Feed)| feed.section.as_deref() == track.section();
         let free = || self.feeds.iter().enumerate().filter(is_free);
         let index = match free().find(of_section).or_else(|| free().next()).map(|(index, _)| index) {
-            Some(index) if recorded && self.feeds[index].codec != codec => {
-                return Err(another_codec(self.feeds[index].codec, codec));
-            }
             Some(index) => {
                 let feed = &mut self.feeds[index];
                 feed.streams.push((track.ssrc(), feed.decoded.load(Ordering::Relaxed)));
@@ -206,7 +198,7 @@ impl Receiving {
                 index
             }
             None => {
-                let is_first = first.is_none();
+                let is_first = self.count(kind) == 0;
                 match self.place(kind, codec, is_first) {
                     None if !is_first => {
                         self.count_only(track);
@@ -241,10 +233,12 @@ impl Receiving {
         let decoded = Arc::new(AtomicU64::new(0));
         let (timing, count, asking) = (Arc::clone(&self.timing), Arc::clone(&decoded), key_frames.clone());
         let begun = is_first.then(|| (self.begun.clone(), Box::new(track.zero()) as _));
-        let recorder = self.recorder.clone().zip(place);
+        let recorder = self.recorder.clone().filter(|_| place.is_some());
+        let recorded_as = if kind == MediaKind::Video { codec } else { RECORDED_SOUND };
+        let placed = (recorded_as, place.unwrap_or_default());
         let recording = match is_first {
-            true => Recording::new(recorder, begun),
-            false => Recording::optional(recorder, Arc::clone(&self.progress)),
+            true => Recording::new(recorder, placed, begun),
+            false => Recording::optional(recorder, placed, Arc::clone(&self.progress)),
         };
         let video = if kind == MediaKind::Video { self.video.take() } else { None };
         let audio = if kind == MediaKind::Audio { self.audio.take() } else { None };
@@ -254,7 +248,7 @@ impl Receiving {
                 MediaKind::Video => receive_video(codec, &frames, &recording, video, &asking, (&timing, &count))?,
                 MediaKind::Audio => receive_audio(codec, &frames, &recording, audio, (&timing, &count))?,
             };
-            Ok(Done { feed, decoded, output })
+            Ok(Done { feed, decoded, output, places: recording.places() })
         };
         self.threads.spawn(Worker::spawn(thread_name(kind), work)?.finished());
         self.feeds.push(Feed {
@@ -344,7 +338,11 @@ impl Receiving {
                 .push((feed, ReceivedTrack { rtp, frames_decoded: None, frames_dropped, recorded_tracks: Vec::new() }));
         }
         // The threads end with what leads to them.
-        let feeds: Vec<_> = self.feeds.drain(..).map(|feed| (feed.kind, feed.place, feed.streams)).collect();
+        let mut feeds: Vec<_> = self
+            .feeds
+            .drain(..)
+            .map(|feed| (feed.kind, feed.place.into_iter().collect::<Vec<_>>(), feed.streams))
+            .collect();
         tracks.sort_by_key(|(feed, track)| {
             let streams = feed.map_or(&[][..], |feed| &feeds[feed].2);
             let nth = streams.iter().position(|(ssrc, _)| *ssrc == track.rtp.ssrc);
@@ -355,7 +353,8 @@ impl Receiving {
         }
         let mut failure = self.failure.take();
         for done in std::mem::take(&mut self.ended) {
-            let (kind, _, streams) = &feeds[done.feed];
+            let (kind, places, streams) = &mut feeds[done.feed];
+            *places = done.places;
             if let Some(total) = done.decoded {
                 let mut until = total;
                 for (ssrc, before) in streams.iter().rev() {
@@ -389,13 +388,13 @@ impl Receiving {
                 }
             }
         }
-        let number = |feed: Option<usize>| {
-            let track = received.recording.as_ref()?.tracks.get(feeds[feed?].1?)?;
-            (track.frames > 0).then_some(track.number)
+        let numbers = |feed: Option<usize>| -> Vec<u64> {
+            let places = feed.map_or(&[][..], |feed| &feeds[feed].1);
+            let recorded = received.recording.iter().flat_map(|recording| &recording.tracks).enumerate();
+            let held = recorded.filter(|(place, track)| places.contains(place) && track.frames > 0);
+            held.map(|(_, track)| track.number).collect()
         };
-        let tracks = tracks
-            .into_iter()
-            .map(|(feed, track)| ReceivedTrack { recorded_tracks: number(feed).into_iter().collect(), ..track });
+        let tracks = tracks.into_iter().map(|(feed, track)| ReceivedTrack { recorded_tracks: numbers(feed), ..track });
         received.tracks = tracks.collect();
         received.measured = self.measure.take().map(|measure| -> Measured { measure.result() });
         (received, failure.map_or(Ok(()), Err))
@@ -412,22 +411,4 @@ fn thread_name(kind: MediaKind) -> &'static str {
         MediaKind::Video => "receive-video",
         MediaKind::Audio => "receive-audio",
     }
-}
-
-fn track_info(kind: MediaKind, codec: Codec) -> TrackInfo {
-    match kind {
-        MediaKind::Video => TrackInfo::Video { codec, size: None },
-        MediaKind::Audio => {
-            TrackInfo::Audio { codec: RECORDED_SOUND, channels: AUDIO.channels, sample_rate: AUDIO.sample_rate }
-        }
-    }
-}
-
-fn another_codec(recorded: Codec, came: Codec) -> Error {
-    let (recorded, came) = (recorded.mime_type(), came.mime_type());
-    let message = format!("the peer came back with {came}, and the recording that it left holds {recorded}");
-    let name = recorded.trim_start_matches("video/").to_ascii_lowercase();
-    Error::new(ErrorKind::SessionLost, "NotSupportedError", message)
-        .at("record")
-        .with_hint(format!("what came before is in the file; --video-codec {name} lets the peer send nothing else"))
 }
