@@ -3,11 +3,14 @@
 use super::report::ChannelReport;
 use super::*;
 use crate::capture::SourceSpec;
-use crate::peer::{DataChannelInit, Role};
+use crate::media::{Codec, EncodedFrame, MediaKind, MediaTime};
+use crate::peer::{DataChannelInit, LocalTrack, MediaPlan, Role, Session};
+use crate::pipeline::queue::{Overflow, bounded};
 use crate::progress::Silent;
 use crate::record;
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 fn options() -> Options {
     Options { signal: Signal::Loopback, duration: Some(Duration::from_secs(2)), ..Options::new(Role::Call) }
@@ -110,6 +113,76 @@ async fn sound_as_of_a_telephone_is_recorded_as_opus_and_whole() {
     assert_lasts(recording, wait);
     let inspected = record::inspect(&path).unwrap();
     assert!(inspected.tracks.iter().any(|track| track.codec == "A_OPUS"), "{inspected:?}");
+}
+
+/// What was written.
+#[derive(Clone, Default)]
+struct Kept(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Kept {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Sends 50 frames, 20 ms each, from `begin` on.
+async fn send(track: LocalTrack, begin: Duration) {
+    let codec = track.codec();
+    let (sender, frames) = bounded(8, Overflow::Block);
+    let running = tokio::spawn(track.run(Arc::new(frames), SystemTime::now()));
+    // A key frame of 160x120, and 20 ms of sound.
+    let data = match codec.kind() {
+        MediaKind::Video => [&[0x10, 0, 0, 0x9d, 1, 0x2a, 160, 0, 120, 0][..], &[7; 90]].concat(),
+        MediaKind::Audio => vec![0x08; 80],
+    };
+    let now = tokio::time::Instant::now();
+    for n in 0..50 {
+        let at = begin + Duration::from_millis(20) * n;
+        tokio::time::sleep_until(now + at).await;
+        let time = MediaTime::from_micros(i64::try_from(at.as_micros()).unwrap());
+        sender.send_async(EncodedFrame { codec, time, key: true, data: data.clone().into() }).await.unwrap();
+    }
+    drop(sender);
+    running.await.unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_holds_every_track_that_was_announced_though_one_comes_a_little_late() {
+    let mut asked = options();
+    asked.receive.record = Some(Destination::Stdout);
+    let (calling, answering) = asked.split_for_loopback();
+    let ((mut near, far), kept) = (memory::pair(), Kept::default());
+    let media = MediaIo { output: Some(Box::new(kept.clone())), ..MediaIo::default() };
+    let now = Instant::now();
+    let peer = Peer { progress: Arc::new(Silent), stop: Stop::new(), process_start: now, dump: None };
+    let entrance = Entrance::Open(Road::Apart(Box::new(far), None));
+    let answering = tokio::spawn(peer.serve(answering, entrance, media, Requests::none()));
+    let mut session = Session::new(&calling.connection, Arc::new(Timing::new(now))).await.unwrap();
+    let video = MediaPlan { send_video: vec![Codec::Vp8], ..MediaPlan::default() };
+    let both = MediaPlan { send_audio: vec![Codec::Opus], ..video.clone() };
+    let (camera, sound) = session.add_media(&both).await.unwrap();
+    let (screen, _) = session.add_media(&video).await.unwrap();
+    session.connect(Role::Call, &mut near, &NegotiateOptions::default(), &Stop::new()).await.unwrap();
+    let late = Duration::from_millis(700);
+    let zero = Duration::ZERO;
+    tokio::join!(send(camera.unwrap(), zero), send(sound.unwrap(), zero), send(screen.unwrap(), late));
+    session.close().await;
+    let outcome = answering.await.unwrap();
+    assert!(outcome.error.is_none(), "{:?}", outcome.error);
+    let numbers: Vec<_> = outcome.report.received.iter().map(|track| &track.recorded_tracks[..]).collect();
+    assert_eq!(numbers, [[1], [3], [2]], "{:?}", outcome.report.received);
+    let tracks = &outcome.report.recording.as_ref().unwrap().tracks;
+    let apart = tracks[2].start.unwrap() - tracks[0].start.unwrap();
+    assert!((apart - 0.7).abs() < 0.002, "{tracks:?}");
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), &*kept.0.lock().unwrap()).unwrap();
+    let found = record::inspect(file.path()).unwrap();
+    assert_eq!(found.tracks.iter().map(|track| track.frames).collect::<Vec<_>>(), [50; 3], "{found:?}");
 }
 
 /// Lets no sound through in the first 0.8 s of a connection.
