@@ -5,7 +5,8 @@
 //! `--timeout` is `RTCKIT_TIMEOUT` and `timeout = "10s"`; at the top of the file for every command that has it, in
 //! `[call]` for that one.
 
-use clap::error::{ContextKind, ContextValue};
+use clap::builder::Resettable;
+use clap::error::{ContextKind, ContextValue, ErrorKind as Refusal};
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use rtckit::error::{Classify, ErrorKind};
@@ -74,7 +75,8 @@ pub fn default_file(variable: &dyn Fn(&str) -> Option<OsString>) -> Option<PathB
 
 /// Parses `args` for `command` in `around`.
 pub fn matches(command: &Command, args: &[OsString], around: &Surroundings) -> Result<ArgMatches, ParseError> {
-    let first = command.clone().try_get_matches_from(args).map_err(ParseError::Clap)?;
+    // What a flag on the command line requires may stand in the environment or the file.
+    let first = without_requirements(command).try_get_matches_from(args).map_err(ParseError::Clap)?;
     let Some((name, chosen)) = first.subcommand() else { return Ok(first) };
     let mut built = command.clone();
     built.build();
@@ -90,9 +92,6 @@ pub fn matches(command: &Command, args: &[OsString], around: &Surroundings) -> R
     from_environment(subcommand, around.variable, &mut settings).map_err(ParseError::Config)?;
     let given = |arg: &Arg| chosen.value_source(arg.get_id().as_str()) == Some(ValueSource::CommandLine);
     settings.retain(|flag, _| !opponents(subcommand, flag).any(given));
-    if settings.is_empty() {
-        return Ok(first);
-    }
     let mut command = command.clone();
     for (flag, setting) in &settings {
         let arg = find(subcommand, flag).expect("settings are made of the subcommand's flags");
@@ -105,13 +104,39 @@ pub fn matches(command: &Command, args: &[OsString], around: &Surroundings) -> R
             command.mut_subcommand(name, |sub| sub.mut_arg(id, |arg| arg.default_values(values)))
         };
     }
-    command.try_get_matches_from(args).map_err(|error| blame(error, &settings))
+    // A default is nothing that is given, in clap's eyes.
+    let parsed = match command.clone().try_get_matches_from(args) {
+        Err(error) if is_met(&error, &settings) => without_requirements(&command).try_get_matches_from(args),
+        parsed => parsed,
+    };
+    parsed.map_err(|error| blame(error, &settings))
+}
+
+/// The command line where no flag requires another.
+fn without_requirements(command: &Command) -> Command {
+    command.clone().mut_subcommands(|sub| sub.mut_args(|arg| arg.requires(Resettable::<clap::Id>::Reset)))
+}
+
+/// Whether all that clap misses is set.
+fn is_met(error: &clap::Error, settings: &BTreeMap<String, Setting>) -> bool {
+    let set = |arg: &String| settings.get(flag_of(arg)).is_some_and(|setting| setting.values != ["false"]);
+    match error.get(ContextKind::InvalidArg) {
+        Some(ContextValue::Strings(missing)) => {
+            error.kind() == Refusal::MissingRequiredArgument && missing.iter().all(set)
+        }
+        _ => false,
+    }
+}
+
+/// The name of a flag as clap writes it in errors: `--redis <URL>`.
+fn flag_of(arg: &str) -> &str {
+    arg.trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default()
 }
 
 /// Says which setting a value that clap refused came from.
 fn blame(error: clap::Error, settings: &BTreeMap<String, Setting>) -> ParseError {
     let Some(ContextValue::String(arg)) = error.get(ContextKind::InvalidArg) else { return ParseError::Clap(error) };
-    let flag = arg.trim_start_matches('-').split([' ', '=', '[']).next().unwrap_or_default();
+    let flag = flag_of(arg);
     let value = match error.get(ContextKind::InvalidValue) {
         Some(ContextValue::String(value)) => value.as_str(),
         _ => "",
@@ -280,6 +305,7 @@ mod tests {
                     .arg(flag("width").value_parser(clap::value_parser!(u32)).default_value("1"))
                     .arg(flag("server").action(ArgAction::Append))
                     .arg(flag("secret").conflicts_with("secret-file"))
+                    .arg(flag("secret-lifetime").requires("secret"))
                     .arg(flag("secret-file")),
             )
             .subcommand(Command::new("answer").arg(flag("width")).arg(flag("depth")))
@@ -327,6 +353,21 @@ mod tests {
         assert_eq!(servers(&[], &[("RTCKIT_SERVER", "c d")]), ["c", "d"]);
         assert_eq!(servers(&["--server", "e"], &[("RTCKIT_SERVER", "c d")]), ["e"]);
         assert!(!call(&[], &[("RTCKIT_JSON", "0")], "json = true").unwrap().get_flag("json"));
+    }
+
+    #[test]
+    fn what_a_flag_requires_may_come_from_everywhere() {
+        let (lifetime, variable) = (["--secret-lifetime=5"], [("RTCKIT_SECRET", "x")]);
+        for (env, file) in [(&variable[..], ""), (&[], "secret = 'x'"), (&[], "[call]\nsecret = 'x'")] {
+            let matches = call(&lifetime, env, file).unwrap();
+            let given = matches.subcommand().unwrap().1;
+            assert_eq!(given.get_one::<String>("secret").unwrap(), "x");
+            assert_eq!(given.get_one::<String>("secret-lifetime").unwrap(), "5");
+        }
+        for env in [&[][..], &[("RTCKIT_SERVER", "x")]] {
+            let Err(ParseError::Clap(error)) = call(&lifetime, env, "") else { panic!("nothing is missed") };
+            assert_eq!(error.kind(), Refusal::MissingRequiredArgument);
+        }
     }
 
     #[test]

@@ -182,6 +182,23 @@ fn limits_of_what_is_sent_are_kept() {
 }
 
 #[test]
+fn what_is_encoded_already_is_encoded_anew_within_limits() {
+    let _turn = calls_share_the_machine();
+    let scratch = Scratch::new();
+    let (film, output) = (scratch.path("film.webm"), scratch.path("out.y4m"));
+    let (film, to) = (film.to_str().unwrap(), output.to_str().unwrap());
+    let source = ["record", "--video=test", "--width=320", "--height=240", "--duration=2s", "--unpaced", "-o", film];
+    Rtckit::start(source).succeed(PATIENCE);
+    let video = format!("--video={film}");
+    let limits = ["--max-frame-rate", "10", "--scale-resolution-down-by", "2"];
+    let call = ["call", "--loopback", "--json", &video, "--duration", "1s", "--video-output", to];
+    let exit = Rtckit::start(call.iter().chain(&limits)).succeed(PATIENCE);
+    let report: Value = serde_json::from_slice(&exit.stdout).unwrap();
+    assert!((1..=12).contains(&report["sent"][0]["framesSent"].as_u64().unwrap()), "{report}");
+    assert!(std::fs::read(&output).unwrap().starts_with(b"YUV4MPEG2 W160 H120 "));
+}
+
+#[test]
 fn a_track_whose_source_hangs_when_the_call_ends_is_reported_all_the_same() {
     let _turn = calls_share_the_machine();
     let mut call = Rtckit::start(["call", "--loopback", "--json", "--video=-", "--duration", "2s"]);

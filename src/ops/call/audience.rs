@@ -77,7 +77,7 @@ impl Peer {
             }
             inputs = Inputs::open_for_conversation(options.send.clone(), media.input, FarEnd::new()) => inputs?,
         };
-        let inputs = if options.controlled { inputs.decoded().await? } else { inputs };
+        let inputs = options.prepared(inputs).await?;
         let connection = Config { video_codecs: options.video_codecs()?, ..options.connection.clone() };
         // One encode has one codec: the first that we would take.
         let video: Vec<_> = inputs.video_codecs(&connection.video_codecs)?.into_iter().take(1).collect();

@@ -5,7 +5,7 @@ use super::expect::Expectation;
 use crate::error::{Error, ErrorKind};
 use crate::media::VideoCodecs;
 use crate::ops::destination::Destination;
-use crate::ops::media::{SendLimits, SourceOptions, TerminalScreen, Vacancy};
+use crate::ops::media::{Inputs, SendLimits, SourceOptions, TerminalScreen, Vacancy};
 use crate::ops::road::{OneWay, Signal};
 use crate::peer::{
     Config, DataChannelInit, IceServer, IceTransportPolicy, Interfaces, MediaPlan, NegotiateOptions, Role,
@@ -167,6 +167,15 @@ impl Options {
             conformance: false,
             junit: None,
             stats_dump: None,
+        }
+    }
+
+    /// Sources as they are to be sent: what is encoded goes as it is, unless something else may take its place or it is limited.
+    pub(super) async fn prepared(&self, inputs: Inputs) -> Result<Inputs, Error> {
+        match (self.controlled, self.limits.are_any()) {
+            (true, _) => inputs.decoded().await,
+            (_, true) => inputs.with_video_decoded().await,
+            _ => Ok(inputs),
         }
     }
 

@@ -49,7 +49,7 @@ impl Peer {
             }
             inputs = Inputs::open_for_conversation(options.send.clone(), media.input, far_end.clone()) => inputs?,
         };
-        let inputs = if options.controlled { inputs.decoded().await? } else { inputs };
+        let inputs = options.prepared(inputs).await?;
         let mut connection = Config { video_codecs: options.video_codecs()?, ..options.connection.clone() };
         let plan = MediaPlan {
             send_video: inputs.video_codecs(&connection.video_codecs)?,

@@ -31,6 +31,11 @@ impl Default for SendLimits {
 }
 
 impl SendLimits {
+    /// Whether anything is limited, which what is encoded already does not heed.
+    pub(in crate::ops) fn are_any(&self) -> bool {
+        self.max_bitrate.is_some() || self.max_frame_rate.is_some() || self.scale_resolution_down_by > 1.0
+    }
+
     /// The shape of what is sent of pictures of `format`, before anything gives way.
     pub(super) fn shape(&self, format: &VideoFormat) -> VideoFormat {
         let (width, height) = self.fitted((format.width, format.height), self.scale_resolution_down_by);

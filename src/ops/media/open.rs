@@ -213,10 +213,15 @@ impl Inputs {
 
     /// The same with what is encoded decoded, so that another source can take its place.
     pub(in crate::ops) async fn decoded(self) -> Result<Self, Error> {
+        let inputs = self.with_video_decoded().await?;
+        Ok(Self { audio: inputs.audio.map(decoded_audio).transpose()?, ..inputs })
+    }
+
+    /// The same with pictures that can be encoded anew.
+    pub(in crate::ops) async fn with_video_decoded(self) -> Result<Self, Error> {
         let decoding = tokio::task::spawn_blocking(move || {
             let video = self.video.map(decoded_video).transpose()?;
-            let audio = self.audio.map(decoded_audio).transpose()?;
-            Ok(Self { video, audio, ..self })
+            Ok(Self { video, ..self })
         });
         decoding.await.unwrap_or_else(|error| Err(Error::new(ErrorKind::Internal, "OperationError", error.to_string())))
     }
