@@ -5,6 +5,7 @@
 //! `--timeout` is `RTCKIT_TIMEOUT` and `timeout = "10s"`; at the top of the file for every command that has it, in
 //! `[call]` for that one.
 
+use super::args::read_text;
 use clap::builder::Resettable;
 use clap::error::{ContextKind, ContextValue, ErrorKind as Refusal};
 use clap::parser::ValueSource;
@@ -200,7 +201,7 @@ fn from_file(
     path: &Path,
     settings: &mut BTreeMap<String, Setting>,
 ) -> Result<(), ConfigError> {
-    let text = std::fs::read_to_string(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
+    let text = read_text(path).map_err(|source| ConfigError::Read { path: path.to_owned(), source })?;
     let table: Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start.min(text.len())].matches('\n').count() + 1);
         ConfigError::Syntax { path: path.to_owned(), reason: format!("line {line}: {}", error.message()) }

@@ -78,6 +78,8 @@ fn numbers_that_are_too_large_or_too_small_are_told_so() {
     for args in [
         &["call", "--loopback", "--data", "--duration", "1e19"][..],
         &["answer", "--timeout=1e19"],
+        &["call", "--loopback", "--data", "--username", "x", "--credential-file", "/dev/zero"],
+        &["devices", "--config", "/dev/zero"],
         &["turn-probe", "stun:127.0.0.1", "--every", "0"],
         &["turn-probe", "stun:127.0.0.1", "--min-cert-days", "NaN"],
         &["signal", "--listen", "127.0.0.1:0", "--allow-origin", "example.org"],

@@ -34,9 +34,11 @@ fn a_family_of_addresses_is_kept_to() {
             "{flag}"
         );
     }
-    for (args, code, said) in
-        [(["--interface=127.0.0.1", "-6"], 9, "with an IPv6 address"), (["-4", "-6"], 2, "cannot be used with")]
-    {
+    for (args, code, said) in [
+        (["--interface=127.0.0.1", "-6"], 9, "with an IPv6 address"),
+        (["--interface=nosuch", "--loopback"], 9, "'nosuch'"),
+        (["-4", "-6"], 2, "cannot be used with"),
+    ] {
         let exit = Rtckit::start(["call", "--data"].iter().chain(&args)).wait(PATIENCE);
         assert_eq!(exit.code, Some(code), "{exit:?}");
         assert!(exit.stderr.contains(said), "{exit:?}");

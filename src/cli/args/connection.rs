@@ -194,7 +194,7 @@ pub fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
 }
 
 fn read(path: &PathBuf, flag: &str) -> Result<String, Error> {
-    std::fs::read_to_string(path).map_err(|error| {
+    super::read_text(path).map_err(|error| {
         Error::new(ErrorKind::Usage, "usage", format!("{flag}: cannot read {}: {error}", path.display()))
     })
 }

@@ -72,7 +72,7 @@ impl ConstraintArgs {
         if text.trim_start().starts_with('{') {
             return text.parse().map_err(wrong);
         }
-        let read = std::fs::read_to_string(text).map_err(|error| {
+        let read = super::read_text(text.as_ref()).map_err(|error| {
             Error::new(ErrorKind::InvalidInput, "NotFoundError", format!("cannot read --constraints {text}: {error}"))
         });
         read?.parse().map_err(wrong)

@@ -22,6 +22,19 @@ pub use tls::{TlsArgs, authority_folder};
 
 use clap::ArgMatches;
 use clap::parser::ValueSource;
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+
+/// The text of a file that a flag names, of which there may not be more than anybody writes.
+pub fn read_text(path: &Path) -> io::Result<String> {
+    const MOST: u64 = 16 << 20;
+    let mut text = String::new();
+    match File::open(path)?.take(MOST + 1).read_to_string(&mut text)? as u64 {
+        ..=MOST => Ok(text),
+        _ => Err(io::Error::new(io::ErrorKind::FileTooLarge, "it is longer than 16 MiB")),
+    }
+}
 
 /// What to tell a user who put a secret where every user of the machine can read it.
 pub fn secrets_in_argv(matches: &ArgMatches) -> Option<&'static str> {

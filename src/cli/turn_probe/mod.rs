@@ -3,7 +3,7 @@
 mod monitoring;
 mod text;
 
-use super::args::{RestArgs, ServerArgs, family};
+use super::args::{self, RestArgs, ServerArgs, family};
 use super::output::{self, Output};
 use super::run::{self, Context};
 use super::{exit, value};
@@ -180,7 +180,7 @@ impl TurnProbeArgs {
 /// Reads two reports and tells what they mean together.
 fn predict(paths: &[PathBuf]) -> Result<Report, Error> {
     let read = |path: &PathBuf| {
-        std::fs::read_to_string(path).map_err(|error| {
+        args::read_text(path).map_err(|error| {
             Error::new(ErrorKind::Usage, "usage", format!("--predict: cannot read {}: {error}", path.display()))
         })
     };

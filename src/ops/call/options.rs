@@ -400,7 +400,11 @@ impl Options {
 
     /// What each side does when both are in this process: the caller sends, the answerer receives.
     pub(super) fn split_for_loopback(self) -> (Self, Self) {
-        let connection = Config { interfaces: Interfaces::Loopback, ..self.connection.clone() };
+        let interfaces = match &self.connection.interfaces {
+            Interfaces::All => Interfaces::Loopback,
+            named => named.clone(),
+        };
+        let connection = Config { interfaces, ..self.connection.clone() };
         let (received, sent) = self.expect.iter().cloned().partition(Expectation::is_of_receiver);
         let answering = Self {
             role: Role::Answer,
