@@ -50,7 +50,7 @@ pub struct ScreenCaptureArgs {
 }
 
 /// What is said of recordings only.
-const NOT_OF_A_PICTURE: [&str; 11] = [
+const NOT_OF_A_PICTURE: [&str; 18] = [
     "list",
     "audio",
     "output",
@@ -62,6 +62,13 @@ const NOT_OF_A_PICTURE: [&str; 11] = [
     "timeslice",
     "chunk_pattern",
     "max_size",
+    "bits_per_second",
+    "video_bits_per_second",
+    "audio_bits_per_second",
+    "audio_bitrate_mode",
+    "video_key_frame_interval_duration",
+    "video_key_frame_interval_count",
+    "content_hint",
 ];
 
 /// Runs `rtckit screen`.

@@ -208,7 +208,7 @@ pub(super) struct Visit<'a> {
 
 impl Visit<'_> {
     async fn room(&self, options: &RoomOptions, part: Part) -> Result<(Room, Meeting), Error> {
-        let mut room = self.unless_stopped(Room::join(options, part)).await?;
+        let mut room = self.answered(Room::join(options, part)).await?;
         if room.is_alone() {
             self.progress.event(Event::Waiting { room: options.url.to_string() });
         }
@@ -225,14 +225,14 @@ impl Visit<'_> {
         let server = options.url.to_string();
         let mut rendezvous = match code {
             Some(code) => {
-                let found = self.unless_stopped(Rendezvous::find(options, code)).await?;
+                let found = self.answered(Rendezvous::find(options, code)).await?;
                 if found.is_alone() {
                     self.progress.event(Event::Waiting { room: server });
                 }
                 found
             }
             None => {
-                let opened = self.unless_stopped(Rendezvous::open(options)).await?;
+                let opened = self.answered(Rendezvous::open(options)).await?;
                 self.progress.event(Event::Code { code: opened.code().to_string(), server });
                 opened
             }
@@ -280,16 +280,25 @@ impl Visit<'_> {
         }
     }
 
-    /// No longer than we have patience.
-    async fn patiently<T>(&self, work: impl Future<Output = Result<T, SignalingError>>) -> Result<T, Error> {
-        self.no_longer_than_patience(self.unless_stopped(work)).await
+    /// What the server says, for which we have no more patience than for the other side.
+    async fn answered<T>(&self, work: impl Future<Output = Result<T, SignalingError>>) -> Result<T, Error> {
+        self.no_longer_than_patience("an answer of the server", self.unless_stopped(work)).await
     }
 
-    async fn no_longer_than_patience<T>(&self, work: impl Future<Output = Result<T, Error>>) -> Result<T, Error> {
+    /// No longer than we have patience.
+    async fn patiently<T>(&self, work: impl Future<Output = Result<T, SignalingError>>) -> Result<T, Error> {
+        self.no_longer_than_patience("the other side", self.unless_stopped(work)).await
+    }
+
+    async fn no_longer_than_patience<T>(
+        &self,
+        expected: &'static str,
+        work: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
         let Some(after) = self.patience else { return work.await };
         match tokio::time::timeout(after, work).await {
             Ok(done) => done,
-            Err(_) => Err(PeerError::Timeout { expected: "the other side", after }.erase()),
+            Err(_) => Err(PeerError::Timeout { expected, after }.erase()),
         }
     }
 }
@@ -323,7 +332,9 @@ impl Road {
     /// Waits for somebody else where the other side is gone; `None` where nobody can come.
     pub(super) async fn meet_again(&mut self, visit: Visit<'_>) -> Result<Option<Meeting>, Error> {
         let meeting = self.signaling().meet_again();
-        let meeting = async { visit.no_longer_than_patience(meeting).await.map_err(|error| error.at("signaling")) };
+        let meeting = async {
+            visit.no_longer_than_patience("the other side", meeting).await.map_err(|error| error.at("signaling"))
+        };
         tokio::select! {
             biased;
             () = visit.stop.stopped() => Err(PeerError::Stopped.erase()),

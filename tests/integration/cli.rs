@@ -309,3 +309,26 @@ fn a_secret_on_the_command_line_is_warned_of_and_one_in_the_environment_is_not()
     assert_eq!(run.status.code(), Some(3), "{}", text(&run.stderr));
     assert!(!text(&run.stderr).contains("warning"));
 }
+
+#[test]
+fn a_server_that_is_silent_or_talks_nonsense_is_an_error_in_time_and_in_a_line() {
+    let server = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = server.local_addr().expect("it has one");
+    let began = std::time::Instant::now();
+    // The system takes the connection, and nobody says anything.
+    let room = format!("ws://{address}/demo");
+    let run = output(&mut rtckit(&["call", "--data", "--timeout", "500ms", "--signal", &room]));
+    assert_eq!(run.status.code(), Some(124), "{}", text(&run.stderr));
+    assert!(text(&run.stderr).contains("an answer of the server did not come within "), "{}", text(&run.stderr));
+    assert!(began.elapsed().as_secs() < 8, "{:?}", began.elapsed());
+    std::thread::spawn(move || {
+        for mut stream in server.incoming().flatten() {
+            // It may be gone again.
+            let _ = stream.write_all(b"\x00\xff\r\n");
+        }
+    });
+    let redis = format!("redis://{address}");
+    let run = output(&mut rtckit(&["signal", "--listen", "127.0.0.1:0", "--redis", &redis]));
+    let said = text(&run.stderr);
+    assert_eq!((run.status.code(), said.lines().count(), said.starts_with("error: ")), (Some(5), 1, true), "{said}");
+}

@@ -105,7 +105,8 @@ impl Link {
         };
         let session = link.connect().await.map_err(|error| RoomsError::Redis {
             address: link.address.clone(),
-            reason: error.to_string(),
+            // What it cannot parse is told in several lines.
+            reason: error.to_string().split_whitespace().collect::<Vec<_>>().join(" "),
             kind: Some(kind(&error)),
         })?;
         *link.first.lock().unwrap_or_else(PoisonError::into_inner) = Some(session);
