@@ -141,6 +141,10 @@ impl Session {
                 changed = self.state.changed() => {
                     let state = *self.state.borrow_and_update();
                     match state {
+                        // To the library a DTLS that was closed before it was up is as good as one that is up.
+                        ConnectionState::Connected if self.never_shook_hands().await => {
+                            return Err(self.failure(&exchange));
+                        }
                         ConnectionState::Connected => return Ok(()),
                         ConnectionState::Failed | ConnectionState::Closed => return Err(self.failure(&exchange)),
                         _ if changed.is_err() => return Err(self.failure(&exchange)),

@@ -1,7 +1,7 @@
 //! What is known of a connection when it ends, in the words of webrtc-stats.
 
 use super::session::Session;
-use rtc::peer_connection::transport::{RTCIceCandidate, RTCIceCandidatePair};
+use rtc::peer_connection::transport::{RTCDtlsTransportState, RTCIceCandidate, RTCIceCandidatePair};
 use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -109,6 +109,14 @@ impl ConnectionReport {
 }
 
 impl Session {
+    /// Whether DTLS was closed before it was up: since the peer gave up, or we refused its certificate.
+    pub(super) async fn never_shook_hands(&self) -> bool {
+        let stats = self.pc.get_stats(Instant::now(), StatsSelector::None).await;
+        stats.transport().is_some_and(|transport| {
+            transport.dtls_cipher.is_empty() && transport.dtls_state != RTCDtlsTransportState::Connected
+        })
+    }
+
     /// What is known of the connection now.
     pub async fn report(&self) -> ConnectionReport {
         let stats = self.pc.get_stats(Instant::now(), StatsSelector::None).await;

@@ -140,12 +140,13 @@ fn a_connection_that_cannot_come_up_ends_in_time_with_its_own_code() {
             said: "DTLS",
         },
     ];
-    let common = ["--interface", "127.0.0.1", "--timeout", "3s"];
+    // One gives up before the other, who is told and has not been connected all the same.
+    let until = |timeout| ["--interface", "127.0.0.1", "--timeout", timeout];
     let running: Vec<_> = cases
         .into_iter()
         .map(|case| {
-            let mut caller = Rtckit::start(["call", "--data"].iter().chain(&common));
-            let mut callee = Rtckit::start(["answer"].iter().chain(&common));
+            let mut caller = Rtckit::start(["call", "--data"].iter().chain(&until("3s")));
+            let mut callee = Rtckit::start(["answer"].iter().chain(&until("2s")));
             callee.write_json(&edited(&caller.json(), case.offer));
             caller.write_json(&edited(&callee.json(), case.answer));
             (case, caller, callee)
