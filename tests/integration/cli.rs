@@ -91,6 +91,17 @@ fn numbers_that_are_too_large_or_too_small_are_told_so() {
     }
 }
 
+#[test]
+fn a_call_is_not_recorded_as_what_its_name_does_not_say() {
+    let home = tempfile::tempdir().expect("a folder");
+    for name in ["call.mp4", "call.wav", "call.ogg"] {
+        let path = home.path().join(name);
+        let run = output(rtckit(&["call", "--loopback", "--video=test", "--duration=1s", "--record"]).arg(&path));
+        assert_eq!((run.status.code(), path.exists()), (Some(2), false), "{}", text(&run.stderr));
+        assert!(text(&run.stderr).contains("as WebM or Matroska"), "{}", text(&run.stderr));
+    }
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn limits_of_the_system_are_errors_with_their_reason() {

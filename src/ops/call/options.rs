@@ -72,6 +72,20 @@ impl ReceiveOptions {
         Some(name.filter(|container| *container == Container::Matroska).unwrap_or(Container::WebM))
     }
 
+    /// Whether the name of the recording does not promise something else.
+    fn check_record(&self) -> Result<(), Error> {
+        let Some(Destination::File(path)) = &self.record else { return Ok(()) };
+        match Container::of_path(path) {
+            Some(Container::WebM | Container::Matroska) => Ok(()),
+            None if path.extension().is_none() => Ok(()),
+            _ => {
+                let message = format!("a call is recorded as WebM or Matroska, not as {}", path.display());
+                let hint = "give a name that ends in .webm or .mkv; --audio-output writes WAV";
+                Err(Error::new(ErrorKind::Usage, "usage", message).with_hint(hint))
+            }
+        }
+    }
+
     pub(super) fn wants_video(&self, sends: bool) -> bool {
         let use_for_it = self.measure || self.play || self.record.is_some() || self.video_output.is_some();
         self.offer_to_receive_video.unwrap_or(sends || use_for_it)
@@ -266,6 +280,7 @@ impl Options {
         let talks = self.data_use != DataUse::Count;
         self.check_one_way()?;
         self.check_viewers()?;
+        self.receive.check_record()?;
         let relay_only = self.connection.ice_transport_policy == IceTransportPolicy::Relay;
         let named_later = matches!(self.signal, Signal::Whip(_) | Signal::Room(_) | Signal::Code { .. });
         if relay_only && !named_later && !self.connection.ice_servers.iter().any(IceServer::relays) {
