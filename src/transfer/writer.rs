@@ -389,7 +389,6 @@ impl Writer {
                     // What fails here fails again when the file is finished.
                     if file.sync_data().is_ok() {
                         let _ = journal::synced(&mut journal, offset);
-                        forget(&file, offset);
                     }
                 }
                 Ok(())
@@ -479,18 +478,6 @@ fn open_fresh(path: &std::path::Path, entry: &Entry, existing: Existing) -> Resu
         }
         opened => opened,
     }
-}
-
-/// Gives back the memory in which the system keeps the beginning of a file that is on the disk. What comes next takes it, which
-/// is quicker than memory that nobody has used before, and a long file leaves what others read where it is.
-fn forget(file: &File, length: u64) {
-    #[cfg(target_os = "linux")]
-    {
-        // Without it nothing is lost but time.
-        let _ = rustix::fs::fadvise(file, 0, std::num::NonZero::new(length), rustix::fs::Advice::DontNeed);
-    }
-    #[cfg(not(target_os = "linux"))]
-    let _ = (file, length);
 }
 
 /// How many files may wait: as many are in a queue, and as many are being synced, and others shall be opened as well.
