@@ -185,7 +185,8 @@ impl Entrance {
                 (Box::new(room), streams, met)
             }
             Self::Code(options, code, streams) => {
-                let (sealed, met) = visit.code(&options, code).await.map_err(|error| error.at("signaling"))?;
+                let (sealed, met) =
+                    Box::pin(visit.code(&options, code)).await.map_err(|error| error.at("signaling"))?;
                 (Box::new(sealed), streams, met)
             }
         };

@@ -442,7 +442,7 @@ async fn streams_that_are_not_announced_are_found_in_a_stream_of_tcp_too() {
         while came.len() < 2 {
             tokio::select! {
                 due = upkeep.due(&answerer, &mut signaling) => {
-                    upkeep.attend(due, &mut answerer, &mut signaling).await.unwrap();
+                    upkeep.attend(due, &answerer, &mut signaling).await.unwrap();
                 }
                 Some(track) = tracks.recv() => came.push(track.kind()),
             }

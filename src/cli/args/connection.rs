@@ -10,7 +10,7 @@ use rtckit::ops::call::{
 use rtckit::ops::turn_probe::Rest;
 use serde_json::{Map, Value};
 use std::net::IpAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Servers, and how to log in to them.
@@ -184,7 +184,7 @@ pub const fn family(ipv4: bool, ipv6: bool) -> Family {
 }
 
 /// The secret in a file, without the end of its line.
-pub fn secret_file(path: &PathBuf, flag: &str) -> Result<Secret, Error> {
+pub fn secret_file(path: &Path, flag: &str) -> Result<Secret, Error> {
     Ok(Secret::new(read(path, flag)?.trim_end_matches(['\r', '\n'])))
 }
 
@@ -193,7 +193,7 @@ pub fn secret(text: &str) -> Result<Secret, std::convert::Infallible> {
     Ok(Secret::new(text))
 }
 
-fn read(path: &PathBuf, flag: &str) -> Result<String, Error> {
+fn read(path: &Path, flag: &str) -> Result<String, Error> {
     super::read_text(path).map_err(|error| {
         Error::new(ErrorKind::Usage, "usage", format!("{flag}: cannot read {}: {error}", path.display()))
     })
