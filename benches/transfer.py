@@ -232,9 +232,7 @@ def killed(scratch, network, sources, times=20):
     began = passed()
     whole = transfer(scratch, network, sources)["rate"]
     undisturbed = passed() - began
-    to, meet = scratch / "to", scratch / "meet"
-    shutil.rmtree(to)
-    to.mkdir()
+    to, meet = pathlib.Path(tempfile.mkdtemp(prefix="to-", dir=scratch)), scratch / "meet"
     chance, began, kills = random.Random(), passed(), 0
     seconds = sources[0].stat().st_size / MIB / whole
     ends = [
