@@ -67,52 +67,57 @@ fn update(bar: &ProgressBar, bytes: u64, total: Option<u64>, message: String) {
     bar.set_position(bytes);
 }
 
-/// One line about a recording: its length, size and rate.
-pub struct Meter(ProgressBar);
+/// One line that says how something goes.
+pub struct Line {
+    bar: ProgressBar,
+    text: fn(&Event) -> Option<String>,
+}
 
-impl Meter {
-    /// The line. Nothing is drawn before something is recorded.
-    pub fn new() -> Self {
-        Self(bare())
+impl Line {
+    /// The line, and what it says of an event. Nothing is drawn before it says something.
+    pub fn new(text: fn(&Event) -> Option<String>) -> Self {
+        let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
+        Self { bar: ProgressBar::no_length().with_style(style), text }
     }
 }
 
-impl Moving for Meter {
+impl Moving for Line {
     fn show(&mut self, event: &Event) {
-        let Event::Recording { seconds, bytes, frames_per_second, frames_dropped, audio_level, paused } = event else {
-            return;
-        };
-        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole tenths of a second")]
-        let tenths = (seconds * 10.0) as u64;
-        let (minutes, rest) = (tenths / 600, tenths % 600);
-        let mut text = format!("{minutes:>3}:{:02}.{}  {:>9}", rest / 10, rest % 10, value::bytes(*bytes));
-        if *frames_per_second > 0.0 {
-            text += &format!("  {frames_per_second:>5.1} fps");
+        if let Some(text) = (self.text)(event) {
+            self.bar.set_message(text);
+            self.bar.tick();
         }
-        if *frames_dropped > 0 {
-            text += &format!("  {frames_dropped} dropped");
-        }
-        if let Some(level) = audio_level {
-            text += &format!("  {:>5.0} dB", 20.0 * level.max(1e-5).log10());
-        }
-        if *paused {
-            text += "  paused";
-        }
-        self.0.set_message(text);
-        self.0.tick();
     }
 
     fn aside(&mut self, other: &mut dyn FnMut()) {
-        self.0.suspend(other);
+        self.bar.suspend(other);
     }
 
     fn finish(&mut self) {
-        self.0.finish_and_clear();
+        self.bar.finish_and_clear();
     }
 }
 
-/// A line that is nothing but its message.
-pub fn bare() -> ProgressBar {
-    let style = ProgressStyle::with_template("{msg}").unwrap_or_else(|_| ProgressStyle::default_spinner());
-    ProgressBar::no_length().with_style(style)
+/// How a recording goes: its length, size and rate.
+pub fn recording(event: &Event) -> Option<String> {
+    let Event::Recording { seconds, bytes, frames_per_second, frames_dropped, audio_level, paused } = event else {
+        return None;
+    };
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "whole tenths of a second")]
+    let tenths = (seconds * 10.0) as u64;
+    let (minutes, rest) = (tenths / 600, tenths % 600);
+    let mut text = format!("{minutes:>3}:{:02}.{}  {:>9}", rest / 10, rest % 10, value::bytes(*bytes));
+    if *frames_per_second > 0.0 {
+        text += &format!("  {frames_per_second:>5.1} fps");
+    }
+    if *frames_dropped > 0 {
+        text += &format!("  {frames_dropped} dropped");
+    }
+    if let Some(level) = audio_level {
+        text += &format!("  {:>5.0} dB", 20.0 * level.max(1e-5).log10());
+    }
+    if *paused {
+        text += "  paused";
+    }
+    Some(text)
 }

@@ -1,11 +1,12 @@
 //! `rtckit capture`: arguments to [`Options`], the [`Report`] in words.
 
 use super::args::MediaArgs;
+use super::bars::Line;
 use super::control::{self, Endpoint};
 use super::output::Output;
 use super::run::{self, Context};
 use super::value::{self, bytes};
-use super::{exit, meter::MeterLine, terminal};
+use super::{exit, meter, terminal};
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use rtckit::error::{Error, ErrorKind};
@@ -149,7 +150,7 @@ fn watch(options: Options, control: Option<Endpoint>, to_stdout: bool, output: A
         };
         // A preview in the terminal leaves no line for them.
         if !options.preview {
-            output.move_on(MeterLine::new);
+            output.move_on(|| Line::new(meter::text));
         }
         Box::pin(capture::run(options, io, requests, output as _, stop)).await
     })

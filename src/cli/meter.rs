@@ -1,8 +1,5 @@
 //! One line on a terminal that says how a capture goes: pictures, and how loud it is.
 
-use super::bars::bare;
-use super::people::Moving;
-use indicatif::ProgressBar;
 use rtckit::progress::Event;
 use std::fmt::Write;
 
@@ -11,34 +8,8 @@ const FLOOR: f64 = -60.0;
 /// How wide the bar is.
 const WIDTH: usize = 20;
 
-/// The line.
-pub struct MeterLine(ProgressBar);
-
-impl MeterLine {
-    /// The line. Nothing is drawn before something is captured.
-    pub fn new() -> Self {
-        Self(bare())
-    }
-}
-
-impl Moving for MeterLine {
-    fn show(&mut self, event: &Event) {
-        if let Some(text) = text(event) {
-            self.0.set_message(text);
-            self.0.tick();
-        }
-    }
-
-    fn aside(&mut self, other: &mut dyn FnMut()) {
-        self.0.suspend(other);
-    }
-
-    fn finish(&mut self) {
-        self.0.finish_and_clear();
-    }
-}
-
-fn text(event: &Event) -> Option<String> {
+/// What the line says of an event.
+pub fn text(event: &Event) -> Option<String> {
     let Event::Capturing {
         seconds,
         delivered_frames,

@@ -1,7 +1,7 @@
 //! `rtckit record`: arguments to [`Options`], the [`Report`] in words.
 
 use super::args::{MediaArgs, RecordingArgs};
-use super::bars::Meter;
+use super::bars::{self, Line};
 use super::control::{self, Endpoint};
 use super::run::{self, Context};
 use super::value::bytes;
@@ -149,7 +149,7 @@ fn run_controlled(options: Options, control: Option<Endpoint>, context: &Context
             input: from_stdin.then(|| Box::new(std::io::stdin()) as _),
             output: to_stdout.then(|| Box::new(std::io::stdout()) as _),
         };
-        output.move_on(Meter::new);
+        output.move_on(|| Line::new(bars::recording));
         let outcome = Box::pin(record::run(options, io, requests, Arc::clone(&output) as _, stop)).await;
         signals.abort();
         typed.into_iter().for_each(|typed| typed.abort());
