@@ -293,7 +293,6 @@ impl Options {
         if self.role == Role::Call && self.receive_files.is_none() && !self.can_offer() && !plays {
             return usage("nothing to offer: give --video, --audio, --record, --data, --chat or --pipe");
         }
-        // RFC 8832 section 5.1: both lengths are 16 bits. The library would send them modulo 65536.
         self.check_channels()?;
         if self.bench.is_some() && (self.send.any() || self.receive.has_sinks() || self.has_data()) {
             return usage("--bench is in place of sound, pictures and data");
