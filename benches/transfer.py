@@ -37,6 +37,20 @@ def sh(command):
     subprocess.run(command, shell=True, check=True)
 
 
+@contextlib.contextmanager
+def buffers(stock):
+    """With `stock`, sockets get no more than Linux gives by default."""
+    limits = [pathlib.Path(limit).read_text() for limit in LIMITS]
+    try:
+        if stock:
+            for limit in LIMITS:
+                pathlib.Path(limit).write_text("212992")
+        yield
+    finally:
+        for limit, value in zip(LIMITS, limits):
+            pathlib.Path(limit).write_text(value)
+
+
 def namespaces(names):
     """Makes network namespaces that are gone afterwards."""
     for name in names:
@@ -330,12 +344,8 @@ def main():
     arguments.add_argument("--stock", action="store_true")
     arguments.add_argument("--json")
     options = arguments.parse_args()
-    limits = [pathlib.Path(limit).read_text() for limit in LIMITS]
     figures = []
-    try:
-        if options.stock:
-            for limit in LIMITS:
-                pathlib.Path(limit).write_text("212992")
+    with buffers(options.stock):
         print("| transfer | whole processes | CPU, sender and receiver | peak memory | connections | aim |\n|---|---|---|---|---|---|")
         for name in options.only.split(","):
             try:
@@ -343,9 +353,6 @@ def main():
                 print(row(figures[-1]), flush=True)
             except (OSError, RuntimeError, subprocess.SubprocessError) as error:
                 print(f"| {CASES[name][0]} | not taken: {error} | | | | {CASES[name][3]} |", flush=True)
-    finally:
-        for limit, value in zip(LIMITS, limits):
-            pathlib.Path(limit).write_text(value)
     if options.json:
         pathlib.Path(options.json).write_text(json.dumps(figures, indent=2))
 

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Takes the figures of other programs on the networks of benches/transfer.py, and ours beside them in the same run.
 
-    benches/transfer_peers.py [--rounds N] [--only loopback,loss,…] [--peers rtckit,wrtc,…]
+    benches/transfer_peers.py [--rounds N] [--only loopback,loss,…] [--peers rtckit,wrtc,…] [--stock]
 
 The peers are installed into a temporary folder: magic-wormhole and wrtc by pip, node-datachannel by npm; scp is the system's,
 and needs its sshd. The two libraries only move bytes from memory to memory; all others read, check and write a file.
@@ -201,9 +201,10 @@ def main():
     arguments.add_argument("--rounds", type=int, default=3)
     arguments.add_argument("--only", default=",".join(SIZES))
     arguments.add_argument("--peers", default=",".join(PEERS))
+    arguments.add_argument("--stock", action="store_true")
     options = arguments.parse_args()
     peers = options.peers.split(",")
-    with tempfile.TemporaryDirectory() as tools:
+    with tempfile.TemporaryDirectory() as tools, transfer.buffers(options.stock):
         install(tools)
         print(f"| MiB/s, whole processes | {' | '.join(peers)} |\n|---|{'---|' * len(peers)}", flush=True)
         for name in options.only.split(","):
