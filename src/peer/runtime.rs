@@ -23,7 +23,7 @@ use std::io::{self, IoSliceMut};
 use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU8, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use std::time::{Duration, Instant};
 use webrtc::runtime::{
@@ -218,15 +218,18 @@ impl SessionRuntime {
 }
 
 /// The receive window, in bytes, that a socket of this machine can hold without dropping: at most 4 MiB.
-pub(super) fn sctp_receive_window() -> u32 {
+pub(crate) fn sctp_receive_window() -> u32 {
     const LEAST: u32 = 128 << 10;
     const MOST: u32 = 4 << 20;
-    let granted = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok().and_then(|socket| {
-        enlarge(&socket);
-        socket2::SockRef::from(&socket).recv_buffer_size().ok()
+    static WINDOW: LazyLock<u32> = LazyLock::new(|| {
+        let granted = std::net::UdpSocket::bind((std::net::Ipv4Addr::LOCALHOST, 0)).ok().and_then(|socket| {
+            enlarge(&socket);
+            socket2::SockRef::from(&socket).recv_buffer_size().ok()
+        });
+        let held = granted.unwrap_or(0) / 10 * 6;
+        u32::try_from(held).unwrap_or(MOST).clamp(LEAST, MOST)
     });
-    let held = granted.unwrap_or(0) / 10 * 6;
-    u32::try_from(held).unwrap_or(MOST).clamp(LEAST, MOST)
+    *WINDOW
 }
 
 /// How many datagrams with such packets of SCTP in them the kernel takes at once. The library sends fewer than 16 one by one,

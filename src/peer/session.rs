@@ -22,6 +22,9 @@ use tokio::sync::{mpsc, watch};
 use webrtc::media_stream::track_local::TrackLocal;
 use webrtc::peer_connection::{PeerConnection, RTCIceConnectionState, RTCPeerConnectionState};
 
+/// What came with the peer's goodbye takes so long to reach tracks and channels, and closing would cut it off.
+pub(crate) const AFTERMATH: Duration = Duration::from_millis(100);
+
 /// W3C `RTCPeerConnectionState`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ConnectionState {
@@ -313,11 +316,14 @@ impl Session {
 
     /// Hangs up: the peer is told at once (SCTP ABORT, DTLS `close_notify`), sockets close, tracks and channels end.
     pub async fn close(&self) {
-        // What came with the peer's goodbye is still on its way to tracks and channels, and closing would cut it off.
-        const AFTERMATH: Duration = Duration::from_millis(50);
         if self.runtime.departures().goodbye() {
             tokio::time::sleep(AFTERMATH).await;
         }
+        self.close_now().await;
+    }
+
+    /// The same for whoever has all that it wanted: what the peer sent last may be cut off.
+    pub async fn close_now(&self) {
         if let Err(error) = self.pc.close().await {
             tracing::debug!("closing the connection: {error}");
         }

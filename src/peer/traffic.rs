@@ -3,9 +3,10 @@
 use super::flight::is_protected_alert;
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use tokio::sync::watch;
 
 /// When the last datagram came from the peer. What STUN and TURN servers say of themselves does not count.
 #[derive(Debug)]
@@ -139,7 +140,7 @@ impl RoundTrips {
 pub(super) struct Departures {
     packets: Mutex<HashMap<u32, u64>>,
     bytes: AtomicU64,
-    goodbye: AtomicBool,
+    goodbye: watch::Sender<bool>,
 }
 
 impl Departures {
@@ -158,7 +159,7 @@ impl Departures {
                 *packets.entry(u32::from_be_bytes([a, b, c, d])).or_default() += 1;
             }
             if is_protected_alert(datagram) {
-                self.goodbye.store(true, Ordering::Relaxed);
+                self.goodbye.send_replace(true);
             }
         }
     }
@@ -166,7 +167,13 @@ impl Departures {
     /// Whether the connection was closed, by whichever side: of an alert, DTLS says the same in return (RFC 5246 section 7.2.1),
     /// but only if it came under the keys, so that nobody else can make it.
     pub(super) fn goodbye(&self) -> bool {
-        self.goodbye.load(Ordering::Relaxed)
+        *self.goodbye.borrow()
+    }
+
+    /// Waits until it is closed.
+    pub(super) async fn closed(&self) {
+        // The sender is ours.
+        let _ = self.goodbye.subscribe().wait_for(|goodbye| *goodbye).await;
     }
 
     /// Bytes of all datagrams so far, but for connectivity checks.

@@ -197,17 +197,20 @@ impl Session {
     /// Waits until the peer is gone: [`PeerError::HungUp`] when it said so (DTLS `close_notify`), [`PeerError::Lost`] when
     /// nothing has come for `patience`. Cancel-safe.
     pub async fn gone(&self, patience: Duration) -> PeerError {
-        // The library answers a goodbye but tells nobody.
-        const LOOK_EVERY: Duration = Duration::from_millis(50);
-        loop {
-            if self.runtime.departures().goodbye() {
-                return PeerError::HungUp;
+        let lost = async {
+            loop {
+                let silence = self.silence().unwrap_or_default();
+                if silence >= patience {
+                    return PeerError::Lost { silence };
+                }
+                tokio::time::sleep(patience - silence).await;
             }
-            let silence = self.silence().unwrap_or_default();
-            if silence >= patience {
-                return PeerError::Lost { silence };
-            }
-            tokio::time::sleep(LOOK_EVERY.min(patience - silence)).await;
+        };
+        tokio::select! {
+            biased;
+            // The library answers a goodbye but tells nobody.
+            () = self.runtime.departures().closed() => PeerError::HungUp,
+            lost = lost => lost,
         }
     }
 }

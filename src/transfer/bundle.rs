@@ -23,6 +23,8 @@ use tokio::time::Instant;
 
 /// Further connections that are up together at most.
 pub(super) const MOST_FURTHER: u32 = 31;
+/// Messages that one connection may take without others in between, so that they leave together.
+const AT_ONCE: usize = 4;
 /// Content that may wait to be put in order: twice what a sender may have under way.
 const MOST_UNORDERED: usize = 32 << 20;
 /// How long to wait for another connection for control once the one it went by has closed.
@@ -34,6 +36,8 @@ pub(super) enum Heard {
     Signal(u32, Value),
     /// The peer says that the connection `from` is of no more use, by the one that is to take its place.
     Moved { from: u32, by: u32 },
+    /// So many bytes of content are known to be sent from now on.
+    Begins { content: u64 },
 }
 
 /// Connections by their numbers; the first is 0.
@@ -118,7 +122,7 @@ impl Inbox {
 impl Bundle {
     /// A bundle of one connection, to which `connector` may add.
     pub fn new(first: Box<dyn Connection>, connector: Option<Arc<dyn Connector>>) -> Self {
-        let (content, waiting) = mpsc::channel(1);
+        let (content, waiting) = mpsc::channel(AT_ONCE);
         let (heard, tidings) = mpsc::channel(256);
         let (arrived, arriving) = mpsc::channel(4);
         let (control, moves) = watch::channel(0);
@@ -374,8 +378,10 @@ impl MessageChannel for Bundle {
         if self.connector.is_some() { MOST_FURTHER } else { 0 }
     }
 
-    fn spread(&self, most: u32) {
+    fn spread(&self, most: u32, content: u64) {
         self.allowed.store(most.min(self.further()), Ordering::Relaxed);
+        // One that is full has been heard of before.
+        let _ = self.heard.try_send(Heard::Begins { content });
     }
 
     fn roam(&self) {

@@ -169,6 +169,7 @@ struct Meeting {
     made: AtomicUsize,
     waiting: Mutex<Vec<oneshot::Receiver<Memory>>>,
     trouble: Arc<Trouble>,
+    within_machine: usize,
 }
 
 #[async_trait::async_trait]
@@ -191,6 +192,10 @@ impl Connector for Meeting {
         line.outgoing.send(serde_json::json!({ "type": "answer" })).await.map_err(|_| refused())?;
         Ok(Box::new(taken.await.map_err(|_| refused())?))
     }
+
+    fn within_machine(&self) -> usize {
+        self.within_machine
+    }
 }
 
 /// Bytes of a file in a message.
@@ -204,7 +209,7 @@ async fn carried(messages: u64, rates: &[f64], most: u32, cut_after: Option<u64>
     let (near, far) = pair(4e6, &Arc::default());
     let near = Bundle::new(Box::new(near), Some(Arc::clone(&meeting) as _));
     let far = Bundle::new(Box::new(far), Some(meeting as _));
-    near.spread(most);
+    near.spread(most, 0);
     let sending = async {
         for sequence in 0..messages {
             let mut message = BytesMut::new();
@@ -249,6 +254,30 @@ async fn content_comes_in_order_by_however_many_connections_it_went() {
     let (came, used, _) = carried(2000, &[1e6, 4e6, 8e6, 2e6, 4e6, 4e6, 4e6], 7, None).await;
     assert!(came.into_iter().eq(0..2000));
     assert!(used >= 4, "{used}");
+}
+
+/// Whether the connections for large packets are made although nothing was sent yet.
+async fn begins_with_others(content: u64) -> bool {
+    let meeting = Arc::new(Meeting { rates: vec![4e6, 4e6], within_machine: 2, ..Meeting::default() });
+    let (near, far) = pair(4e6, &Arc::default());
+    let near = Bundle::new(Box::new(near), Some(Arc::clone(&meeting) as _));
+    let far = Bundle::new(Box::new(far), Some(Arc::clone(&meeting) as _));
+    near.spread(31, content);
+    let up = async { near.others.subscribe().wait_for(|others| *others == 2).await.is_ok() };
+    tokio::select! {
+        up = tokio::time::timeout(Duration::from_millis(500), up) => up.is_ok(),
+        _ = near.run() => unreachable!("nothing can be lost"),
+        _ = far.run() => unreachable!("nothing can be lost"),
+        _ = near.receive() => unreachable!("nothing is said"),
+        _ = far.receive() => unreachable!("nothing is said"),
+    }
+}
+
+#[tokio::test]
+async fn within_one_machine_large_packets_are_there_from_the_beginning_where_much_is_to_come() {
+    assert!(begins_with_others(1 << 30).await);
+    assert!(!begins_with_others(1 << 20).await);
+    assert!(!begins_with_others(0).await, "a stream, of which nobody knows");
 }
 
 #[tokio::test]
@@ -369,8 +398,8 @@ impl MessageChannel for Older {
         self.0.further()
     }
 
-    fn spread(&self, most: u32) {
-        self.0.spread(most);
+    fn spread(&self, most: u32, content: u64) {
+        self.0.spread(most, content);
     }
 
     fn roam(&self) {

@@ -48,8 +48,8 @@ pub trait MessageChannel: Send + Sync {
         0
     }
 
-    /// The peer takes content from so many further connections.
-    fn spread(&self, _most: u32) {}
+    /// The peer takes content from so many further connections, and so many bytes of it are known to come.
+    fn spread(&self, _most: u32, _content: u64) {}
 
     /// The peer hears control by whichever connection it comes.
     fn roam(&self) {}
@@ -117,8 +117,9 @@ pub trait Connector: Send + Sync {
     /// When it does not come up.
     async fn connect(&self, side: Side, line: Line) -> Result<Box<dyn Connection>, Error>;
 
-    /// Whether they stay within this machine and carry larger packets than the first, which costs less.
-    fn within_machine(&self) -> bool {
-        false
+    /// How many of them are best where they stay within this machine and carry larger packets than the first, which costs less;
+    /// 0 where they do not.
+    fn within_machine(&self) -> usize {
+        0
     }
 }

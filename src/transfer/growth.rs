@@ -152,11 +152,12 @@ impl Growth {
         } else if intervals > 0 {
             self.phase = Phase::Keeping { intervals: intervals - 1 };
         } else if self.wanted < self.most && held_back {
-            // Where neither distance nor loss holds a window back the processors do, and more connections cost them more.
+            // Where neither distance nor loss holds a window back the processors do, and more connections cost them more. Where
+            // nothing is lost on a long path it is the peer's window that is full, of which some more are enough.
             let factor = match (far, self.wanted) {
                 (true, 1) => 8,
-                (true, _) => 4,
-                (false, _) => 2,
+                (true, _) if lately.loss > Self::NOTICED => 4,
+                _ => 2,
             };
             self.phase = Phase::Trying { from: self.wanted, before: now, settling: Self::SETTLING };
             self.wanted = (self.wanted * factor).min(self.most);
@@ -255,6 +256,17 @@ mod tests {
     }
 
     #[test]
+    fn where_windows_are_full_and_nothing_is_lost_there_are_as_many_as_pay() {
+        let mut growth = Growth::new(32);
+        // Processors are at their end with 12, and more take from them.
+        let wanted =
+            drive(&mut growth, 60, true, |lanes| (5e6 * (lanes as f64).min(24.0 - lanes as f64).max(1.0), 0.0));
+        assert!(wanted.contains(&8) && !wanted.contains(&32), "{wanted:?}");
+        let wanted = drive(&mut Growth::new(32), 60, true, |lanes| (3e6 * (lanes as f64).min(14.0), 0.0));
+        assert!(wanted.contains(&16), "{wanted:?}");
+    }
+
+    #[test]
     fn where_more_bring_nothing_there_is_one_and_trials_get_rarer() {
         let mut growth = Growth::new(32);
         let wanted = drive(&mut growth, 400, true, |_| (2.8e8, 0.0));
@@ -294,7 +306,8 @@ mod tests {
         let mut step = |rate: u64, lanes| {
             let acknowledged = rate / 4;
             let left = acknowledged * 11 / 10;
-            growth.after(Seen { acknowledged, left, lost: 0, seconds: 0.25, waited: true, far: true }, lanes)
+            let lost = i64::try_from(left / 50).unwrap();
+            growth.after(Seen { acknowledged, left, lost, seconds: 0.25, waited: true, far: true }, lanes)
         };
         step(300_000, 1);
         assert_eq!(step(300_000, 1), 8);

@@ -109,11 +109,11 @@ impl Lane {
         }
     }
 
-    /// Bytes acknowledged since the last time, by which the queue is measured, and bytes that left.
-    pub(super) async fn measure(&self, seconds: f64, far: bool) -> (u64, u64) {
+    /// Bytes acknowledged since the last time, by which the queue is measured, bytes that left, and bytes outstanding.
+    pub(super) async fn measure(&self, seconds: f64, far: bool) -> (u64, u64, usize) {
         let sent = self.connection.bytes_sent();
         let left = sent - self.left.swap(sent, Ordering::Relaxed);
-        let Some(outstanding) = self.connection.outstanding().await else { return (0, left) };
+        let Some(outstanding) = self.connection.outstanding().await else { return (0, left, 0) };
         let acknowledged = self.sent.load(Ordering::Relaxed).saturating_sub(outstanding as u64);
         let before = self.acknowledged.swap(acknowledged, Ordering::Relaxed);
         let gained = acknowledged.saturating_sub(before);
@@ -128,6 +128,6 @@ impl Lane {
             let fits = (gained as f64 / seconds.max(1e-3) * QUEUE).max(last * KEPT) as usize;
             self.queue.store(fits.clamp(LEAST_QUEUE, most), Ordering::Relaxed);
         }
-        (gained, left)
+        (gained, left, outstanding)
     }
 }

@@ -21,6 +21,9 @@ const BLOCK: usize = 1 << 20;
 /// Bytes of a file that are rather read again than kept: so many that few files are open for it.
 const WORTH_READING_AGAIN: usize = 32 << 10;
 
+/// Messages of files that are handed on together: each time that may wake the one who sends them.
+const TOGETHER: usize = 4;
+
 /// A message that the reader hands on.
 pub(super) struct Produced {
     pub message: Vec<u8>,
@@ -76,7 +79,7 @@ impl From<TransferError> for Ended {
 }
 
 /// Reads everything that is asked for, in order, until the end or until nobody takes it. Blocks.
-pub(super) fn run(plan: Plan, sender: mpsc::Sender<Produced>) {
+pub(super) fn run(plan: Plan, sender: mpsc::Sender<Vec<Produced>>) {
     let Plan { entries, places, skip, have, chunk, most } = plan;
     let mut reader = Reader { messages: Messages::new(sender, most), chunk };
     for (id, (entry, place)) in entries.iter().zip(places).enumerate() {
@@ -101,12 +104,14 @@ pub(super) fn run(plan: Plan, sender: mpsc::Sender<Produced>) {
         }
     }
     // Nobody is left to be told when this fails.
-    let _ = reader.messages.flush();
+    let _ = reader.messages.hand_on();
 }
 
 /// Binary messages in the making.
 struct Messages {
-    sender: mpsc::Sender<Produced>,
+    sender: mpsc::Sender<Vec<Produced>>,
+    /// Those that are made.
+    ready: Vec<Produced>,
     message: Vec<u8>,
     origin: Option<Origin>,
     content: u64,
@@ -116,8 +121,17 @@ struct Messages {
 }
 
 impl Messages {
-    fn new(sender: mpsc::Sender<Produced>, most: usize) -> Self {
-        Self { sender, message: Vec::new(), origin: None, content: 0, happened: Vec::new(), sequence: 0, most }
+    fn new(sender: mpsc::Sender<Vec<Produced>>, most: usize) -> Self {
+        Self {
+            sender,
+            ready: Vec::new(),
+            message: Vec::new(),
+            origin: None,
+            content: 0,
+            happened: Vec::new(),
+            sequence: 0,
+            most,
+        }
     }
 
     fn flush(&mut self) -> Result<(), Gone> {
@@ -128,7 +142,18 @@ impl Messages {
         let origin = self.origin.take();
         let content = std::mem::take(&mut self.content);
         let happened = std::mem::take(&mut self.happened);
-        self.sender.blocking_send(Produced { message, origin, content, happened }).map_err(|_| Gone)
+        self.ready.push(Produced { message, origin, content, happened });
+        if self.ready.len() < TOGETHER { Ok(()) } else { self.send() }
+    }
+
+    /// Finishes the message that is being made, and hands on all that are.
+    fn hand_on(&mut self) -> Result<(), Gone> {
+        self.flush()?;
+        if self.ready.is_empty() { Ok(()) } else { self.send() }
+    }
+
+    fn send(&mut self) -> Result<(), Gone> {
+        self.sender.blocking_send(std::mem::take(&mut self.ready)).map_err(|_| Gone)
     }
 
     /// Makes room for a record with `length` bytes of payload in the message that is being made; one that it begins holds `most`.
@@ -274,7 +299,7 @@ impl Reader {
                 count => offset += count as u64,
             }
             // Whoever pipes something in may wait for it to arrive.
-            self.messages.flush()?;
+            self.messages.hand_on()?;
         }
         Ok(self.end(id, offset, &hasher)?)
     }

@@ -2,6 +2,7 @@
 
 use super::channel::MessageChannel;
 use super::error::TransferError;
+use super::manifest::Entry;
 use super::outcome::Tally;
 use super::reader::{self, Happened, Plan, Produced};
 use super::session;
@@ -15,8 +16,8 @@ use std::time::Duration;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
-/// Messages that may be read ahead of the channel.
-const READ_AHEAD: usize = 8;
+/// How often the reader may hand messages on ahead of the channel.
+const READ_AHEAD: usize = 2;
 
 /// How to send.
 #[derive(Clone, Copy, Debug, Default)]
@@ -62,7 +63,7 @@ impl Sending<'_> {
         }
         self.tally.expect(&sources.manifest);
         self.send_manifest(&sources).await?;
-        let (skip, have, window) = self.hear_plan(sources.manifest.entries().len()).await?;
+        let (skip, have, window) = self.hear_plan(sources.manifest.entries()).await?;
         self.tally.plan(&skip);
         let most = self.channel.max_message_size().min(256 << 10);
         let rate = self.options.limit_rate.unwrap_or(u64::MAX);
@@ -116,12 +117,12 @@ impl Sending<'_> {
     }
 
     /// What is not wanted, what is there in part, and how far we may run ahead.
-    async fn hear_plan(&self, entries: usize) -> Result<(Vec<bool>, HashMap<u32, Vec<Have>>, u64), TransferError> {
-        let (mut skipped, mut parts) = (vec![false; entries], HashMap::<u32, Vec<Have>>::new());
+    async fn hear_plan(&self, entries: &[Entry]) -> Result<(Vec<bool>, HashMap<u32, Vec<Have>>, u64), TransferError> {
+        let (mut skipped, mut parts) = (vec![false; entries.len()], HashMap::<u32, Vec<Have>>::new());
         loop {
             match session::hear(self.channel, Role::Sender).await? {
                 Control::Plan { skip, have } => {
-                    let known = |file: u32| (file as usize) < entries;
+                    let known = |file: u32| (file as usize) < entries.len();
                     if !skip.iter().copied().chain(have.iter().map(|have| have.file)).all(known) {
                         return Err(TransferError::protocol("it plans for a file that was not offered"));
                     }
@@ -134,7 +135,9 @@ impl Sending<'_> {
                     }
                 }
                 Control::Go { window, connections } => {
-                    self.channel.spread(connections.unwrap_or(0));
+                    let wanted = entries.iter().zip(&skipped).filter(|(_, skipped)| !**skipped);
+                    let content = wanted.map(|(entry, _)| entry.size.unwrap_or(0)).fold(0, u64::saturating_add);
+                    self.channel.spread(connections.unwrap_or(0), content);
                     return Ok((skipped, parts, window.unwrap_or(u64::MAX).max(1 << 20)));
                 }
                 Control::Unknown => {}
@@ -146,13 +149,21 @@ impl Sending<'_> {
     /// Sends what is read. Never returns when all went well: the receiver has the last word.
     async fn pump(
         &self,
-        mut messages: mpsc::Receiver<Produced>,
+        mut messages: mpsc::Receiver<Vec<Produced>>,
         window: u64,
         mut taken: watch::Receiver<u64>,
     ) -> TransferError {
         let mut pace = Pace::new(self.options.limit_rate);
         let mut sent = 0_u64;
-        while let Some(Produced { message, origin, content, happened }) = messages.recv().await {
+        let mut ready = Vec::new().into_iter();
+        loop {
+            let Some(Produced { message, origin, content, happened }) = ready.next() else {
+                match messages.recv().await {
+                    Some(more) => ready = more.into_iter(),
+                    None => break,
+                }
+                continue;
+            };
             for what in happened {
                 match what {
                     Happened::Began(file, offset) => self.tally.began(file, offset),

@@ -26,6 +26,10 @@ const INTERVAL: Duration = Duration::from_millis(250);
 const SAMPLE: Duration = Duration::from_millis(50);
 /// Content after which a connection is worth making for its packets.
 const WORTH_ANOTHER: u64 = 8 << 20;
+/// Content for which it is made before any was sent.
+const WORTH_ANOTHER_AT_ONCE: u64 = 32 << 20;
+/// When so many bytes are outstanding it is the network that holds content up, even where the receiver's window is full as well.
+const MUCH_OUTSTANDING: usize = 4 << 20;
 /// How long a further connection may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// From this round trip on a window matters.
@@ -100,6 +104,8 @@ struct Spreading<'a> {
 struct Watch {
     acknowledged: u64,
     left: u64,
+    /// Bytes that the peer has not acknowledged.
+    outstanding: usize,
     /// The least excess since the last look of what left over what was acknowledged: what is under way comes and goes, and
     /// what was lost stays.
     excess: Option<i64>,
@@ -121,6 +127,13 @@ impl Spreading<'_> {
                         None
                     }
                     Heard::Moved { from, by } => self.follow(from, by).await,
+                    Heard::Begins { content } => {
+                        let large = self.large();
+                        if content >= WORTH_ANOTHER_AT_ONCE && large > 0 {
+                            self.change_over(large);
+                        }
+                        None
+                    }
                 },
                 Some(done) = self.tasks.join_next() => match done {
                     Ok(event) => self.took_place(event).await,
@@ -139,6 +152,12 @@ impl Spreading<'_> {
 
     fn is_sender(&self) -> bool {
         self.bundle.allowed.load(Ordering::Relaxed) > 0
+    }
+
+    /// How many further connections with larger packets than the first are best; 0 where they cannot be had.
+    fn large(&self) -> u32 {
+        let best = self.bundle.connector.as_ref().map_or(0, |connector| connector.within_machine());
+        u32::try_from(best).unwrap_or(0).min(self.bundle.allowed.load(Ordering::Relaxed))
     }
 
     fn round_trip(&self) -> Duration {
@@ -197,7 +216,7 @@ impl Spreading<'_> {
             Event::Connected(connection, Ok(made)) => {
                 tracing::debug!("further connection {connection} is up");
                 self.coming -= 1;
-                let large = self.bundle.connector.as_ref().is_some_and(|connector| connector.within_machine());
+                let large = self.bundle.connector.as_ref().is_some_and(|connector| connector.within_machine() > 0);
                 let lane = Arc::new(Lane::new(made, large));
                 self.bundle.raise(connection, Arc::clone(&lane));
                 self.serve(connection, lane);
@@ -383,15 +402,20 @@ impl Spreading<'_> {
             return;
         }
         let far = self.round_trip() >= FAR;
+        self.watch.outstanding = 0;
         for lane in self.bundle.lanes().into_values() {
-            let (acknowledged, left) = lane.measure(seconds, far).await;
+            let (acknowledged, left, outstanding) = lane.measure(seconds, far).await;
+            self.watch.outstanding += outstanding;
             self.watch.acknowledged += acknowledged;
             self.watch.left += left;
         }
         let excess = Seen::excess(self.watch.left, self.watch.acknowledged);
         self.watch.excess = Some(self.watch.excess.map_or(excess, |least| least.min(excess)));
-        if self.is_sender() && self.bundle.connector.as_ref().is_some_and(|connector| connector.within_machine()) {
-            self.change_over();
+        let large = self.large();
+        if self.is_sender() && large > 0 {
+            if self.watch.acknowledged >= WORTH_ANOTHER || !self.lines.is_empty() {
+                self.change_over(large);
+            }
         } else if self.is_sender() && self.looked.elapsed() >= INTERVAL.max(self.round_trip() * 4) {
             self.look(far);
         }
@@ -404,18 +428,18 @@ impl Spreading<'_> {
         }
     }
 
-    /// Within one machine a second connection, with large packets, takes the place of the first.
-    fn change_over(&mut self) {
-        if self.watch.acknowledged < WORTH_ANOTHER || self.bundle.allowed.load(Ordering::Relaxed) == 0 {
-            return;
-        }
+    /// Within one machine connections with large packets, so many, take the place of the first.
+    fn change_over(&mut self, large: u32) {
         self.begin_queue();
         if self.lines.is_empty() {
-            self.connect(1, Side::Offers);
+            (1..=large).for_each(|connection| self.connect(connection, Side::Offers));
         }
-        match self.bundle.lanes().into_keys().next_back() {
-            Some(further) if !self.lost => self.use_these(BTreeSet::from([further])),
-            _ => self.use_first(1),
+        let further: BTreeSet<u32> = self.bundle.lanes().into_keys().filter(|connection| *connection > 0).collect();
+        if further.is_empty() || self.lost {
+            self.use_first(1);
+        } else {
+            self.bundle.most_used.fetch_max(further.len(), Ordering::Relaxed);
+            self.use_these(further);
         }
     }
 
@@ -433,7 +457,7 @@ impl Spreading<'_> {
             left: now.1.saturating_sub(before.1),
             lost: now.2 - before.2,
             seconds,
-            waited: waited.as_secs_f64() > seconds / 2.0,
+            waited: waited.as_secs_f64() > seconds / 2.0 || self.watch.outstanding >= MUCH_OUTSTANDING,
             far,
         };
         if seen.acknowledged == 0 {

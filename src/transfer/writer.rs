@@ -28,9 +28,12 @@ const UNNAMED: usize = 1024;
 /// How long the first of them waits for others to be synced with: syncs are what many small files wait for.
 const TOGETHER: Duration = Duration::from_millis(100);
 /// Bytes of a long file between two syncs on the way.
-const SYNC_EVERY: u64 = 64 << 20;
-/// Bytes of content between two reports to the sender.
+const SYNC_EVERY: u64 = 16 << 20;
+/// Bytes of content between two reports to the sender, as long as there is so much time between them too; and at most, which is
+/// the least that a sender may run ahead.
 const TELL_EVERY: u64 = 256 << 10;
+const LEAST_PAUSE: Duration = Duration::from_millis(4);
+const MOST_UNTOLD: u64 = 1 << 20;
 
 /// What the threads tell.
 pub(super) enum Written {
@@ -95,6 +98,7 @@ struct Writer {
     sequence: u64,
     taken: u64,
     taken_told: u64,
+    told_at: Instant,
     left: usize,
     whole: Vec<u32>,
     syncer: Option<SyncSender<(File, File, u64)>>,
@@ -134,6 +138,7 @@ impl Writer {
             sequence: 0,
             taken: 0,
             taken_told: 0,
+            told_at: Instant::now(),
             left,
             whole: Vec::new(),
             syncer: None,
@@ -221,8 +226,9 @@ impl Writer {
         while let Some(record) = wire::take_record(&mut message)? {
             self.record(record)?;
         }
-        if self.taken >= self.taken_told + TELL_EVERY {
-            self.taken_told = self.taken;
+        let untold = self.taken - self.taken_told;
+        if untold >= MOST_UNTOLD || untold >= TELL_EVERY && self.told_at.elapsed() >= LEAST_PAUSE {
+            (self.taken_told, self.told_at) = (self.taken, Instant::now());
             // When nobody looks, the next one says it all.
             let _ = self.told.try_send(Written::Taken(self.taken));
         }

@@ -31,6 +31,9 @@ use crate::signaling::{Message, Part, Receives, RoomRole, Signaling};
 use crate::stop::Stop;
 use crate::transfer::{self, Bundle, CHANNEL, Connector, ScanOptions, Sources, Tally, TransferError};
 use channel::{Channel, Further, LOOK_EVERY, stays_here};
+use futures_util::FutureExt;
+use futures_util::future::LocalBoxFuture;
+use futures_util::stream::{FuturesUnordered, StreamExt};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use streams::Far;
@@ -140,7 +143,7 @@ impl Transfer {
             let _ = tokio::time::timeout(GOODBYE, signaling.send(&Message::Bye)).await;
         }
         report.connected_by(session.report().await);
-        session.close().await;
+        session.close_now().await;
         // When the transfer failed, what the other side makes of that is no news.
         let closed = road::close(signaling).await;
         done.and(closed)
@@ -237,41 +240,65 @@ impl Transfer {
         self.progress.event(Event::DataChannel { label: CHANNEL.to_owned() });
         let receives = matches!(work, Work::Receive(_));
         let engine = async {
-            match work {
+            Course::Engine(match work {
                 Work::Send(sources, options) => {
                     transfer::send(bundle, *sources, &options, &self.tally, &self.stop).await
                 }
                 Work::Receive(options) => transfer::receive(bundle, options, &self.tally, &self.stop).await,
-            }
+            })
         };
-        tokio::pin!(engine);
-        let ended = tokio::select! {
-            biased;
-            ended = &mut engine => Ok(ended),
-            gone = async {
-                let gone = lifeline.gone(session).await;
-                bundle.outlive_first().await;
-                gone
-            } => Err(gone),
-            lost = failed(bundle) => Ok(Err(lost)),
+        let gone = async {
+            let gone = lifeline.gone(session).await;
+            bundle.outlive_first().await;
+            Course::Gone(gone)
         };
-        let ended = match ended {
-            Ok(ended) => ended,
-            Err(gone) => {
+        let lost = async { Course::Lost(failed(bundle).await) };
+        // Whatever is sent or received wakes the engine, and that alone is looked at then.
+        let mut courses = FuturesUnordered::<LocalBoxFuture<'_, Course>>::new();
+        courses.extend([engine.boxed_local(), gone.boxed_local(), lost.boxed_local()]);
+        let ended = match courses.select_next_some().await {
+            Course::Engine(ended) => ended,
+            Course::Lost(lost) => Err(lost),
+            Course::Gone(gone) => {
                 // What came before the end is still to be read: it may be why. The channel ends with the session.
-                session.close().await;
-                match tokio::time::timeout(LAST_WORDS, &mut engine).await {
+                let reading = async {
+                    loop {
+                        if let Course::Engine(ended) = courses.select_next_some().await {
+                            return ended;
+                        }
+                    }
+                };
+                let closing = async {
+                    session.close().await;
+                    std::future::pending().await
+                };
+                let ended = tokio::select! {
+                    ended = tokio::time::timeout(LAST_WORDS, reading) => ended,
+                    ended = closing => ended,
+                };
+                match ended {
                     Ok(Err(TransferError::Closed | TransferError::Channel(_))) | Err(_) => return Err(told(gone)),
                     Ok(ended) => ended,
                 }
             }
         };
+        drop(courses);
         if ended.is_ok() && receives {
             // The sender hangs up once it knows; if we did first, it might not.
             let _ = tokio::time::timeout(HANG_UP, lifeline.gone(session)).await;
         }
         ended.map_err(|error| Error::from(error).at("transfer"))
     }
+}
+
+/// What a transfer comes to.
+enum Course {
+    /// The engine is through.
+    Engine(Result<(), TransferError>),
+    /// The peer is gone.
+    Gone(PeerError),
+    /// Content is lost.
+    Lost(TransferError),
 }
 
 /// What keeps the first connection up.
