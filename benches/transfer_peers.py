@@ -148,7 +148,7 @@ def scp(_tools, scratch, network, source):
     folder = pathlib.Path(tempfile.mkdtemp(dir=scratch))
     transfer.sh(f"ssh-keygen -q -t ed25519 -N '' -f {folder}/key && cp {folder}/key.pub {folder}/authorized")
     pathlib.Path("/run/sshd").mkdir(exist_ok=True)
-    settings = ["StrictModes=no", f"AuthorizedKeysFile={folder}/authorized", "PidFile=none", f"ListenAddress={address}:2222"]
+    settings = ["StrictModes=no", f"AuthorizedKeysFile={folder}/authorized", "PidFile=none", "Subsystem=sftp internal-sftp", f"ListenAddress={address}:2222"]
     server = [*network[1], sshd, "-D", "-e", "-f", "/dev/null", "-h", f"{folder}/key", *(part for one in settings for part in ("-o", one))]
     running = subprocess.Popen(server, stderr=subprocess.DEVNULL)
     try:
