@@ -7,6 +7,8 @@ const bytes = Number(length);
 const MESSAGE = 64 * 1024;
 const HIGH = 4 * 1024 * 1024;
 const pc = new PeerConnection(role, { iceServers: [], maxMessageSize: 256 * 1024 });
+// A channel that nothing refers to is collected, and hears no more.
+const held = [pc];
 
 function say(name) {
   pc.onGatheringStateChange((state) => {
@@ -24,6 +26,7 @@ async function hear(name) {
 
 if (role === 'send') {
   const channel = pc.createDataChannel('file');
+  held.push(channel);
   const message = Buffer.alloc(MESSAGE, 7);
   let sent = 0;
   const fill = () => {
@@ -42,6 +45,7 @@ if (role === 'send') {
 } else {
   let received = 0;
   pc.onDataChannel((channel) => {
+    held.push(channel);
     channel.onMessage((message) => {
       received += message.length;
       if (received < bytes) return;
@@ -52,4 +56,4 @@ if (role === 'send') {
   say('answer');
   await hear('offer');
 }
-setInterval(() => {}, 1000);
+setInterval(() => held.length, 1000);

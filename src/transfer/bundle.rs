@@ -71,11 +71,27 @@ pub struct Bundle {
     pub(super) through: AtomicU64,
     /// Whether content goes by way of that queue: once it did, always, so that none overtakes what is in it.
     pub(super) queued: AtomicBool,
-    pub(super) waited_micros: AtomicU64,
+    waited: Mutex<Waited>,
     heard: mpsc::Sender<Heard>,
     pub(super) tidings: AsyncMutex<mpsc::Receiver<Heard>>,
     pub(super) arrived: mpsc::Sender<(u32, Frame)>,
     inbox: AsyncMutex<Inbox>,
+}
+
+/// How long content waited for a connection with room.
+#[derive(Default)]
+struct Waited {
+    all: Duration,
+    /// From when on it still does.
+    since: Option<Instant>,
+}
+
+impl Waited {
+    /// Counts what it waited until now, and from now on if it `waits`.
+    fn go_on(&mut self, waits: bool) {
+        self.all += self.since.map(|since| since.elapsed()).unwrap_or_default();
+        self.since = waits.then(Instant::now);
+    }
 }
 
 /// Content as it comes, put in order.
@@ -146,7 +162,7 @@ impl Bundle {
             keeper: Arc::default(),
             through: AtomicU64::new(0),
             queued: AtomicBool::new(false),
-            waited_micros: AtomicU64::new(0),
+            waited: Mutex::default(),
             heard,
             tidings: AsyncMutex::new(tidings),
             arrived,
@@ -167,6 +183,19 @@ impl Bundle {
         {
             self.keeper.taken(bytes);
         }
+    }
+
+    /// Content begins to wait for a connection, or waits no more.
+    fn wait(&self, begins: bool) {
+        self.waited.lock().unwrap_or_else(PoisonError::into_inner).go_on(begins);
+    }
+
+    /// How long content has waited since this was asked the last time.
+    pub(super) fn waited(&self) -> Duration {
+        let mut waited = self.waited.lock().unwrap_or_else(PoisonError::into_inner);
+        let waits = waited.since.is_some();
+        waited.go_on(waits);
+        std::mem::take(&mut waited.all)
     }
 
     fn lock(&self) -> MutexGuard<'_, Lanes> {
@@ -266,7 +295,7 @@ impl Bundle {
     }
 
     async fn carry(&self, message: Bytes, origin: Option<Origin>) -> Result<(), Error> {
-        let began = Instant::now();
+        self.wait(true);
         let carried = content_of(&message);
         let through = self.through.fetch_add(carried, Ordering::Relaxed) + carried;
         let content = Content { message, origin, through };
@@ -276,8 +305,7 @@ impl Bundle {
         } else {
             self.carry_by_first(content).await
         };
-        let micros = u64::try_from(began.elapsed().as_micros()).unwrap_or(u64::MAX);
-        self.waited_micros.fetch_add(micros, Ordering::Relaxed);
+        self.wait(false);
         sent
     }
 

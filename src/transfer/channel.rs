@@ -122,4 +122,9 @@ pub trait Connector: Send + Sync {
     fn within_machine(&self) -> usize {
         0
     }
+
+    /// Bytes that may be under way to a receiver like this end by each of them.
+    fn receive_window(&self) -> usize {
+        usize::MAX
+    }
 }

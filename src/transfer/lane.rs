@@ -1,15 +1,18 @@
 //! One of the connections that content goes by.
 
 use super::channel::{Connection, Frame, Silence};
+use super::growth::FAR;
 use crate::error::Error;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long content may take through the queue of one connection.
-const QUEUE: f64 = 0.25;
+/// How long content may take through the queue of one connection: as long as it takes until the peer has acknowledged twice as
+/// much, so that a window that opens is filled, and these bounds.
+const LEAST_TIME: Duration = Duration::from_millis(100);
+const MOST_TIME: Duration = Duration::from_millis(500);
 /// Bytes that may be in it before its pace is known, and at least.
-const FIRST_QUEUE: usize = 128 << 10;
+const FIRST_QUEUE: usize = 64 << 10;
 const LEAST_QUEUE: usize = 96 << 10;
 /// And at most: on a short path what is in it only takes memory, on a long one it fills the path.
 const MOST_NEAR: usize = 1 << 20;
@@ -110,7 +113,7 @@ impl Lane {
     }
 
     /// Bytes acknowledged since the last time, by which the queue is measured, bytes that left, and bytes outstanding.
-    pub(super) async fn measure(&self, seconds: f64, far: bool) -> (u64, u64, usize) {
+    pub(super) async fn measure(&self, seconds: f64) -> (u64, u64, usize) {
         let sent = self.connection.bytes_sent();
         let left = sent - self.left.swap(sent, Ordering::Relaxed);
         let Some(outstanding) = self.connection.outstanding().await else { return (0, left, 0) };
@@ -118,14 +121,16 @@ impl Lane {
         let before = self.acknowledged.swap(acknowledged, Ordering::Relaxed);
         let gained = acknowledged.saturating_sub(before);
         if gained > 0 {
-            let most = if far { MOST_FAR } else { MOST_NEAR };
+            let round_trip = self.connection.round_trip().unwrap_or_default();
+            let most = if round_trip >= FAR { MOST_FAR } else { MOST_NEAR };
+            let time = (round_trip * 2).clamp(LEAST_TIME, MOST_TIME);
             let last = self.queue.load(Ordering::Relaxed) as f64;
             #[expect(
                 clippy::cast_possible_truncation,
                 clippy::cast_sign_loss,
                 reason = "a rate is neither negative nor huge"
             )]
-            let fits = (gained as f64 / seconds.max(1e-3) * QUEUE).max(last * KEPT) as usize;
+            let fits = (gained as f64 / seconds.max(1e-3) * time.as_secs_f64()).max(last * KEPT) as usize;
             self.queue.store(fits.clamp(LEAST_QUEUE, most), Ordering::Relaxed);
         }
         (gained, left, outstanding)

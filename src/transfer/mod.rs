@@ -21,7 +21,7 @@
 //!               "modified":{"seconds":1700000000,"nanoseconds":0},"executable":true}, …]}          once or more
 //!           {"type":"manifest-end","entries":1}
 //! receiver  {"type":"plan","skip":[3],"have":[{"file":2,"offset":1000,"blake3":"…"}]}            any number, or none
-//!           {"type":"go","window":8388608,"connections":31}
+//!           {"type":"go","window":12582912,"connections":31}
 //! sender    binary messages with the content of the files that are not skipped, in the order of the manifest
 //! receiver  {"type":"progress","bytes":262144}     bytes of DATA payloads taken, now and then
 //!           {"type":"done","files":[0,1]}          these are verified and safe

@@ -18,7 +18,7 @@ use std::time::Duration;
 use tokio::sync::mpsc;
 
 /// Bytes of content that the sender may be ahead of what is written.
-const WINDOW: u64 = 8 << 20;
+const WINDOW: u64 = 12 << 20;
 /// Messages that may wait for the disk.
 const WAITING: usize = 16;
 /// How long writing may hold us up until the sender hears of it.

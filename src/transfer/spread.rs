@@ -7,7 +7,7 @@
 use super::bundle::{Bundle, Heard, MOST_FURTHER};
 use super::channel::{Connection, Frame, Line, Side};
 use super::error::TransferError;
-use super::growth::{Growth, Seen};
+use super::growth::{FAR, Growth, Seen};
 use super::keeper::{Content, Keeper};
 use super::lane::Lane;
 use super::wire::Control;
@@ -22,18 +22,21 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 /// The least interval in which the path is looked at, and in which the queues are measured.
-const INTERVAL: Duration = Duration::from_millis(250);
-const SAMPLE: Duration = Duration::from_millis(50);
+const INTERVAL: Duration = Duration::from_millis(100);
+const SAMPLE: Duration = Duration::from_millis(20);
 /// Content after which a connection is worth making for its packets.
 const WORTH_ANOTHER: u64 = 8 << 20;
 /// Content for which it is made before any was sent.
 const WORTH_ANOTHER_AT_ONCE: u64 = 32 << 20;
+/// Content for which, on a long path, as many are made as hold a lot together, where the windows of receivers are small; and from
+/// when on they are used: once as much is under way as they begin with, which is no faster than the first alone would go on.
+const WORTH_MANY: u64 = 64 << 20;
+const SMALL_WINDOW: usize = 1 << 20;
+const FIRST_WINDOWS: f64 = (Growth::ENOUGH * 4380) as f64;
 /// When so many bytes are outstanding it is the network that holds content up, even where the receiver's window is full as well.
 const MUCH_OUTSTANDING: usize = 4 << 20;
 /// How long a further connection may take to come up.
 const PATIENCE: Duration = Duration::from_secs(10);
-/// From this round trip on a window matters.
-const FAR: Duration = Duration::from_millis(8);
 /// How long nothing may get through where there is no other connection, although the path is there.
 const HOPELESS: Duration = Duration::from_secs(if cfg!(test) { 3 } else { 60 });
 
@@ -75,6 +78,7 @@ pub(super) async fn run(bundle: &Bundle) -> TransferError {
         looked: Instant::now(),
         sampled: Instant::now(),
         lost: false,
+        prepared: false,
     };
     tokio::select! {
         error = speaking => error,
@@ -97,6 +101,8 @@ struct Spreading<'a> {
     sampled: Instant,
     /// Whether a further connection was lost.
     lost: bool,
+    /// Whether as many as are likely to be used were made before that was seen.
+    prepared: bool,
 }
 
 /// What is seen of the path. All counts are since the beginning.
@@ -131,6 +137,9 @@ impl Spreading<'_> {
                         let large = self.large();
                         if content >= WORTH_ANOTHER_AT_ONCE && large > 0 {
                             self.change_over(large);
+                        } else if content >= WORTH_MANY && self.is_far() && self.window() < SMALL_WINDOW {
+                            self.prepared = true;
+                            self.add(Growth::ENOUGH - 1);
                         }
                         None
                     }
@@ -163,6 +172,15 @@ impl Spreading<'_> {
     fn round_trip(&self) -> Duration {
         let lane = self.bundle.lane(*self.bundle.control.borrow());
         lane.and_then(|lane| lane.connection.round_trip()).unwrap_or_default()
+    }
+
+    fn is_far(&self) -> bool {
+        self.round_trip() >= FAR
+    }
+
+    /// The window of each connection, by what this end has.
+    fn window(&self) -> usize {
+        self.bundle.connector.as_ref().map_or(usize::MAX, |connector| connector.receive_window())
     }
 
     fn signal(&mut self, connection: u32, message: Value) {
@@ -401,10 +419,9 @@ impl Spreading<'_> {
         if self.bundle.through.load(Ordering::Relaxed) == 0 {
             return;
         }
-        let far = self.round_trip() >= FAR;
         self.watch.outstanding = 0;
         for lane in self.bundle.lanes().into_values() {
-            let (acknowledged, left, outstanding) = lane.measure(seconds, far).await;
+            let (acknowledged, left, outstanding) = lane.measure(seconds).await;
             self.watch.outstanding += outstanding;
             self.watch.acknowledged += acknowledged;
             self.watch.left += left;
@@ -416,8 +433,8 @@ impl Spreading<'_> {
             if self.watch.acknowledged >= WORTH_ANOTHER || !self.lines.is_empty() {
                 self.change_over(large);
             }
-        } else if self.is_sender() && self.looked.elapsed() >= INTERVAL.max(self.round_trip() * 4) {
-            self.look(far);
+        } else if self.is_sender() && self.looked.elapsed() >= INTERVAL.max(self.round_trip() * 2) {
+            self.look();
         }
     }
 
@@ -444,41 +461,54 @@ impl Spreading<'_> {
     }
 
     /// Looks at the path, and has more connections or fewer.
-    fn look(&mut self, far: bool) {
+    fn look(&mut self) {
         let seconds = self.looked.elapsed().as_secs_f64();
         self.looked = Instant::now();
         let up = self.bundle.lanes().len();
         let Watch { acknowledged, left, .. } = self.watch;
         let now = (acknowledged, left, self.watch.excess.take().unwrap_or(self.watch.last.2));
         let before = std::mem::replace(&mut self.watch.last, now);
-        let waited = Duration::from_micros(self.bundle.waited_micros.swap(0, Ordering::Relaxed));
+        let waited = self.bundle.waited();
         let seen = Seen {
             acknowledged: now.0 - before.0,
             left: now.1.saturating_sub(before.1),
             lost: now.2 - before.2,
             seconds,
             waited: waited.as_secs_f64() > seconds / 2.0 || self.watch.outstanding >= MUCH_OUTSTANDING,
-            far,
+            round_trip: self.round_trip(),
         };
         if seen.acknowledged == 0 {
             // A path that is interrupted says nothing of what it carries.
             return;
         }
         let allowed = self.bundle.allowed.load(Ordering::Relaxed);
+        let window = self.window() as f64;
         let growth = self.growth.get_or_insert_with(|| Growth::new(allowed as usize + 1));
-        let wanted = growth.after(seen, up);
+        let round_trip = seen.round_trip.as_secs_f64();
+        let under_way = seen.acknowledged as f64 / seconds.max(1e-3) * round_trip;
+        let mut wanted = growth.after(seen, up);
+        if self.prepared && self.coming == 0 && under_way >= FIRST_WINDOWS {
+            self.prepared = false;
+            wanted = growth.begin(up.min(Growth::ENOUGH), window / round_trip.max(1e-3));
+        }
         tracing::trace!("{seen:?}: {wanted} connections wanted, {up} are up");
         if wanted > 1 {
             self.begin_queue();
         }
+        self.add(wanted.saturating_sub(up + self.coming));
+        self.use_first(wanted);
+    }
+
+    /// Makes so many more.
+    fn add(&mut self, more: usize) {
+        let allowed = self.bundle.allowed.load(Ordering::Relaxed) as usize;
         let made = u32::try_from(self.lines.len()).unwrap_or(u32::MAX);
-        let missing = u32::try_from(wanted.saturating_sub(up + self.coming)).unwrap_or(u32::MAX);
+        let more = u32::try_from(more.min(allowed)).unwrap_or(u32::MAX);
         for connection in
-            (made + 1..=made.saturating_add(missing)).filter(|connection| self.may_be(*connection)).collect::<Vec<_>>()
+            (made + 1..=made.saturating_add(more)).filter(|connection| self.may_be(*connection)).collect::<Vec<_>>()
         {
             self.connect(connection, Side::Offers);
         }
-        self.use_first(wanted);
     }
 }
 

@@ -168,6 +168,10 @@ impl Connector for Further {
         Ok(Box::new(Channel { channel, traffic: session.traffic(), session: Some(session) }))
     }
 
+    fn receive_window(&self) -> usize {
+        sctp_receive_window() as usize
+    }
+
     fn within_machine(&self) -> usize {
         // Where the window is small each end would wait for the other: two windows, and while one is emptied the other is filled.
         const SMALL: u32 = 1 << 20;
