@@ -25,6 +25,8 @@ async function hear(name) {
 }
 
 if (role === 'send') {
+  // Before there is a channel, with which gathering begins, and may be over at once.
+  say('offer');
   const channel = pc.createDataChannel('file');
   held.push(channel);
   const message = Buffer.alloc(MESSAGE, 7);
@@ -40,7 +42,6 @@ if (role === 'send') {
   channel.onOpen(fill);
   // The receiver says when it has everything.
   channel.onMessage(() => process.exit(0));
-  say('offer');
   await hear('answer');
 } else {
   let received = 0;

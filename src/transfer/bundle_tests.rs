@@ -170,6 +170,8 @@ struct Meeting {
     waiting: Mutex<Vec<oneshot::Receiver<Memory>>>,
     trouble: Arc<Trouble>,
     within_machine: usize,
+    /// Nothing said of it where this is 0.
+    receive_window: usize,
 }
 
 #[async_trait::async_trait]
@@ -195,6 +197,10 @@ impl Connector for Meeting {
 
     fn within_machine(&self) -> usize {
         self.within_machine
+    }
+
+    fn receive_window(&self) -> usize {
+        if self.receive_window > 0 { self.receive_window } else { usize::MAX }
     }
 }
 
@@ -256,16 +262,16 @@ async fn content_comes_in_order_by_however_many_connections_it_went() {
     assert!(used >= 4, "{used}");
 }
 
-/// Whether the connections for large packets are made although nothing was sent yet.
-async fn begins_with_others(content: u64) -> bool {
-    let meeting = Arc::new(Meeting { rates: vec![4e6, 4e6], within_machine: 2, ..Meeting::default() });
+/// How many connections are made although nothing was sent yet.
+async fn begins_with(content: u64, within_machine: usize, receive_window: usize) -> usize {
+    let rates = vec![4e6; 31];
+    let meeting = Arc::new(Meeting { rates, within_machine, receive_window, ..Meeting::default() });
     let (near, far) = pair(4e6, &Arc::default());
     let near = Bundle::new(Box::new(near), Some(Arc::clone(&meeting) as _));
     let far = Bundle::new(Box::new(far), Some(Arc::clone(&meeting) as _));
     near.spread(31, content);
-    let up = async { near.others.subscribe().wait_for(|others| *others == 2).await.is_ok() };
     tokio::select! {
-        up = tokio::time::timeout(Duration::from_millis(500), up) => up.is_ok(),
+        () = tokio::time::sleep(Duration::from_millis(500)) => *near.others.borrow(),
         _ = near.run() => unreachable!("nothing can be lost"),
         _ = far.run() => unreachable!("nothing can be lost"),
         _ = near.receive() => unreachable!("nothing is said"),
@@ -275,9 +281,16 @@ async fn begins_with_others(content: u64) -> bool {
 
 #[tokio::test]
 async fn within_one_machine_large_packets_are_there_from_the_beginning_where_much_is_to_come() {
-    assert!(begins_with_others(1 << 30).await);
-    assert!(!begins_with_others(1 << 20).await);
-    assert!(!begins_with_others(0).await, "a stream, of which nobody knows");
+    assert_eq!(begins_with(1 << 30, 2, 0).await, 2);
+    assert_eq!(begins_with(1 << 20, 2, 0).await, 0);
+    assert_eq!(begins_with(0, 2, 0).await, 0, "a stream, of which nobody knows");
+}
+
+#[tokio::test]
+async fn on_a_long_path_many_are_there_from_the_beginning_where_windows_are_small_and_much_is_to_come() {
+    assert_eq!(begins_with(1 << 30, 0, 255 << 10).await, 15);
+    assert_eq!(begins_with(1 << 20, 0, 255 << 10).await, 0);
+    assert_eq!(begins_with(1 << 30, 0, 4 << 20).await, 0);
 }
 
 #[tokio::test]
