@@ -97,7 +97,7 @@ impl Growth {
     /// is.
     const MUCH: f64 = (8 << 20) as f64;
     const LITTLE: f64 = (64 << 10) as f64;
-    pub(super) const ENOUGH: usize = 16;
+    pub(super) const ENOUGH: usize = 22;
     /// What a pace gains from one interval to the next while windows open.
     const OPENING: f64 = 1.3;
 
@@ -311,8 +311,8 @@ mod tests {
     #[test]
     fn where_windows_are_full_and_nothing_is_lost_there_are_as_many_as_hold_a_lot() {
         let wanted = drive(&mut Growth::new(32), 60, true, |lanes| (5e6 * lanes as f64, 0.0));
-        assert_eq!(wanted.iter().max(), Some(&16), "{wanted:?}");
-        assert_eq!(wanted.last(), Some(&16));
+        assert_eq!(wanted.iter().max(), Some(&Growth::ENOUGH), "{wanted:?}");
+        assert_eq!(wanted.last(), Some(&Growth::ENOUGH));
         // Windows that are large hold a lot already, and processors are at their end.
         let wanted = drive(&mut Growth::new(32), 200, true, |_| (6e7, 0.0));
         assert_eq!(wanted.iter().max(), Some(&2), "{wanted:?}");
@@ -377,14 +377,14 @@ mod tests {
                 .after(Seen { acknowledged, left, lost, seconds: 0.25, waited: true, round_trip: path_of(true) }, lanes)
         };
         step(300_000, 1);
-        assert_eq!(step(300_000, 1), 16);
+        assert_eq!(step(300_000, 1), Growth::ENOUGH);
         for rate in [4_000_000, 8_000_000, 12_000_000, 12_000_000, 12_000_000, 12_000_000, 12_000_000, 10_000_000] {
-            step(rate, 16);
+            step(rate, Growth::ENOUGH);
         }
         for rate in [6_000_000, 3_000_000] {
-            assert_eq!(step(rate, 16), 16);
+            assert_eq!(step(rate, Growth::ENOUGH), Growth::ENOUGH);
         }
-        assert_eq!(step(2_500_000, 16), 32);
+        assert_eq!(step(2_500_000, Growth::ENOUGH), 32);
         let after: Vec<usize> = [12_000_000, 12_000_000, 12_000_000, 12_000_000, 9_000_000, 9_000_000, 9_000_000]
             .map(|rate| step(rate, 32))
             .into();
@@ -407,14 +407,14 @@ mod tests {
         let mut step = |rate: u64, lost: i64| {
             let (acknowledged, round_trip) = (rate / 10, path_of(true));
             let left = acknowledged * 11 / 10;
-            growth.after(Seen { acknowledged, left, lost, seconds: 0.1, waited: true, round_trip }, 16)
+            growth.after(Seen { acknowledged, left, lost, seconds: 0.1, waited: true, round_trip }, Growth::ENOUGH)
         };
         step(4_000_000, 0);
-        assert_eq!(step(4_000_000, 0), 16);
+        assert_eq!(step(4_000_000, 0), Growth::ENOUGH);
         for rate in [1, 2, 4, 6, 9, 14, 22, 34, 50] {
-            assert_eq!(step(rate * 1_000_000, i64::try_from(rate).unwrap() * 20_000), 16, "{rate}");
+            assert_eq!(step(rate * 1_000_000, i64::try_from(rate).unwrap() * 20_000), Growth::ENOUGH, "{rate}");
         }
-        assert!((0..8).all(|_| step(55_000_000, 0) == 16));
+        assert!((0..8).all(|_| step(55_000_000, 0) == Growth::ENOUGH));
     }
 
     #[test]
@@ -472,7 +472,7 @@ mod tests {
             round_trip: path_of(true),
         };
         growth.after(seen, 1);
-        assert_eq!(growth.after(seen, 1), 16);
+        assert_eq!(growth.after(seen, 1), Growth::ENOUGH);
         growth.limit(2);
         assert!((0..20).all(|_| growth.after(seen, 2) <= 2));
     }
