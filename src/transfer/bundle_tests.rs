@@ -10,7 +10,7 @@ use crate::error::{Error, ErrorKind};
 use crate::progress::Silent;
 use crate::stop::Stop;
 use bytes::{Buf, BufMut, BytesMut};
-use std::collections::VecDeque;
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -168,7 +168,7 @@ fn length(frame: &Frame) -> usize {
 struct Meeting {
     rates: Vec<f64>,
     made: AtomicUsize,
-    waiting: Mutex<VecDeque<oneshot::Receiver<Memory>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Receiver<Memory>>>,
     trouble: Arc<Trouble>,
     within_machine: usize,
     /// Nothing said of it where this is 0.
@@ -184,15 +184,15 @@ impl Connector for Meeting {
             let rate = *self.rates.get(number).ok_or_else(refused)?;
             let (near, far) = pair(rate, &self.trouble);
             let (give, take) = oneshot::channel();
-            self.waiting.lock().unwrap().push_back(take);
-            line.outgoing.send(serde_json::json!({ "type": "offer" })).await.map_err(|_| refused())?;
+            self.waiting.lock().unwrap().insert(number as u64, take);
+            line.outgoing.send(serde_json::json!({ "type": "offer", "sdp": number })).await.map_err(|_| refused())?;
             assert_eq!(line.incoming.recv().await, Some(serde_json::json!({ "type": "answer" })));
             assert!(give.send(far).is_ok());
             return Ok(Box::new(near));
         }
-        assert_eq!(line.incoming.recv().await, Some(serde_json::json!({ "type": "offer" })));
-        // Each takes its own: offers come in their order.
-        let taken = self.waiting.lock().unwrap().pop_front().ok_or_else(refused)?;
+        let offer = line.incoming.recv().await.ok_or_else(refused)?;
+        let number = offer["sdp"].as_u64().ok_or_else(refused)?;
+        let taken = self.waiting.lock().unwrap().remove(&number).ok_or_else(refused)?;
         line.outgoing.send(serde_json::json!({ "type": "answer" })).await.map_err(|_| refused())?;
         Ok(Box::new(taken.await.map_err(|_| refused())?))
     }
